@@ -1,0 +1,156 @@
+"""Ed25519 signatures over exact bytes, with a role for each key.
+
+What is signed is the payload as transported, under a purpose prefix, so nothing needs a canonical
+re-encoding and a signature for one purpose never passes for another. Roles (contracts, Keys): `command`
+and `assignment` are online, `release` blesses model versions, `operator` keys belong to persons.
+"""
+
+import base64
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from shared.errors import ConfigError, SecurityError
+
+
+class Role(StrEnum):
+    """What a key may sign."""
+
+    COMMAND = "command"
+    ASSIGNMENT = "assignment"
+    RELEASE = "release"
+    OPERATOR = "operator"
+
+
+class Purpose(StrEnum):
+    """What a signature is about; part of what is signed."""
+
+    COMMAND = "command"
+    ASSIGNMENT = "assignment"
+    MANIFEST = "manifest"
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
+    """One key's signature."""
+
+    key_id: str
+    value: bytes
+
+
+class Signed(msgspec.Struct, frozen=True, kw_only=True):
+    """Exact payload bytes with signatures over them."""
+
+    payload: bytes
+    signatures: tuple[Signature, ...]
+
+
+def _message(purpose: Purpose, payload: bytes) -> bytes:
+    return b"minewarden/1/" + purpose.value.encode() + b"\x00" + payload
+
+
+class SigningKey:
+    """A private key with its id. Never logged, never encoded by msgspec."""
+
+    def __init__(self, key_id: str, private: Ed25519PrivateKey) -> None:
+        self.key_id = key_id
+        self._private = private
+
+    @classmethod
+    def generate(cls, key_id: str) -> "SigningKey":
+        return cls(key_id, Ed25519PrivateKey.generate())
+
+    @classmethod
+    def load(cls, path: Path) -> "SigningKey":
+        """Read `<key id> <base64 seed>` from a file; raises `ConfigError`."""
+        try:
+            key_id, seed = path.read_text().split()
+            return cls(key_id, Ed25519PrivateKey.from_private_bytes(base64.b64decode(seed, validate=True)))
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"{path}: not a signing key; make one with 'minewarden keys new' ({error})"
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Write the key, readable by its owner only."""
+        path.touch(mode=0o600)
+        path.write_text(f"{self.key_id} {base64.b64encode(self._private.private_bytes_raw()).decode()}\n")
+
+    @property
+    def public_text(self) -> str:
+        """The public half as base64."""
+        return base64.b64encode(self._private.public_key().public_bytes_raw()).decode()
+
+    def sign(self, purpose: Purpose, payload: bytes) -> Signed:
+        return Signed(
+            payload=payload,
+            signatures=(Signature(key_id=self.key_id, value=self._private.sign(_message(purpose, payload))),),
+        )
+
+    def __repr__(self) -> str:
+        return f"SigningKey({self.key_id!r}, *****)"
+
+
+class PublicKeyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One line of a keyring file."""
+
+    id: str
+    role: Role
+    public: str
+
+
+class _KeyringFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    keys: tuple[PublicKeyEntry, ...]
+
+
+class Keyring:
+    """The public keys that a process trusts, each for one role."""
+
+    def __init__(self, entries: tuple[PublicKeyEntry, ...]) -> None:
+        keys: dict[str, tuple[Role, Ed25519PublicKey]] = {}
+        for entry in entries:
+            try:
+                public = Ed25519PublicKey.from_public_bytes(base64.b64decode(entry.public, validate=True))
+            except ValueError as error:
+                raise ConfigError(f"key {entry.id!r}: not a base64 Ed25519 public key") from error
+            if entry.id in keys:
+                raise ConfigError(f"key {entry.id!r} is listed twice")
+            keys[entry.id] = (entry.role, public)
+        self._keys: Mapping[str, tuple[Role, Ed25519PublicKey]] = MappingProxyType(keys)
+
+    @classmethod
+    def load(cls, path: Path) -> "Keyring":
+        """Read a keyring file (`[[keys]] id, role, public`); raises `ConfigError`."""
+        try:
+            return cls(msgspec.toml.decode(path.read_bytes(), type=_KeyringFile).keys)
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+    @staticmethod
+    def dump(entries: tuple[PublicKeyEntry, ...]) -> str:
+        """A keyring file's text."""
+        blocks = (
+            f'[[keys]]\nid = "{entry.id}"\nrole = "{entry.role}"\npublic = "{entry.public}"\n'
+            for entry in entries
+        )
+        return "\n".join(blocks)
+
+    def verify(self, purpose: Purpose, signed: Signed, role: Role) -> str:
+        """Check that a known key of `role` signed these bytes; returns its id, raises `SecurityError`."""
+        for signature in signed.signatures:
+            known = self._keys.get(signature.key_id)
+            if known is None or known[0] is not role:
+                continue
+            try:
+                known[1].verify(signature.value, _message(purpose, signed.payload))
+            except InvalidSignature:
+                raise SecurityError(f"signature of key {signature.key_id!r} does not match") from None
+            return signature.key_id
+        names = ", ".join(signature.key_id for signature in signed.signatures) or "nobody"
+        raise SecurityError(f"signed by {names}, but a key with the role {role.value!r} is needed")

@@ -1,0 +1,211 @@
+"""Actions, proposals, signed orders and the words for their outcomes.
+
+Nobody sets a device. A policy makes a `Proposal`, a person or the cloud an order; the guardian's arbiter
+narrows either to a permit, its executor acts and reads back. The three families of outcome words are
+those of the contracts: `WriteResult` per device write, `ActionOutcome` per proposal or order,
+`CommandState` towards the cloud.
+"""
+
+from enum import IntEnum, StrEnum
+
+import msgspec
+
+from shared.ids import CommandId, DeviceId, SiteId, ZoneId
+
+# ---------------------------------------------------------------- actions
+
+
+class Action(msgspec.Struct, frozen=True, kw_only=True, tag_field="do"):
+    """One thing to be done to one device."""
+
+    device: DeviceId
+
+
+class SetPreset(Action, frozen=True, kw_only=True, tag="set-preset"):
+    """Run this step of the device's own ladder."""
+
+    preset: str
+
+
+class StopMining(Action, frozen=True, kw_only=True, tag="stop"):
+    """Stop hashing; the miner stays reachable."""
+
+
+class StartMining(Action, frozen=True, kw_only=True, tag="start"):
+    """Start hashing at the preset the device has."""
+
+
+class SetPoint(Action, frozen=True, kw_only=True, tag="set-point"):
+    """Write one named point, in that point's unit (`speed_setpoint_pct`, `setpoint_c`)."""
+
+    point: str
+    value: float
+
+
+class SwitchOutlet(Action, frozen=True, kw_only=True, tag="outlet"):
+    """Switch one PDU outlet."""
+
+    outlet: int
+    on: bool
+
+
+AnyAction = SetPreset | StopMining | StartMining | SetPoint | SwitchOutlet
+
+
+# ---------------------------------------------------------------- outcomes
+
+
+class WriteResult(StrEnum):
+    """What became of one device write. Only a later read says APPLIED; an HTTP 200 never does."""
+
+    APPLIED = "applied"
+    REJECTED = "rejected"
+    UNSUPPORTED = "unsupported"
+    UNREACHABLE = "unreachable"
+    UNCONFIRMED = "unconfirmed"
+
+
+class ActionOutcome(StrEnum):
+    """What became of a proposal or an order as a whole."""
+
+    APPLIED = "applied"
+    PARTIAL = "partial"
+    REJECTED = "rejected"
+    FAILED = "failed"
+    UNCONFIRMED = "unconfirmed"
+
+
+class CommandState(StrEnum):
+    """Where a cloud command stands."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    RUNNING = "running"
+    DONE = "done"
+    EXPIRED = "expired"
+
+
+def outcome_of(results: list[WriteResult]) -> ActionOutcome:
+    """The one mapping from write results to an outcome.
+
+    ============================================  ===========
+    write results                                 outcome
+    ============================================  ===========
+    none                                          rejected
+    all applied                                   applied
+    some applied                                  partial
+    none applied, at least one unconfirmed        unconfirmed
+    all rejected or unsupported                   rejected
+    otherwise (some unreachable)                  failed
+    ============================================  ===========
+    """
+    if not results:
+        return ActionOutcome.REJECTED
+    applied = sum(result is WriteResult.APPLIED for result in results)
+    if applied == len(results):
+        return ActionOutcome.APPLIED
+    if applied:
+        return ActionOutcome.PARTIAL
+    if WriteResult.UNCONFIRMED in results:
+        return ActionOutcome.UNCONFIRMED
+    if all(result in (WriteResult.REJECTED, WriteResult.UNSUPPORTED) for result in results):
+        return ActionOutcome.REJECTED
+    return ActionOutcome.FAILED
+
+
+# ---------------------------------------------------------------- proposals
+
+
+class Priority(IntEnum):
+    """Who wins (S17): trip > local manual > safe mode > grid order > ML > schedule."""
+
+    SCHEDULE = 0
+    ML = 1
+    ORDER = 2
+    SAFE = 3
+    MANUAL = 4
+    TRIP = 5
+
+
+class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model a proposal came from: provenance; the guardian's bounds are the protection."""
+
+    name: str
+    version: int
+    sha256: str
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What one policy would like. Never sent to a device. `ttl_s` counts from arrival at the guardian."""
+
+    id: CommandId
+    policy: str
+    action: AnyAction
+    reason: str
+    ttl_s: float
+    model: ModelRef | None = None
+    confidence: float | None = None
+    """0..1, or None from a rule-based policy."""
+
+
+# ---------------------------------------------------------------- signed orders
+
+
+class DoActions(msgspec.Struct, frozen=True, kw_only=True, tag="actions", tag_field="order"):
+    """Carry out these actions, each through the arbiter."""
+
+    actions: tuple[AnyAction, ...]
+
+
+class SafeStopOrder(msgspec.Struct, frozen=True, kw_only=True, tag="safe-stop", tag_field="order"):
+    """Stop mining in a zone, or everywhere where `zone` is None."""
+
+    zone: ZoneId | None = None
+
+
+class ResetTripOrder(msgspec.Struct, frozen=True, kw_only=True, tag="reset-trip", tag_field="order"):
+    """Reset a latched trip: needs an operator key and `remote_reset = true` on the site."""
+
+    zone: ZoneId
+    reason: str
+
+
+AnyOrder = DoActions | SafeStopOrder | ResetTripOrder
+
+
+class CommandBody(msgspec.Struct, frozen=True, kw_only=True):
+    """What is signed. `counter` rises per site and is stored before execution; times are UTC ms."""
+
+    id: CommandId
+    site: SiteId
+    issued_ms: int
+    expires_ms: int
+    counter: int
+    actor: str
+    order: AnyOrder
+
+
+class WriteRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One device write as it went: the audit's smallest piece."""
+
+    action: AnyAction
+    result: WriteResult
+    detail: str
+    before: str = ""
+    after: str = ""
+    took_s: float = 0.0
+
+
+class CommandStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """The agent's word on one command, published on `up/res/<command>`."""
+
+    id: CommandId
+    state: CommandState
+    detail: str
+    at_ms: int
+    outcome: ActionOutcome | None = None
+    writes: tuple[WriteRecord, ...] = ()
+
+
+MAX_COMMAND_LIFE_MS = 60_000
+"""Longest life of an actuating command (contracts, MQTT commands)."""

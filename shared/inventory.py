@@ -1,0 +1,54 @@
+"""What stands on a site: one entry per device, read from the site file by every process that needs it."""
+
+import msgspec
+
+from shared.ids import DeviceId, ZoneId
+from shared.telemetry import DeviceKind
+from shared.units import Algorithm
+
+
+class DeviceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One device: how it is reached and where it stands.
+
+    `adapter` names the code (`vnish`, `modbus`, `snmp`), `profile` the data file of a Modbus or SNMP model,
+    `credential` a name in the guardian's encrypted store (never the secret). `rack` and `slot` place a
+    miner in its container, `outlet` and `pdu` say what can cut its power. A miner must name its
+    `algorithm`, `model`, `nominal_w` and `safe_preset` (what it may run on when nobody is in charge).
+    """
+
+    id: DeviceId
+    kind: DeviceKind
+    adapter: str
+    host: str
+    port: int
+    zone: ZoneId
+    profile: str | None = None
+    unit_id: int = 1
+    credential: str | None = None
+    model: str | None = None
+    algorithm: Algorithm | None = None
+    nominal_w: float | None = None
+    safe_preset: str | None = None
+    rack: str | None = None
+    slot: int | None = None
+    pdu: DeviceId | None = None
+    outlet: int | None = None
+    poll_s: float | None = None
+    """Own cadence where the site's `timing.poll_s` is not right for this device."""
+
+
+class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `[simulator]` table of a site file with `simulated = true`; no other process reads it."""
+
+    seed: int = 1
+    firmware: dict[str, str] = {}
+    """VNish version per device id; the others get `default_firmware`."""
+    default_firmware: str = "1.2.7"
+    miner_password: str = "admin"
+    """What the emulated web interfaces accept (real machines ship with `admin`)."""
+    outdoor_temp_c: float = 18.0
+    retune_s: float = 150.0
+    """Backend restart after a preset change (plant.md §1.5: 2-4 min on VNish); demos shorten it."""
+    cold_start_s: float = 180.0
+    fault_port: int = 0
+    """Loopback port of the fault-injection API; 0 = none."""

@@ -1,0 +1,99 @@
+"""What travels over MQTT between agent and cloud, version 1. Golden messages: tests/contract/wire/."""
+
+import msgspec
+
+from shared.ids import SiteId
+from shared.telemetry import COLUMN_NAMES
+
+PROTOCOL = 1
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True, tag="batch"):
+    """One outbox row: rows or events under one batch number.
+
+    `epoch` is new at each opening of the store, `seq` counts batches per (epoch, stream) from 1, so
+    (site, epoch, stream, seq) names a batch for ever. `from_ms`/`to_ms` bound the rows' times.
+    `columns` names the numbers in each row; `rows` is the msgpack of that stream's row type
+    (`RollupRow` for telemetry, `Event` for events).
+    """
+
+    epoch: str
+    stream: str
+    seq: int
+    from_ms: int
+    to_ms: int
+    count: int
+    rows: msgspec.Raw
+    columns: tuple[str, ...] = ()
+
+
+class Tombstone(msgspec.Struct, frozen=True, kw_only=True, tag="tombstone"):
+    """Rows that had to be dropped on site, so that a gap in the cloud is always explained.
+
+    Fills the batch numbers `first_seq..last_seq` of the stream in the ledger.
+    """
+
+    epoch: str
+    stream: str
+    seq: int
+    first_seq: int
+    last_seq: int
+    from_ms: int
+    to_ms: int
+    count: int
+    reason: str
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):
+    """What the cloud has committed of one (epoch, stream): all of 1..`upto`, and `ranges` above it."""
+
+    epoch: str
+    stream: str
+    upto: int
+    ranges: tuple[tuple[int, int], ...] = ()
+
+
+class Birth(msgspec.Struct, frozen=True, kw_only=True, tag="birth"):
+    """Retained: who this site is and in which words it speaks. Sent at every connect."""
+
+    site: SiteId
+    name: str
+    boot: str
+    epoch: str
+    at_ms: int
+    version: str
+    protocol: int
+    step_s: int
+    inventory_sha256: str
+    inventory: msgspec.Raw
+    """msgpack of `tuple[DeviceEntry, ...]`."""
+    columns: tuple[str, ...] = COLUMN_NAMES
+    simulated: bool = False
+
+
+class SiteState(msgspec.Struct, frozen=True, kw_only=True, tag="state"):
+    """Retained, and the will: whether the agent is connected."""
+
+    online: bool
+    boot: str
+    at_ms: int
+
+
+class ChunkRequest(msgspec.Struct, frozen=True, kw_only=True, tag="get"):
+    """Agent asks for parts of a blob; resumable because it names the parts it still lacks."""
+
+    sha256: str
+    chunks: tuple[int, ...]
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag="chunk"):
+    """One part of a blob, at most `CHUNK_BYTES`, with its own hash."""
+
+    sha256: str
+    number: int
+    total: int
+    chunk_sha256: str
+    data: bytes
+
+
+CHUNK_BYTES = 128 * 1024
