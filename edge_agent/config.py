@@ -5,6 +5,8 @@ its unit in its name, so a wrong unit shows as an unknown key or as a value outs
 The file names credentials, never secrets. `docs/site-file.md` explains each key with an example.
 """
 
+import difflib
+import itertools
 import re
 import tomllib
 from pathlib import Path
@@ -313,7 +315,7 @@ def _check_high(limits: HighLimits, key: str) -> list[Problem]:
     problems: list[Problem] = []
     order = ("release", "warn", "shed", "trip")
     values = [getattr(limits, name) for name in order]
-    if not all(low < high for low, high in zip(values, values[1:], strict=False)):
+    if not all(low < high for low, high in itertools.pairwise(values)):
         shown = ", ".join(f"{name} = {value:g}" for name, value in zip(order, values, strict=True))
         problems.append((key, f"limits out of order: expected release < warn < shed < trip, found {shown}"))
     for name, value in zip(order, values, strict=True):
@@ -321,9 +323,11 @@ def _check_high(limits: HighLimits, key: str) -> list[Problem]:
             low, high = _PLAUSIBLE_C
             text = f"is {value:g}, expected {low:g} to {high:g} {Unit.CELSIUS} (is it in °F?)"
             problems.append((f"{key}.{name}", text))
-    for name in ("on_delay_s", "off_delay_s"):
-        if not 0 <= getattr(limits, name) <= 3600:
-            problems.append((f"{key}.{name}", "must be between 0 and 3600 s"))
+    problems += [
+        (f"{key}.{name}", "must be between 0 and 3600 s")
+        for name in ("on_delay_s", "off_delay_s")
+        if not 0 <= getattr(limits, name) <= 3600
+    ]
     return problems
 
 
@@ -411,8 +415,6 @@ class _Lines:
 
     @staticmethod
     def _suggest(name: str) -> str:
-        import difflib
-
         known = {field for struct in _all_structs() for field in struct.__struct_fields__}
         close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)
         return f"did you mean '{close[0]}'?" if close else "remove it, or see docs/site-file.md"

@@ -80,7 +80,7 @@ class PointControl(Protocol):
 class OutletControl(Protocol):
     """Has outlets that switch."""
 
-    async def switch_outlet(self, outlet: int, on: bool) -> None:
+    async def switch_outlet(self, outlet: int, *, on: bool) -> None:
         """Ask to switch outlet `outlet` (from 1)."""
         ...
 

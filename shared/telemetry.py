@@ -197,7 +197,7 @@ class Column(msgspec.Struct, frozen=True):
     name: str
     metric: str
     how: str
-    """mean, min, max, last, std, delta (of a counter; None after a reset), spread (max - min over indexes)."""
+    """mean, min, max, last, std, delta (of a counter; None after a reset)."""
 
 
 def _columns(*specs: tuple[str, str]) -> tuple[Column, ...]:
