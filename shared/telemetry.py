@@ -272,4 +272,21 @@ class RollupRow(msgspec.Struct, frozen=True, kw_only=True):
         return self.values[COLUMN_INDEX[column]]
 
 
+class ScoreRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How odd one miner looked to the active model: a row of the telemetry stream `score`.
+
+    `score` has no unit; an alarm stands while it exceeds `threshold` long enough. `top_feature` names the
+    feature with the largest residual. Sent when the score moved by more than 5 % and every twelfth cycle,
+    so a steady miner costs little.
+    """
+
+    device: DeviceId
+    at_ms: int
+    model: str
+    version: int
+    score: float
+    threshold: float
+    top_feature: str
+
+
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]

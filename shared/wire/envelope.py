@@ -14,7 +14,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, tag="batch"):
     `epoch` is new at each opening of the store, `seq` counts batches per (epoch, stream) from 1, so
     (site, epoch, stream, seq) names a batch for ever. `from_ms`/`to_ms` bound the rows' times.
     `columns` names the numbers in each row; `rows` is the msgpack of that stream's row type
-    (`RollupRow` for telemetry, `Event` for events).
+    (`RollupRow` for `rollup`, `ScoreRow` for `score`, `Event` for `ev`).
     """
 
     epoch: str

@@ -11,6 +11,8 @@ from shared.ids import CommandId, SiteId
 ROOT = "mw/1"
 TELEMETRY_STREAM = "rollup"
 EVENT_STREAM = "ev"
+SCORE_STREAM = "score"
+"""Telemetry stream of `ScoreRow`, on `up/t/score`."""
 
 ALL_UP = f"{ROOT}/+/up/#"
 """What the cloud's ingest subscribes to."""
