@@ -1,0 +1,86 @@
+# Two commands matter: `make demo` (see it run) and `make test` (everything that CI does).
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+UI := cloud/web/static/index.html
+# Torch and OpenMP with several threads each collapse on two shared cores.
+export OMP_NUM_THREADS := 1
+
+.PHONY: help setup demo check test lint types imports ui bench evaluate wheel clean system
+
+help:
+	@echo "make demo          a whole mining site on this machine (no torch; TRAIN=full adds it)"
+	@echo "make test          install what is needed, lint, type-check, run every test, build the wheel"
+	@echo "make check         the short inner loop (lint, types, imports, fast tests)"
+	@echo "make setup         .venv with everything, system packages, the dashboard's build"
+	@echo "make bench         the benchmarks, one JSON line each"
+	@echo "make evaluate      detection quality of the models on the simulated plant"
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.light: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "== installing the demo's packages (no torch) into $(VENV)"
+	$(PIP) --editable '.[edge,cloud,train,sim]'
+	@touch $@
+
+$(VENV)/.full: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "== installing everything, torch included (200 MB as CPU build, gigabytes otherwise: see README), into $(VENV)"
+	$(PIP) --editable '.[all,dev]'
+	@touch $(VENV)/.light $@
+
+system:
+	@bash packaging/dev/system.sh
+
+$(UI): $(shell find cloud/ui -type f -not -path '*/node_modules/*' 2>/dev/null) | $(VENV)/bin/python
+	bash packaging/dev/ui.sh $(BIN)
+
+ui: $(UI)
+
+setup: system $(VENV)/.full $(UI)
+	@if [ -d .git ]; then $(BIN)/pre-commit install >/dev/null 2>&1 || true; fi
+
+ifeq ($(TRAIN),full)
+DEMO_NEEDS := $(VENV)/.full
+else
+DEMO_NEEDS := $(VENV)/.light
+endif
+
+demo: $(DEMO_NEEDS) $(UI)
+	$(BIN)/minewarden demo $(ARGS)
+
+lint:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types:
+	$(BIN)/mypy
+
+imports:
+	$(BIN)/lint-imports
+
+check: $(VENV)/.full
+	$(MAKE) --no-print-directory lint types imports
+	$(BIN)/pytest -q -m "not slow"
+
+wheel: $(VENV)/.full $(UI)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+
+test: setup
+	$(MAKE) --no-print-directory lint types imports
+	bash packaging/dev/ui.sh $(BIN) check
+	$(MAKE) --no-print-directory wheel
+	$(BIN)/pytest
+
+bench: setup
+	$(BIN)/python -m pytest tests/benchmarks -q -s --benchmarks
+
+evaluate: $(VENV)/.full
+	$(BIN)/python -P -m cloud.training.evaluate
+
+clean:
+	rm -rf $(VENV) dist cloud/web/static cloud/ui/node_modules .mypy_cache .ruff_cache .pytest_cache
