@@ -1,0 +1,196 @@
+"""Golden messages: what version 1 of the wire looks like, byte for byte, in both directions.
+
+A change that breaks one of these breaks sites in the field: raise the protocol version instead. To add a
+message, add it to `MESSAGES` and run `python tests/contract/wire/test_golden.py`, then read the diff.
+"""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edge_agent import ipc
+from shared.alarms import Event, EventKind, Severity
+from shared.artifacts.manifest import Assignment, Stage
+from shared.artifacts.signing import Signature, Signed
+from shared.commands import (
+    ActionOutcome,
+    CommandBody,
+    CommandState,
+    CommandStatus,
+    DoActions,
+    Proposal,
+    SafeStopOrder,
+    SetPreset,
+    StopMining,
+    WriteRecord,
+    WriteResult,
+)
+from shared.ids import CommandId, DeviceId, SiteId, ZoneId
+from shared.telemetry import COLUMN_NAMES, DeviceKind, MinerState, Quality, Reading, RollupRow, Sample
+from shared.units import Algorithm
+from shared.wire.envelope import Ack, Batch, Birth, Chunk, ChunkRequest, SiteState, Tombstone
+
+GOLDEN = Path(__file__).parent / "golden"
+
+_SIGNED = Signed(payload=b"\x01\x02", signatures=(Signature(key_id="k1", value=b"\x07" * 64),))
+_ROW = RollupRow(
+    device=DeviceId("m-07"),
+    at_ms=1_780_000_000_000,
+    step_s=60,
+    samples=6,
+    failed=0,
+    quality=Quality.ESTIMATED,
+    values=(100.5, *[None] * (len(COLUMN_NAMES) - 1)),
+    algorithm=Algorithm.SHA256D,
+    state=MinerState.MINING,
+    preset="2970",
+)
+_EVENT = Event(
+    id="e1",
+    kind=EventKind.TRIPPED,
+    severity=Severity.URGENT,
+    key="trip/hall-a/cooling",
+    at_ms=1_780_000_000_000,
+    title="Cooling lost in hall-a",
+    advice="Go and look at the exhaust wall.",
+    zone=ZoneId("hall-a"),
+    data={"speed_pct": 0.0, "limit": 20, "ok": False, "note": None},
+)
+_SAMPLE = Sample(
+    device=DeviceId("m-07"),
+    kind=DeviceKind.MINER,
+    at_s=12.5,
+    at_ms=1_780_000_000_000,
+    boot="b1",
+    seq=3,
+    state=MinerState.AUTO_TUNING,
+    algorithm=Algorithm.SHA256D,
+    readings={"power_w": Reading(3000.0, Quality.ESTIMATED), "fan_rpm.1": Reading(None, Quality.MISSING)},
+    preset="2970",
+)
+_PROPOSAL = Proposal(
+    id=CommandId("p1"),
+    policy="anomaly",
+    action=SetPreset(device=DeviceId("m-07"), preset="2700"),
+    reason="fan 2 is slow for its duty",
+    ttl_s=20.0,
+)
+
+MESSAGES: dict[str, object] = {
+    "batch": Batch(
+        epoch="0a",
+        stream="rollup",
+        seq=1,
+        from_ms=1,
+        to_ms=2,
+        count=1,
+        columns=COLUMN_NAMES,
+        rows=msgspec.Raw(msgspec.msgpack.encode((_ROW,))),
+    ),
+    "event": _EVENT,
+    "rollup_row": _ROW,
+    "tombstone": Tombstone(
+        epoch="0a",
+        stream="rollup",
+        seq=9,
+        first_seq=2,
+        last_seq=8,
+        from_ms=1,
+        to_ms=2,
+        count=7,
+        reason="quota",
+    ),
+    "ack": Ack(epoch="0a", stream="rollup", upto=4, ranges=((6, 7),)),
+    "birth": Birth(
+        site=SiteId("demo"),
+        name="Demo",
+        boot="b1",
+        epoch="0a",
+        at_ms=1,
+        version="0.1.0",
+        protocol=1,
+        step_s=60,
+        inventory_sha256="00",
+        inventory=msgspec.Raw(msgspec.msgpack.encode(())),
+        columns=("power_w_mean",),
+    ),
+    "state": SiteState(online=True, boot="b1", at_ms=1),
+    "chunk_request": ChunkRequest(sha256="00", chunks=(0, 2)),
+    "chunk": Chunk(sha256="00", number=0, total=1, chunk_sha256="11", data=b"onnx"),
+    "signed": _SIGNED,
+    "command_body": CommandBody(
+        id=CommandId("c1"),
+        site=SiteId("demo"),
+        issued_ms=1,
+        expires_ms=2,
+        counter=3,
+        actor="desk",
+        order=DoActions(actions=(StopMining(device=DeviceId("m-07")),)),
+    ),
+    "command_safe_stop": CommandBody(
+        id=CommandId("c2"),
+        site=SiteId("demo"),
+        issued_ms=1,
+        expires_ms=2,
+        counter=4,
+        actor="desk",
+        order=SafeStopOrder(zone=ZoneId("hall-a")),
+    ),
+    "command_status": CommandStatus(
+        id=CommandId("c1"),
+        state=CommandState.DONE,
+        detail="",
+        at_ms=1,
+        outcome=ActionOutcome.APPLIED,
+        writes=(
+            WriteRecord(
+                action=StopMining(device=DeviceId("m-07")), result=WriteResult.APPLIED, detail="stopped"
+            ),
+        ),
+    ),
+    "assignment": Assignment(
+        site=SiteId("demo"), counter=1, issued_ms=1, expires_ms=2, stage=Stage.ACTIVE, manifest=_SIGNED
+    ),
+    "ipc_hello": ipc.Hello(protocol=1, site=SiteId("demo"), boot="b1", config_sha256="00", next_seq=1),
+    "ipc_samples": ipc.Samples(boot="b1", samples=(_SAMPLE,)),
+    "ipc_lease": ipc.Lease(ttl_s=20.0, cycle=7),
+    "ipc_propose": ipc.Propose(proposal=_PROPOSAL),
+    "ipc_order": ipc.Order(signed=_SIGNED),
+    "ipc_safe_stop": ipc.SafeStop(zone=None, reason="smell of smoke"),
+    "ipc_samples_since": ipc.SamplesSince(boot="b1", seq=41),
+    "ipc_result": ipc.Result(
+        id=CommandId("p1"), outcome=ActionOutcome.REJECTED, detail="zone is tripped", at_ms=1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_encodes_to_the_golden_bytes(name: str) -> None:
+    assert msgspec.msgpack.encode(MESSAGES[name]) == (GOLDEN / f"{name}.msgpack").read_bytes()
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_golden_bytes_decode_to_the_message(name: str) -> None:
+    message = MESSAGES[name]
+    assert msgspec.msgpack.decode((GOLDEN / f"{name}.msgpack").read_bytes(), type=type(message)) == message
+
+
+def test_every_golden_file_has_its_message() -> None:
+    assert {path.stem for path in GOLDEN.glob("*.msgpack")} == set(MESSAGES)
+
+
+def test_the_agents_messages_are_told_apart_by_their_tag() -> None:
+    frame = (GOLDEN / "ipc_lease.msgpack").read_bytes()
+    assert isinstance(msgspec.msgpack.decode(frame, type=ipc.FromAgent), ipc.Lease)
+
+
+def test_an_unknown_tag_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="Invalid value"):
+        msgspec.msgpack.decode(msgspec.msgpack.encode({"is": "write-register"}), type=ipc.FromAgent)
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for _name, _message in MESSAGES.items():
+        (GOLDEN / f"{_name}.msgpack").write_bytes(msgspec.msgpack.encode(_message))
