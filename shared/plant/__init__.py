@@ -1,11 +1,13 @@
-"""The physics of a mining site in vectorised numpy: pure, seeded, no I/O beyond reading its own data files."""
+"""The physics of a mining site in vectorised numpy: pure, seeded, no I/O beyond reading its own data
+files."""
 
 from shared.plant.air import AirParams
 from shared.plant.faults import Fault, FaultName
+from shared.plant.fleet_params import FleetParams, Surroundings, open_air
 from shared.plant.hydro import HydroParams
 from shared.plant.ladders import MinerModel, Preset, load_ladders
 from shared.plant.meter import MeterReading
-from shared.plant.miner import FleetParams, MinerFleet, Surroundings, open_air
+from shared.plant.miner import MinerFleet
 from shared.plant.observe import FleetObservation, FleetTruth
 from shared.plant.sensors import ZoneReading, ZoneTruth
 from shared.plant.site import AlgorithmTotals, SitePlant

@@ -1,8 +1,9 @@
 """Air containers: wetted pads, a cold and a hot aisle, an exhaust wall. Vectorised over zones.
 
-The states and sizes are plant.md §2.2(a), scaled from its 300-miner container. Its energy equations assume that the wall
-moves at least the miners' air; here the air that the wall does not take returns to the cold aisle, so that mass and
-energy also balance with the wall stopped [default]. Both aisles are stepped by backward Euler, stable at any step.
+The states and sizes are plant.md §2.2(a), scaled from its 300-miner container. Its energy equations assume
+that the wall moves at least the miners' air; here the air that the wall does not take returns to the cold
+aisle, so that mass and energy also balance with the wall stopped [default]. Both aisles are stepped by
+backward Euler, stable at any step.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ AIR_KG_PER_M3 = 1.16
 class AirParams:
     """One container, sized for `miners` (plant.md §2.2a for the 300-miner totals; the rest [default]).
 
-    `flow_margin` is wall flow at full speed over 0.18 m3/s per miner; `stopped_flow` the share of the miners' own air
-    that still leaves through a stopped wall; `back_pressure` the share of miner air lost when the wall takes nothing.
+    `flow_margin` is wall flow at full speed over 0.18 m3/s per miner; `stopped_flow` the share of the miners'
+    own air that still leaves through a stopped wall; `back_pressure` the share of miner air lost when the
+    wall takes nothing.
     """
 
     miners: int
@@ -58,7 +60,8 @@ class AirParams:
 class AirZones:
     """`z` air containers. Temperatures in deg C, flows in m3/s, powers in W, all (z,).
 
-    `wall` are the exhaust-wall drives; `pump_on` is the pad pump command and `pump_lost` what a fault takes of it.
+    `wall` are the exhaust-wall drives; `pump_on` is the pad pump command and `pump_lost` what a fault takes
+    of it.
     """
 
     def __init__(self, params: Sequence[AirParams]) -> None:
@@ -136,7 +139,8 @@ class AirZones:
         self.water_kg_s = self.flow_m3s * AIR_KG_PER_M3 * (self.pad_ratio - outside) * (1.0 + self._bleed)
 
     def advance(self, dt_s: float, weather: WeatherPoint, heat_w: Floats, miner_m3s: Floats) -> None:
-        """Step the air by `dt_s`: `heat_w` and `miner_m3s` are what the miners of each zone give and draw, (z,)."""
+        """Step the air by `dt_s`: `heat_w` and `miner_m3s` are what the miners of each zone give and draw,
+        (z,)."""
         self.wall.advance(dt_s)
         need = miner_m3s * (1.0 - self.mean_recirculation)
         self.flow_m3s = np.maximum(self._wall_full * self.wall.speed, self._stopped_flow * need) + 1e-3

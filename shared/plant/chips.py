@@ -1,4 +1,5 @@
-"""Electrical laws of a miner: PSU, leakage and hash errors. Pure functions on arrays of any broadcastable shape."""
+"""Electrical laws of a miner: PSU, leakage and hash errors. Pure functions on arrays of any broadcastable
+shape."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ LADDER_FAN_W: Final = 50.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ErrorParams:
-    """Voltage margin and the errors it costs, all [default] of plant.md §1.3 except the nominal margin (tuned by us).
+    """Voltage margin and the errors it costs, all [default] of plant.md §1.3 except the nominal margin (tuned
+    by us).
 
     The nominal margin of 47 mV makes a healthy S19 Pro count about 0.01 errors per second, as recorded (S4).
     """
@@ -43,7 +45,8 @@ class ErrorParams:
 
 
 def psu_efficiency(load_fraction: Floats) -> Floats:
-    """PSU efficiency (0..1) at a load fraction of its rating (plant.md §1.1, [default] around S9's 93-95 %)."""
+    """PSU efficiency (0..1) at a load fraction of its rating (plant.md §1.1, [default] around S9's 93-95
+    %)."""
     x = np.maximum(load_fraction, 0.0)
     return np.maximum(0.945 - 0.02 * (x - 0.6) ** 2 - 0.015 * np.exp(-x / 0.05), 0.5)
 
@@ -62,14 +65,17 @@ def error_ratio(margin_mv: Floats, params: ErrorParams) -> Floats:
 def split_ladder(model: MinerModel) -> tuple[Floats, Floats]:
     """Dynamic and leakage chip power of the whole machine per rung, W at 65 deg C, each of shape (presets,).
 
-    The label is what the machine draws at the wall, so dynamic power is what remains of it after the PSU, the fans, the
-    control board, the VRMs and leakage; leakage scales with V^3 from the stock rung (plant.md §1.3).
+    The label is what the machine draws at the wall, so dynamic power is what remains of it after the PSU, the
+    fans, the control board, the VRMs and leakage; leakage scales with V^3 from the stock rung (plant.md
+    §1.3).
     """
     label = np.array([preset.power_w for preset in model.presets])
     volt = np.array([preset.volt_v for preset in model.presets])
     fan_w = LADDER_FAN_W if model.fans else 0.0
     dc_w = label * psu_efficiency(label / model.psu_rated_w)
-    chip_w = (dc_w - CONTROL_BOARD_W - fan_w) * VRM_EFFICIENCY - model.boards * BOARD_OVERHEAD_W * VRM_EFFICIENCY
+    chip_w = (
+        dc_w - CONTROL_BOARD_W - fan_w
+    ) * VRM_EFFICIENCY - model.boards * BOARD_OVERHEAD_W * VRM_EFFICIENCY
     stock = model.stock_preset
     leak_w = model.leak_share * chip_w[stock] * (volt / volt[stock]) ** 3
     leak_w = np.minimum(leak_w, 0.5 * chip_w)

@@ -9,7 +9,8 @@ Floats = NDArray[np.float64]
 
 
 class Drives:
-    """`n` drives. `command_pct` and `actual_pct` are 0..100 % of rated speed, `lost` is the share taken by a fault.
+    """`n` drives. `command_pct` and `actual_pct` are 0..100 % of rated speed, `lost` is the share taken by a
+    fault.
 
     Ramps are in per cent per second; a lost drive coasts down at `coast_pct_s` [default].
     """

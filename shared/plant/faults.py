@@ -2,11 +2,11 @@
 
 Names, targets and what a severity of 1 means:
 
-    fan_wear            miner (part = fan, default 0)     the fan stands still; 0.5 = half its speed lost
-    board_dying         miner (part = board, default 0)   the board is gone; before that its error rate climbs
+    fan_wear            miner (part = fan, None = all)    the fans stand still; 0.5 = half their speed lost
+    board_dying         miner (part = board, None = all)  the board is gone; before that its error rate climbs
     dust                miner                             half the air and a worse board-to-air path
     psu                 miner                             no supply; before that up to 6 points of efficiency
-    sensor_stuck        miner (part = board, default 0)   the board's sensors freeze at their present value
+    sensor_stuck        miner (part = board, None = all)  the board's sensors freeze at their present value
     network_drop        miner                             no reply to anybody; the machine mines on
     pad_pump_stopped    zone (air)                        no water: the pads dry out
     exhaust_fan_stopped zone (air)                        the wall coasts to a stop; 0.5 = half its speed lost
@@ -41,6 +41,8 @@ class FaultName(StrEnum):
     COOLANT_FLOW_LOST = "coolant_flow_lost"
 
 
+FaultKey = tuple[FaultName, int, int | None]
+
 ZONE_FAULTS: Final = frozenset(
     {FaultName.PAD_PUMP_STOPPED, FaultName.EXHAUST_FAN_STOPPED, FaultName.COOLANT_FLOW_LOST}
 )
@@ -49,11 +51,12 @@ PART_FAULTS: Final = frozenset({FaultName.FAN_WEAR, FaultName.BOARD_DYING, Fault
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fault:
-    """One running fault; `target` is a miner or zone index, `part` a fan or board, times in seconds of plant time."""
+    """One running fault; `target` is a miner or zone, `part` a fan or board (None: all), times are plant
+    seconds."""
 
     name: FaultName
     target: int
-    part: int
+    part: int | None
     severity: float
     ramp_s: float
     began_s: float
@@ -64,7 +67,7 @@ class Fault:
         return self.severity if age >= self.ramp_s else self.severity * max(age, 0.0) / self.ramp_s
 
     @property
-    def key(self) -> tuple[FaultName, int, int]:
+    def key(self) -> FaultKey:
         """What can be wrong only once at a time."""
         return self.name, self.target, self.part
 
@@ -102,7 +105,9 @@ REFERENCE_K: Final = 313.15
 def acceleration(hazard: Hazard, intake_c: Floats) -> Floats:
     """How much faster a component ages at an intake temperature in deg C than at 40 deg C, same shape."""
     arrhenius = np.exp(
-        hazard.activation_ev / BOLTZMANN_EV_PER_K * (1.0 / REFERENCE_K - 1.0 / (np.maximum(intake_c, -40.0) + 273.15))
+        hazard.activation_ev
+        / BOLTZMANN_EV_PER_K
+        * (1.0 / REFERENCE_K - 1.0 / (np.maximum(intake_c, -40.0) + 273.15))
     )
     return arrhenius * hazard.per_10k ** ((intake_c - 40.0) / 10.0)
 
@@ -113,13 +118,18 @@ class AgeingParts:
     `speed` multiplies time (1 = real life); begin with ages spread over 0..`max_age_h`.
     """
 
-    def __init__(self, n: int, *, rng: np.random.Generator, speed: float = 1.0, max_age_h: float = 30_000.0) -> None:
+    def __init__(
+        self, n: int, *, rng: np.random.Generator, speed: float = 1.0, max_age_h: float = 30_000.0
+    ) -> None:
         self._rng = rng
         self._speed = speed
-        self.age_h = {name: rng.uniform(0.0, max_age_h, (n, hazard.parts)) for name, hazard in HAZARDS.items()}
+        self.age_h = {
+            name: rng.uniform(0.0, max_age_h, (n, hazard.parts)) for name, hazard in HAZARDS.items()
+        }
 
     def advance(self, dt_s: float, intake_c: Floats) -> list[tuple[FaultName, int, int]]:
-        """Age by `dt_s` at an intake of (n,) deg C; returns (name, miner, part) of the components that begin to fail."""
+        """Age by `dt_s` at an intake of (n,) deg C; returns (name, miner, part) of the components that begin
+        to fail."""
         begun: list[tuple[FaultName, int, int]] = []
         for name, hazard in HAZARDS.items():
             age = self.age_h[name]

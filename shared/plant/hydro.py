@@ -1,8 +1,8 @@
 """Hydro loops with dry coolers, vectorised over zones (plant.md §2.2c, scaled from its 1 MW loop).
 
-Two mixed volumes, one before and one after the cooler, stand for the loop's heat capacity and its transport delay.
-The UA law is UA = UA0 (n/n0)^0.75; against outside air of one temperature the LMTD form is Q = G (1 - exp(-UA/G))
-(T_return - T_air). Both volumes are stepped by backward Euler.
+Two mixed volumes, one before and one after the cooler, stand for the loop's heat capacity and its transport
+delay. The UA law is UA = UA0 (n/n0)^0.75; against outside air of one temperature the LMTD form is Q = G (1 -
+exp(-UA/G)) (T_return - T_air). Both volumes are stepped by backward Euler.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class HydroParams:
 class HydroLoops:
     """`z` loops. Temperatures in deg C, flows in kg/s, powers in W, all (z,).
 
-    `cooler` and `pump` are drives. While `cooler_auto` is set, the skid's own PI holds `setpoint_c` with the cooler.
+    `cooler` and `pump` are drives. While `cooler_auto` is set, the skid's own PI holds `setpoint_c` with the
+    cooler.
     """
 
     def __init__(self, params: Sequence[HydroParams]) -> None:
@@ -109,7 +110,8 @@ class HydroLoops:
         bypass = np.clip((self._bypass_start - self.supply_c) / span, 0.0, 1.0)
         removed = g * (1.0 - np.exp(-ua / g)) * (1.0 - bypass)
         c = self._half_j / dt_s
-        # return: (c + g) Tr - g Ts = c Tr0 + heat;  supply: (c + g) Ts - (g - removed) Tr = c Ts0 + removed * sink
+        # return: (c + g) Tr - g Ts = c Tr0 + heat;  supply: (c + g) Ts - (g - removed) Tr = c Ts0 + removed *
+        # sink
         rhs_r, rhs_s = c * self.return_c + heat_w, c * self.supply_c + removed * sink_c
         diag, forward = c + g, g - removed
         det = diag * diag - g * forward

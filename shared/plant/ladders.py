@@ -1,8 +1,9 @@
 """Miner models and their preset ladders, read from `ladders.toml`.
 
-A ladder is what a firmware offers: rungs with a label in watts at the wall and a hashrate. SHA-256d and scrypt
-hashrates are different quantities, so every model carries its `algorithm` and nothing here or elsewhere in the plant
-adds them up. Sources per model stand in the data file (plant.md §1.1-1.2, miners.md §5.3); the L9 is a [default].
+A ladder is what a firmware offers: rungs with a label in watts at the wall and a hashrate. SHA-256d and
+scrypt hashrates are different quantities, so every model carries its `algorithm` and nothing here or
+elsewhere in the plant adds them up. Sources per model stand in the data file (plant.md §1.1-1.2, miners.md
+§5.3); the L9 is a [default].
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ UNIT_OF_ALGORITHM: Final[Mapping[Algorithm, str]] = MappingProxyType({"sha256d":
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preset:
-    """One rung: label power in W at the wall, hashrate in the model's own unit, chip clock and board voltage."""
+    """One rung: label power in W at the wall, hashrate in the model's own unit, chip clock and board
+    voltage."""
 
     power_w: float
     hashrate: float
@@ -43,7 +45,8 @@ class Preset:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MinerModel:
-    """A miner model. `hashes_per_clock` is per chip; `flow_max_m3s` is air flow at 6000 rpm; `psu_rated_w` at the wall."""
+    """A miner model. `hashes_per_clock` is per chip, `flow_max_m3s` air at 6000 rpm, `psu_rated_w` at the
+    wall."""
 
     name: str
     algorithm: Algorithm
@@ -78,12 +81,12 @@ class MinerModel:
         raise KeyError(f"{self.name} has no preset {name!r}")
 
 
-def _fill(hashrates: list[float], rows: list[list[float]], column: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _fill(hashrates: list[float], rows: list[list[float]], column: int) -> list[float]:
     known = [(row[1], row[column]) for row in rows if len(row) > column]
     if not known:
         raise ValueError("a ladder needs at least one rung with MHz and V")
     xs, ys = zip(*known, strict=True)
-    return np.interp(hashrates, xs, ys)
+    return [float(value) for value in np.interp(hashrates, xs, ys)]
 
 
 def _model(name: str, raw: Mapping[str, Any]) -> MinerModel:
@@ -101,8 +104,8 @@ def _model(name: str, raw: Mapping[str, Any]) -> MinerModel:
         Preset(
             power_w=float(row[0]),
             hashrate=float(row[1]),
-            freq_mhz=float(freq),
-            volt_v=float(volt),
+            freq_mhz=freq,
+            volt_v=volt,
             modded_psu=row[0] > fields["psu_rated_w"],
         )
         for row, freq, volt in zip(rows, freqs, volts, strict=True)

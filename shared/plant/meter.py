@@ -1,4 +1,5 @@
-"""Feeder meters: three-phase totals of class 1 accuracy (plant.md §2.2: 0.5-1 %; §6 for what meters offer)."""
+"""Feeder meters: three-phase totals of class 1 accuracy (plant.md §2.2: 0.5-1 %; §6 for what meters
+offer)."""
 
 from __future__ import annotations
 
@@ -52,6 +53,10 @@ class Meter:
     def count(self, power_w: float, dt_s: float) -> None:
         """Let `power_w` flow for `dt_s`."""
         self._energy_j += power_w * self._gain * dt_s
+
+    def forget(self) -> None:
+        """Begin the energy register at zero again."""
+        self._energy_j = 0.0
 
     def read(self, phase_w: Floats, *, live: bool, rng: np.random.Generator) -> MeterReading:
         """Read true phase powers (3,) in W; a dead feeder reads zero volts."""

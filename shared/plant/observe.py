@@ -23,9 +23,10 @@ Bools = NDArray[np.bool_]
 class FleetObservation:
     """What each firmware would say. Shapes: (n,), (n, boards) or (n, 4 fans).
 
-    Temperatures are whole deg C and 0 where the firmware has no data (failure; boards that do not exist or are dead),
-    as in miners.md §1.5; chip temperatures are board + 15 K, an estimate. Hashrates are H/s, power is whole W, an
-    estimate unless `power_metered`. `reachable` false means that no reply would come at all: ignore the other fields.
+    Temperatures are whole deg C and 0 where the firmware has no data (failure; boards that do not exist or
+    are dead), as in miners.md §1.5; chip temperatures are board + 15 K, an estimate. Hashrates are H/s, power
+    is whole W, an estimate unless `power_metered`. `reachable` false means that no reply would come at all:
+    ignore the other fields.
     """
 
     reachable: Bools
@@ -57,7 +58,8 @@ class FleetObservation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FleetTruth:
-    """The real state: (n,), (n, boards) or (n, 4 fans); W, deg C, H/s, m3/s, rpm. `failure` is a `FailureReason`."""
+    """The real state: (n,), (n, boards) or (n, 4 fans); W, deg C, H/s, m3/s, rpm. `failure` is a
+    `FailureReason`."""
 
     state: NDArray[np.int8]
     failure: NDArray[np.int8]
@@ -106,10 +108,12 @@ def _whole(values: Floats, valid: Bools) -> Ints:
 
 
 def read_firmware(fleet: MinerFleet, rng: np.random.Generator) -> FleetObservation:
-    """What the firmwares report. Noise [default]: 0.3 K per board sensor, 2.5 % on an instant board hashrate (short
-    Poisson window, plant.md §1.6), 30 rpm per fan, and each machine's own power bias."""
+    """What the firmwares report. Noise [default]: 0.3 K per board sensor, 2.5 % on an instant board hashrate
+    (short Poisson window, plant.md §1.6), 30 rpm per fan, and each machine's own power bias."""
     n, width = fleet.pcb_c.shape
-    has_data = (fleet.phases.state != MinerState.FAILURE)[:, None] & fleet.boards_exist & ~fleet.condition.board_dead
+    has_data = (
+        (fleet.phases.state != MinerState.FAILURE)[:, None] & fleet.boards_exist & ~fleet.condition.board_dead
+    )
     stuck, frozen = fleet.condition.stuck, fleet.condition.stuck_c
     sensor_noise = rng.normal(0.0, 0.3, (2, n, width))
     pcb_in = _whole(np.where(stuck, frozen, fleet.pcb_c + sensor_noise[0]), has_data)

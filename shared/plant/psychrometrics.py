@@ -32,7 +32,8 @@ def relative_humidity(temp_c: ArrayLike, ratio: ArrayLike) -> Floats:
 
 
 def wet_bulb_c(temp_c: ArrayLike, rh_pct: ArrayLike) -> Floats:
-    """Wet bulb in deg C (Stull 2011, within 1 K for 5..99 % RH and -20..50 deg C); never above the dry bulb."""
+    """Wet bulb in deg C (Stull 2011, within 1 K for 5..99 % RH and -20..50 deg C); never above the dry
+    bulb."""
     t = np.asarray(temp_c, dtype=np.float64)
     rh = np.clip(np.asarray(rh_pct, dtype=np.float64), 5.0, 99.0)
     wet = (

@@ -18,8 +18,9 @@ RESOLUTION: Final = 0.1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ZoneTruth:
-    """True zone state. `supply`/`return` are cold and hot aisle or loop water in deg C; `flow` is m3/s of air or kg/s
-    of coolant; the drive is the exhaust wall or the dry cooler, the pump the pad pump or the loop pump, in per cent."""
+    """True zone state. `supply`/`return` are cold and hot aisle or loop water in deg C; `flow` is m3/s of air
+    or kg/s of coolant; the drive is the exhaust wall or the dry cooler, the pump the pad pump or the loop
+    pump, in per cent."""
 
     kind: Literal["air", "hydro"]
     supply_c: float
@@ -53,7 +54,7 @@ def zone_bias(rng: np.random.Generator, zones: int) -> Floats:
 
 
 def _resolve(value: float) -> float:
-    return round(value / RESOLUTION) * RESOLUTION
+    return round(round(value / RESOLUTION) * RESOLUTION, 6)
 
 
 def read_zone(truth: ZoneTruth, bias: Floats, rng: np.random.Generator) -> ZoneReading:
@@ -65,7 +66,9 @@ def read_zone(truth: ZoneTruth, bias: Floats, rng: np.random.Generator) -> ZoneR
         kind=truth.kind,
         supply_c=_resolve(truth.supply_c + float(noise[0])),
         return_c=_resolve(truth.return_c + float(noise[1])),
-        supply_rh_pct=None if rh is None else _resolve(min(100.0, max(0.0, rh + float(rng.normal(0.0, 1.0))))),
+        supply_rh_pct=None
+        if rh is None
+        else _resolve(min(100.0, max(0.0, rh + float(rng.normal(0.0, 1.0))))),
         coolant_kgs=None if air else round(truth.flow * (1.0 + float(rng.normal(0.0, 0.005))), 2),
         drive_command_pct=truth.drive_command_pct,
         drive_actual_pct=round(truth.drive_actual_pct, 1),

@@ -17,7 +17,8 @@ Ints = NDArray[np.intp]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LotteryParams:
-    """Spread between boards and machines, all [default] of plant.md §1.6 (board-level; chips are not resolved)."""
+    """Spread between boards and machines, all [default] of plant.md §1.6 (board-level; chips are not
+    resolved)."""
 
     machine_margin_sd_mv: float = 4.0
     board_margin_sd_mv: float = 5.0
@@ -29,7 +30,8 @@ class LotteryParams:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Lottery:
-    """One draw: `margin_mv`, `capacitance` and `leakage` are (n, boards), `power_bias` (n,) is the firmware's own error."""
+    """One draw: `margin_mv`, `capacitance` and `leakage` are (n, boards), `power_bias` (n,) is the firmware's
+    own error."""
 
     margin_mv: Floats
     capacitance: Floats

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared.plant.air import AirParams
+from shared.plant.fleet_params import FleetParams
 from shared.plant.hydro import HydroParams
 from shared.plant.ladders import load_ladders
 from shared.plant.meter import MeterParams
-from shared.plant.miner import FleetParams
 from shared.plant.tariff import TariffSeries
 from shared.plant.ups import UpsParams
 from shared.plant.weather import WeatherSeries, constant_weather
@@ -17,7 +17,8 @@ from shared.plant.weather import WeatherSeries, constant_weather
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MinerGroup:
-    """`count` machines of one model (a name in the ladders) on one rung; `preset` None means the stock rung."""
+    """`count` machines of one model (a name in the ladders) on one rung; `preset` None means the stock
+    rung."""
 
     model: str
     count: int
@@ -40,7 +41,8 @@ class ZoneSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SiteSpec:
-    """A whole site. `hazard_speed` 0 switches random failures off, 1 is real life, more makes training data."""
+    """A whole site. `hazard_speed` 0 switches random failures off, 1 is real life, more makes training
+    data."""
 
     zones: Sequence[ZoneSpec]
     weather: WeatherSeries
@@ -62,7 +64,8 @@ def mixed_container(
     s21_preset: str = "2980",
     l9_preset: str = "3000",
 ) -> ZoneSpec:
-    """One air container; by default 48 miners and about 140 kW, on rungs that leave the fans some headroom [default].
+    """One air container; by default 48 miners and about 140 kW, on rungs that leave the fans some headroom
+    [default].
 
     Raises:
         KeyError: a preset that the model's ladder does not have.
@@ -81,8 +84,8 @@ def mixed_container(
 
 
 def demo_site(weather: WeatherSeries | None = None, *, fleet: FleetParams | None = None) -> SiteSpec:
-    """One mixed container on a mild day (28 deg C, 45 % RH, pads wet) with a UPS; target 70 deg C as an operator
-    of such a site would set it, because 65 deg C leaves the fans at their limit [default]."""
+    """One mixed container on a mild day (28 deg C, 45 % RH, pads wet) with a UPS; target 70 deg C as an
+    operator of such a site would set it, because 65 deg C leaves the fans at their limit [default]."""
     return SiteSpec(
         zones=[mixed_container()],
         weather=weather or constant_weather(28.0, 45.0),

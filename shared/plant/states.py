@@ -42,9 +42,9 @@ class FailureReason(IntEnum):
 class TimingParams:
     """Durations in seconds (plant.md §1.5; the splits are [default]).
 
-    `retune_s` covers a change to an already tuned rung from restart to `mining`, `cold_start_s` a start from stop,
-    `autotune_s` the tuning run of an untuned rung, `reboot_s` the time without an API, `throttle_s` a full sweep of
-    the throttle from 100 % to 0 % (about 80 s seen in the field).
+    `retune_s` covers a change to an already tuned rung from restart to `mining`, `cold_start_s` a start from
+    stop, `autotune_s` the tuning run of an untuned rung, `reboot_s` the time without an API, `throttle_s` a
+    full sweep of the throttle from 100 % to 0 % (about 80 s seen in the field).
     """
 
     retune_s: float = 180.0
@@ -126,9 +126,11 @@ class Phases:
         self.elapsed_s[done] = spill
         self.total_s[done] = np.where(_FINAL[new], np.inf, total)
         self.rebooting[done] = False
-        return done[old == MinerState.AUTO_TUNING]
+        finished: Index = done[old == MinerState.AUTO_TUNING]
+        return finished
 
     @property
     def progress(self) -> NDArray[np.float64]:
         """Part of the present phase done, 0..1; 0 in a final state."""
-        return np.clip(self.elapsed_s / np.maximum(self.total_s, 1e-9), 0.0, 1.0)
+        part: NDArray[np.float64] = np.clip(self.elapsed_s / np.maximum(self.total_s, 1e-9), 0.0, 1.0)
+        return part

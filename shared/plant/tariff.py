@@ -17,7 +17,8 @@ HOUR_S = 3600.0
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TariffSeries:
-    """Prices per MWh, (k,), sample j holding from `start_s[j]` (seconds from the series' own start) to the next.
+    """Prices per MWh, (k,), sample j holding from `start_s[j]` (seconds from the series' own start) to the
+    next.
 
     After the last interval (taken to be as long as the one before) the series begins again.
     """
@@ -39,7 +40,8 @@ class TariffSeries:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SpotParams:
-    """A spot market with evening peaks, cheap nights, slow noise and rare spikes [default]; prices per MWh."""
+    """A spot market with evening peaks, cheap nights, slow noise and rare spikes [default]; prices per
+    MWh."""
 
     mean: float = 45.0
     day_swing: float = 14.0
@@ -61,11 +63,11 @@ def synthetic_tariff(
         ValueError: less than one sample.
     """
     p = params or SpotParams()
-    k = int(round(days * 24.0 * HOUR_S / step_s))
+    k = round(days * 24.0 * HOUR_S / step_s)
     if k < 1:
         raise ValueError("a tariff series needs at least one sample")
     rng = np.random.default_rng([seed, 12])
-    start = np.arange(k) * step_s
+    start = np.arange(k, dtype=np.float64) * step_s
     hour = (start / HOUR_S) % 24.0
     shape = np.cos(2 * np.pi * (hour - 19.0) / 24.0) + 0.4 * np.cos(4 * np.pi * (hour - 8.0) / 24.0)
     keep = np.exp(-step_s / (p.noise_hours * HOUR_S))
@@ -77,7 +79,7 @@ def synthetic_tariff(
         slow[j] = level
     price = p.mean + p.day_swing * shape + slow
     for begin in np.flatnonzero(rng.random(k) < p.spikes_per_week * step_s / (7 * 24 * HOUR_S)):
-        length = max(1, int(round(rng.exponential(p.spike_hours) * HOUR_S / step_s)))
+        length = max(1, round(rng.exponential(p.spike_hours) * HOUR_S / step_s))
         price[begin : begin + length] += rng.lognormal(np.log(p.spike_median), 0.8)
     return TariffSeries(start_s=start, price_per_mwh=np.clip(price, p.floor, p.cap))
 
@@ -94,7 +96,8 @@ def read_tariff_csv(path: Path | str) -> TariffSeries:
     """A CSV with columns `time` (ISO 8601, UTC unless it says otherwise, or seconds) and `price_per_mwh`.
 
     Raises:
-        OSError: the file cannot be read. ValueError: missing columns, no rows, bad numbers or times out of order.
+        OSError: the file cannot be read. ValueError: missing columns, no rows, bad numbers or times out of
+        order.
     """
     with Path(path).open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))

@@ -1,4 +1,5 @@
-"""A UPS for the gateway and the network: how long the controls live without a grid. All sizes are [default]."""
+"""A UPS for the gateway and the network: how long the controls live without a grid. All sizes are
+[default]."""
 
 from __future__ import annotations
 

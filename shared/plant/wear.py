@@ -9,11 +9,12 @@ FANS = 4
 
 
 class Condition:
-    """Condition of `n` machines with up to `boards` boards; 0 means as new in every array except the stuck values.
+    """Condition of `n` machines with up to `boards` boards; 0 means as new in every array except the stuck
+    values.
 
-    `fan_wear` (n, 4): share of speed lost. `board_decay` (n, boards): 1 is dead. `dust`, `psu_decay`, `net_drop`
-    (n,): 0..1. `stuck` (n, boards): whether the board's sensors are frozen at `stuck_c` in deg C. `cooked` boards
-    were destroyed by heat and stay so.
+    `fan_wear` (n, 4): share of speed lost. `board_decay` (n, boards): 1 is dead. `dust`, `psu_decay`,
+    `net_drop` (n,): 0..1. `stuck` (n, boards): whether the board's sensors are frozen at `stuck_c` in deg C.
+    `cooked` boards were destroyed by heat and stay so.
     """
 
     def __init__(self, n: int, boards: int) -> None:

@@ -29,7 +29,8 @@ class WeatherPoint:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class WeatherSeries:
-    """Evenly spaced series, each array (k,): sample j holds at `j * step_s`; after the end it begins again."""
+    """Evenly spaced series, each array (k,): sample j holds at `j * step_s`; after the end it begins
+    again."""
 
     step_s: float
     dry_bulb_c: Floats
@@ -72,15 +73,20 @@ class ClimateParams:
 
 
 def synthetic_weather(
-    seed: int, *, days: float = 365.0, start_day: float = 0.0, step_s: float = 900.0, params: ClimateParams | None = None
+    seed: int,
+    *,
+    days: float = 365.0,
+    start_day: float = 0.0,
+    step_s: float = 900.0,
+    params: ClimateParams | None = None,
 ) -> WeatherSeries:
-    """Diurnal and seasonal cycle plus slow weather (an AR(1) walk); the dew point follows the daily mean [default].
+    """Diurnal and seasonal cycle plus slow weather, an AR(1) walk; the dew point follows the daily mean.
 
     Raises:
         ValueError: less than one sample.
     """
     p = params or ClimateParams()
-    k = int(round(days * DAY_S / step_s))
+    k = round(days * DAY_S / step_s)
     if k < 1:
         raise ValueError("a weather series needs at least one sample")
     rng = np.random.default_rng([seed, 11])
@@ -102,7 +108,7 @@ def synthetic_weather(
 
 
 def read_epw(path: Path | str) -> WeatherSeries:
-    """Hourly dry bulb and humidity of an EnergyPlus weather file (columns 7 and 9 of the EPW data dictionary).
+    """Hourly dry bulb and humidity of an EnergyPlus weather file (fields 7 and 9 of its data dictionary).
 
     Raises:
         OSError: the file cannot be read. ValueError: not an EPW, or missing values (99.9 deg C, 999 %).
