@@ -1,0 +1,183 @@
+"""One emulated Modbus unit: a profile's register map filled from a point source (pure, no sockets).
+
+`answer` takes a request PDU and gives the reply PDU, as in the Modbus Application Protocol V1.1b3, §6.
+"""
+
+from firmware_adapters.site.codec import (
+    DataType,
+    WordOrder,
+    number_to_words,
+    to_raw,
+    words_to_number,
+)
+from firmware_adapters.site.point_source import PointSource
+from firmware_adapters.site.profile import ModbusRules, Point, Profile
+from firmware_adapters.transport.modbus_plan import Table
+from shared.errors import ConfigError
+
+ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, DEVICE_FAILURE = 1, 2, 3, 4
+
+_TABLE_OF = {1: Table.COIL, 2: Table.DISCRETE, 3: Table.HOLDING, 4: Table.INPUT}
+_LONGEST_WORDS, _LONGEST_BITS = 125, 2000
+
+
+class Refused(Exception):
+    """Answer with this exception code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"exception {code}")
+        self.code = code
+
+
+class ModbusUnit:
+    """Registers of one unit. Addresses between the profile's points exist and read 0 unless `holes`."""
+
+    def __init__(self, profile: Profile, source: PointSource, *, holes: bool = False) -> None:
+        """`holes`: addresses that are no point answer exception 2, as on strict devices."""
+        if profile.modbus is None:
+            raise ConfigError(f"profile {profile.model!r} is not for Modbus")
+        self.profile = profile
+        self._rules: ModbusRules = profile.modbus
+        self._source = source
+        self._holes = holes
+        self._extra: dict[int, int] = {
+            step.address: 0 for point in profile.writable if point.write for step in point.write.then
+        }
+
+    def answer(self, request: bytes) -> bytes:
+        """The reply PDU to a request PDU; never raises."""
+        function = request[0]
+        try:
+            if function in _TABLE_OF:
+                return self._read(function, request)
+            if function in (5, 6):
+                return self._write_single(function, request)
+            if function in (15, 16):
+                return self._write_many(function, request)
+            raise Refused(ILLEGAL_FUNCTION)
+        except Refused as refused:
+            return bytes((function | 0x80, refused.code))
+
+    # ---------------------------------------------------------------- reads
+
+    def _read(self, function: int, request: bytes) -> bytes:
+        if len(request) != 5:
+            raise Refused(ILLEGAL_VALUE)
+        table = _TABLE_OF[function]
+        address, count = int.from_bytes(request[1:3], "big"), int.from_bytes(request[3:5], "big")
+        limit = self._rules.max_bits if table.is_bits else self._rules.max_registers
+        if not 1 <= count <= min(limit, _LONGEST_BITS if table.is_bits else _LONGEST_WORDS):
+            raise Refused(ILLEGAL_VALUE)
+        words = self._words(table, address, count)
+        if table.is_bits:
+            packed = sum(bit << index for index, bit in enumerate(words))
+            body = packed.to_bytes((count + 7) // 8, "little")
+        else:
+            body = b"".join(word.to_bytes(2, "big") for word in words)
+        return bytes((function, len(body))) + body
+
+    def _words(self, table: Table, address: int, count: int) -> list[int]:
+        cells = self._cells(table)
+        known = self._known(table)
+        wanted = range(address, address + count)
+        if not any(cell in cells for cell in wanted):
+            raise Refused(ILLEGAL_ADDRESS)
+        for cell in wanted:
+            if cell not in cells and (self._holes or cell in known):
+                raise Refused(ILLEGAL_ADDRESS)
+        return [cells.get(cell, 0) for cell in wanted]
+
+    def _known(self, table: Table) -> set[int]:
+        """Cells that belong to points, whether the machine has them or not."""
+        return {
+            cell
+            for point in self.profile.points
+            if point.span.table is table
+            for cell in range(point.span.address, point.span.end)
+        }
+
+    def _cells(self, table: Table) -> dict[int, int]:
+        values = self._source.points()
+        cells: dict[int, int] = dict(self._extra) if table is Table.HOLDING else {}
+        for point in self.profile.points:
+            if point.span.table is not table or point.name not in values:
+                continue
+            if point.bit is not None:
+                bit = int(values[point.name] != 0) ^ int(point.invert)
+                cells[point.span.address] = cells.get(point.span.address, 0) | bit << point.bit
+                continue
+            for offset, word in enumerate(_encode(point, values[point.name], self._rules.word_order)):
+                cells[point.span.address + offset] = word
+        return cells
+
+    # ---------------------------------------------------------------- writes
+
+    def _write_single(self, function: int, request: bytes) -> bytes:
+        if len(request) != 5:
+            raise Refused(ILLEGAL_VALUE)
+        address, value = int.from_bytes(request[1:3], "big"), int.from_bytes(request[3:5], "big")
+        if function == 5 and value not in (0x0000, 0xFF00):
+            raise Refused(ILLEGAL_VALUE)
+        table = Table.COIL if function == 5 else Table.HOLDING
+        self._store(table, address, (int(value != 0),) if function == 5 else (value,))
+        return request
+
+    def _write_many(self, function: int, request: bytes) -> bytes:
+        if len(request) < 7:
+            raise Refused(ILLEGAL_VALUE)
+        address, count = int.from_bytes(request[1:3], "big"), int.from_bytes(request[3:5], "big")
+        body = request[6:]
+        size = (count + 7) // 8 if function == 15 else count * 2
+        if not count or request[5] != size or len(body) != size:
+            raise Refused(ILLEGAL_VALUE)
+        if function == 15:
+            packed = int.from_bytes(body, "little")
+            self._store(Table.COIL, address, tuple(packed >> index & 1 for index in range(count)))
+        else:
+            words = tuple(int.from_bytes(body[i : i + 2], "big") for i in range(0, size, 2))
+            self._store(Table.HOLDING, address, words)
+        return request[:5]
+
+    def _store(self, table: Table, address: int, words: tuple[int, ...]) -> None:
+        """Take the words point by point; a range that does not fall on whole writable points is refused."""
+        place = 0
+        while place < len(words):
+            at = address + place
+            point = next(
+                (p for p in self.profile.writable if p.span.table is table and p.span.address == at), None
+            )
+            if point is not None:
+                self._take(point, words[place : place + point.span.count])
+                place += point.span.count
+            elif table is Table.HOLDING and at in self._extra:
+                self._extra[at] = words[place]
+                self._source.write_register(at, words[place])
+                place += 1
+            else:
+                raise Refused(ILLEGAL_ADDRESS)
+
+    def _take(self, point: Point, words: tuple[int, ...]) -> None:
+        if len(words) != point.span.count or point.type is None or point.write is None:
+            raise Refused(ILLEGAL_VALUE)
+        raw = words_to_number(words, point.type, self._rules.word_order)
+        value = float(int(raw) ^ int(point.invert)) if point.is_flag else raw * point.scale + point.offset
+        if not point.write.low - 1e-6 <= value <= point.write.high + 1e-6:
+            raise Refused(ILLEGAL_VALUE)
+        self._source.write_point(point.name, value)
+
+
+def _encode(point: Point, value: float, order: WordOrder) -> tuple[int, ...]:
+    """The words that show `value`; one that the type cannot hold shows the type's nearest end."""
+    kind = point.type or DataType.INT16
+    if kind is DataType.BOOL:
+        return (int(value != 0) ^ int(point.invert),)
+    raw = to_raw(value, scale=point.scale, offset=point.offset)
+    try:
+        return number_to_words(raw, kind, order)
+    except ValueError:
+        edge = -1.0 if raw < 0 else 1.0
+        return number_to_words(_END[kind] if edge > 0 else _START[kind], kind, order)
+
+
+_END = {DataType.INT16: 32767, DataType.UINT16: 65535, DataType.INT32: 2**31 - 1, DataType.UINT32: 2**32 - 1}
+_START = {DataType.INT16: -32768, DataType.UINT16: 0, DataType.INT32: -(2**31), DataType.UINT32: 0}
