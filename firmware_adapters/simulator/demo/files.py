@@ -10,7 +10,10 @@ MINEWARDEN = (sys.executable, "-P", "-m", "shared.cli")
 """How the demo runs any command: the installed code, whatever the current folder holds."""
 
 SITE = "demo"
-ZONE = "hall-a"
+HOT_ZONE = "hall-a"
+"""The container whose exhaust wall will stop; the other one keeps running."""
+ZONES = {"hall-a": "ABC", "hall-b": "D"}
+"""Container → its racks."""
 MINER_PASSWORD = "demo-miners"
 
 _FLEET = (
@@ -60,46 +63,46 @@ def _run(*words: str, stdin: str = "") -> str:
 def cloud_toml(layout: Layout) -> str:
     """The cloud's configuration."""
     return f"""\
-database_url = "sqlite+aiosqlite:///{layout.folder / "cloud" / "cloud.sqlite"}"
-data_dir = "{layout.folder / "cloud" / "data"}"
+data_dir = "{layout.folder / "cloud"}"
 token_file = "{layout.token_file}"
-
-[http]
-host = "127.0.0.1"
-port = {layout.cloud_port}
+http_host = "127.0.0.1"
+http_port = {layout.cloud_port}
 
 [broker]
 host = "127.0.0.1"
 port = {layout.broker_port}
 
 [keys]
-command = "{layout.key_folder / "command"}"
-assignment = "{layout.key_folder / "assignment"}"
-release = "{layout.key_folder / "release"}"
+command_key = "{layout.key_folder / "command"}"
+assignment_key = "{layout.key_folder / "assignment"}"
+release_key = "{layout.key_folder / "release"}"
 # A release key belongs offline; the demo blesses online, and says so on screen.
 online_blessing = true
 """
 
 
 def site_toml(layout: Layout) -> str:
-    """The site file of a 48-miner container with one exhaust wall, a meter, probes, a PDU and contacts."""
-    return _HEAD.format(
+    """The site file: 48 miners in two containers, each with its own wall, meter, probes and contacts."""
+    head = _HEAD.format(
         site=SITE,
-        zone=ZONE,
         wan_port=layout.wan_port,
         status_port=layout.status_port,
         fault_port=layout.fault_port,
         password=MINER_PASSWORD,
-        columns=MINERS_PER_RACK,
-    ) + "\n".join([*_site_gear(layout), *_miners(layout), _firmware()])
+    )
+    zones = [_ZONE.format(zone=zone, letter=zone[-1], columns=MINERS_PER_RACK) for zone in ZONES]
+    return head + "\n".join([*zones, *_site_gear(layout), *_miners(layout), _firmware()])
 
 
 def _miners(layout: Layout) -> list[str]:
+    zone_of = {rack: zone for zone, racks in ZONES.items() for rack in racks}
+    racks = sorted(zone_of)
     entries: list[str] = []
     for count, model, algorithm, watts, safe, _ in _FLEET:
         for _ in range(count):
             number = len(entries)
             rack, slot = divmod(number, MINERS_PER_RACK)
+            power = 'pdu = "pdu-1"\noutlet = 1\n' if model == "l9" else ""
             entries.append(
                 f"""
 [[devices]]
@@ -108,14 +111,14 @@ kind = "miner"
 adapter = "vnish"
 host = "127.{layout.miner_net}.{rack + 1}.{slot + 1}"
 port = {layout.miner_port}
-zone = "{ZONE}"
-rack = "{"ABCD"[rack]}"
+zone = "{zone_of[racks[rack]]}"
+rack = "{racks[rack]}"
 slot = {slot + 1}
 model = "{model}"
 algorithm = "{algorithm}"
 nominal_w = {watts}
 safe_preset = "{safe}"
-credential = "miners\""""
+{power}credential = "miners\""""
             )
     return entries
 
@@ -131,24 +134,25 @@ def _firmware() -> str:
 
 def _site_gear(layout: Layout) -> list[str]:
     gear = (
-        ("wall-1", "drive", "danfoss-fc102", 1),
-        ("meter-1", "meter", "eastron-sdm630", 2),
-        ("hvac-1", "hvac", "carel-uc2se", 3),
-        ("inlet-1", "probe", "xy-md02", 4),
-        ("inlet-2", "probe", "xy-md02", 5),
-        ("contacts-1", "contacts", "contacts", 6),
+        ("wall", "drive", "danfoss-fc102"),
+        ("meter", "meter", "eastron-sdm630"),
+        ("hvac", "hvac", "carel-uc2se"),
+        ("inlet-1", "probe", "xy-md02"),
+        ("inlet-2", "probe", "xy-md02"),
+        ("contacts", "contacts", "contacts"),
     )
     modbus = [
         f"""
 [[devices]]
-id = "{name}"
+id = "{name}-{zone[-1]}"
 kind = "{kind}"
 adapter = "modbus"
 profile = "{profile}"
-host = "127.{layout.miner_net}.200.{number}"
+host = "127.{layout.miner_net}.{200 + row}.{number + 1}"
 port = {layout.modbus_port}
-zone = "{ZONE}\""""
-        for name, kind, profile, number in gear
+zone = "{zone}\""""
+        for row, zone in enumerate(ZONES)
+        for number, (name, kind, profile) in enumerate(gear)
     ]
     pdu = f"""
 [[devices]]
@@ -156,9 +160,9 @@ id = "pdu-1"
 kind = "pdu"
 adapter = "snmp"
 profile = "apc-rpdu2"
-host = "127.{layout.miner_net}.201.1"
+host = "127.{layout.miner_net}.210.1"
 port = {layout.snmp_port}
-zone = "{ZONE}\""""
+zone = "hall-b\""""
     return [*modbus, pdu]
 
 
@@ -212,6 +216,16 @@ raw_keep_mb = 256
 outbox_keep_mb = 128
 flush_every_s = 1.0
 
+[simulator]
+seed = 7
+outdoor_temp_c = 18.0
+retune_s = 8.0
+cold_start_s = 15.0
+miner_password = "{password}"
+fault_port = {fault_port}
+"""
+
+_ZONE = """\
 [[zones]]
 id = "{zone}"
 cooling = "air"
@@ -243,7 +257,7 @@ on_delay_s = 4.0
 off_delay_s = 10.0
 
 [zones.cooling_proof]
-device = "wall-1"
+device = "wall-{letter}"
 point = "speed_pct"
 lost_below = 20.0
 proven_above = 40.0
@@ -251,15 +265,7 @@ lost_after_s = 4.0
 proven_for_s = 10.0
 
 [[zones.cooling_actuators]]
-device = "wall-1"
+device = "wall-{letter}"
 point = "speed_setpoint_pct"
 fail_safe = 100.0
-
-[simulator]
-seed = 7
-outdoor_temp_c = 18.0
-retune_s = 8.0
-cold_start_s = 15.0
-miner_password = "{password}"
-fault_port = {fault_port}
 """
