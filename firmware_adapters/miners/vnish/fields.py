@@ -1,0 +1,76 @@
+"""Taking values out of decoded JSON by meaning: a wrong type is a missing value, never a default.
+
+None always means "the reply does not say". Only `decode` raises.
+"""
+
+import math
+from typing import cast
+
+import msgspec
+
+from shared.errors import MalformedReply
+from shared.telemetry import MISSING, Quality, Reading
+
+Object = dict[str, object]
+
+
+def decode(body: bytes, what: str) -> object:
+    """The JSON value in `body`; an empty body is None. Raises `MalformedReply`."""
+    if not body.strip():
+        return None
+    try:
+        return cast(object, msgspec.json.decode(body))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MalformedReply(f"{what}: not JSON: {error}") from error
+
+
+def as_object(value: object) -> Object | None:
+    """The value as an object."""
+    return cast(Object, value) if isinstance(value, dict) else None
+
+
+def child(parent: Object | None, key: str) -> Object | None:
+    """The object under `key`."""
+    return as_object(parent.get(key)) if parent is not None else None
+
+
+def children(parent: Object | None, key: str) -> list[Object]:
+    """The objects in the list under `key`; other items are skipped."""
+    value = parent.get(key) if parent is not None else None
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def number(parent: Object | None, key: str) -> float | None:
+    """A finite number under `key`; digits in text count, because the 4028 socket writes some so."""
+    return as_number(parent.get(key)) if parent is not None else None
+
+
+def as_number(value: object) -> float | None:
+    """A finite number, else None; True and False are not numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def text(parent: Object | None, key: str) -> str | None:
+    """Text under `key`; empty and the firmware's "N/A" are None."""
+    value = parent.get(key) if parent is not None else None
+    if not isinstance(value, str):
+        return None
+    value = value.strip()
+    return value if value and value != "N/A" else None
+
+
+def flag(parent: Object | None, key: str) -> bool | None:
+    """True or False under `key`; nothing else is either."""
+    value = parent.get(key) if parent is not None else None
+    return value if isinstance(value, bool) else None
+
+
+def reading(value: float | None, quality: Quality = Quality.GOOD) -> Reading:
+    """A reading of `value`; MISSING where there is none."""
+    return MISSING if value is None else Reading(value, quality)

@@ -1,0 +1,151 @@
+"""One machine's web session: login, headers, one re-login on 401, and status codes as typed failures.
+
+Facts: miners.md §1.2, §1.4. Two logins at the same time can invalidate each other, so login is serialised per
+machine. A refused password is not tried again before the machine's own lock-out (or `WRONG_PASSWORD_WAIT_S`)
+is over, because more tries only lengthen it.
+"""
+
+import asyncio
+from http import HTTPStatus
+
+from firmware_adapters.capabilities import Credential
+from firmware_adapters.miners.vnish import fields, parse
+from firmware_adapters.transport.http import HttpReply, HttpTransport
+from shared.clock import Clock
+from shared.errors import AuthFailed, Busy, MalformedReply, Unsupported
+
+API = "/api/v1"
+API_KEY_USER = "api-key"
+"""A credential with this user name holds a 32-character API key instead of the password."""
+WRONG_PASSWORD_WAIT_S = 60.0
+"""Wait after a refusal for which the machine names no time [default]."""
+
+
+class Session:
+    """Requests to one machine's API. `credential` None reads what needs no login and controls nothing."""
+
+    def __init__(self, http: HttpTransport, credential: Credential | None, clock: Clock) -> None:
+        self._http = http
+        self._credential = credential
+        self._clock = clock
+        self._login_lock = asyncio.Lock()
+        self._token: str | None = None
+        self._refused_until_s: float | None = None
+
+    @property
+    def _api_key(self) -> str | None:
+        key = self._credential
+        return key.secret if key is not None and key.user == API_KEY_USER else None
+
+    @property
+    def password(self) -> str | None:
+        """The password in use; None with an API key or without a credential."""
+        key = self._credential
+        return key.secret if key is not None and key.user != API_KEY_USER else None
+
+    @property
+    def can_log_in(self) -> bool:
+        """Whether there is a credential at all."""
+        return self._credential is not None
+
+    async def get(self, path: str, *, login: bool = False) -> object:
+        """The JSON value of a page; `login` says that the page needs one. Raises `DeviceError`."""
+        reply = await self._send("GET", path, None, login=login)
+        return fields.decode(reply.body, path)
+
+    async def post(self, path: str, body: object | None = None) -> fields.Object | None:
+        """Send a command; the object in the reply, or None where a success has another body or none.
+
+        Success bodies are empty, `null`, `{}` or JSON; after a 200 nothing here may fail, because the command
+        was accepted. Raises `DeviceError`; `Busy` where the machine's state does not allow it (HTTP 500).
+        """
+        reply = await self._send("POST", path, body, login=True)
+        try:
+            return fields.as_object(fields.decode(reply.body, path))
+        except MalformedReply:
+            return None
+
+    async def accepts_password(self, password: str) -> bool | None:
+        """Whether the machine lets `password` in; None where it will not say now (locked out, odd reply)."""
+        async with self._login_lock:
+            reply = await self._http.request("POST", f"{API}/unlock", {"pw": password})
+        if reply.status == HTTPStatus.OK:
+            return True
+        return False if reply.status == HTTPStatus.FORBIDDEN else None
+
+    async def _send(self, method: str, path: str, body: object | None, *, login: bool) -> HttpReply:
+        token = self._token
+        if login and self._api_key is None and token is None:
+            token = await self._log_in(None)
+        reply = await self._request(method, path, body, token)
+        if reply.status == HTTPStatus.UNAUTHORIZED and self._api_key is None:
+            token = await self._log_in(token)
+            reply = await self._request(method, path, body, token)
+        _raise_for_status(reply, method, path)
+        return reply
+
+    async def _request(self, method: str, path: str, body: object | None, token: str | None) -> HttpReply:
+        headers = {}
+        if self._api_key is not None:
+            headers["x-api-key"] = self._api_key
+        elif token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return await self._http.request(method, API + path, body, headers)
+
+    async def _log_in(self, stale: str | None) -> str:
+        """A token other than `stale`; whoever waited for the lock takes the token that the first one got."""
+        async with self._login_lock:
+            if self._token is not None and self._token != stale:
+                return self._token
+            self._token = None
+            self._token = await self._unlock()
+            return self._token
+
+    async def _unlock(self) -> str:
+        password = self.password
+        if password is None:
+            raise AuthFailed("no credential: this needs a login")
+        wait_s = self._wait_s()
+        if wait_s > 0:
+            raise AuthFailed(f"login is locked for another {wait_s:.0f} s", retry_after_s=wait_s)
+        reply = await self._http.request("POST", f"{API}/unlock", {"pw": password})
+        if reply.status in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
+            raise self._refused(reply)
+        _raise_for_status(reply, "POST", "/unlock")
+        token = fields.text(fields.as_object(fields.decode(reply.body, "/unlock")), "token")
+        if token is None or not token.isascii() or not token.isprintable():
+            raise MalformedReply("/unlock: no usable token in the reply")
+        return token
+
+    def _wait_s(self) -> float:
+        until_s = self._refused_until_s
+        return 0.0 if until_s is None else until_s - self._clock.monotonic()
+
+    def _refused(self, reply: HttpReply) -> AuthFailed:
+        try:
+            told = fields.number(fields.as_object(fields.decode(reply.body, "/unlock")), "unlock_timeout")
+        except MalformedReply:
+            told = None
+        wait_s = told if told is not None and told > 0 else WRONG_PASSWORD_WAIT_S
+        self._refused_until_s = self._clock.monotonic() + wait_s
+        why = "wrong password" if reply.status == HTTPStatus.FORBIDDEN else "too many tries"
+        return AuthFailed(f"/unlock: {why}", retry_after_s=wait_s)
+
+
+def _raise_for_status(reply: HttpReply, method: str, path: str) -> None:
+    status = reply.status
+    if status == HTTPStatus.OK:
+        return
+    where = f"{method} {path}: HTTP {status}"
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        raise AuthFailed(f"{where}: the credential was refused")
+    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+        raise Unsupported(f"{where}: {parse.error_text(reply.body)}")
+    if status in (
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ):
+        # A command that does not fit the present state is a 500 here, not a 409.
+        raise Busy(f"{where}: {parse.error_text(reply.body)}")
+    raise MalformedReply(f"{where}: not a status that VNish documents")
