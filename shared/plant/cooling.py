@@ -18,6 +18,9 @@ FLOW_REF_RPM: Final = 6000.0
 FAN_RATED_W: Final = 19.8
 FAN_RATED_RPM: Final = 6150.0
 """One 12038 fan: 12 V, 1.65 A at 6150 rpm (S17)."""
+REFERENCE_CHIPS: Final = 110.0
+"""Chips on the boards that the junction resistance was given for; fewer and larger dies share the same cold
+plate, so the rise follows the power of the board [default]."""
 CHIP_ESTIMATE_K: Final = 15.0
 """Firmware adds this to a board sensor and calls it chip temperature (plant.md §1.4, miners.md §5.4)."""
 
@@ -26,7 +29,8 @@ CHIP_ESTIMATE_K: Final = 15.0
 class CoolingParams:
     """Thermal parameters of a machine (plant.md §1.4 and §2.2c, [default] calibrated there).
 
-    Resistances are K/W per board, `board_j_per_k` is J/K per board, `junction_k_per_w` K/W per chip.
+    Resistances are K/W per board, `board_j_per_k` is J/K per board, `junction_k_per_w` K/W per chip of a
+    board with 110.
     """
 
     air_r0: float = 0.006

@@ -15,8 +15,7 @@ from shared.plant.states import TimingParams
 Floats = NDArray[np.float64]
 
 HASHES_PER_SHARE = {"sha256d": 262_144.0 * 2.0**32, "scrypt": 2.0**37}
-"""Work behind one pool share: difficulty 262K for SHA-256d (recorded, miners.md §1.5); scrypt is a
-[default]."""
+"""Work behind one pool share: difficulty 262K for SHA-256d (miners.md §1.5); scrypt is a [default]."""
 HASHES_PER_NONCE = {"sha256d": 2.0**40, "scrypt": 2.0**27}
 """Work behind one nonce that a chip returns, i.e. what HW errors are counted in [default]."""
 

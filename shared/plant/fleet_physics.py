@@ -64,8 +64,7 @@ class FleetPhysics:
         self.fans_exist: Bools = (
             np.arange(FANS)[None, :] < np.array([model.fans for model in self.models])[:, None]
         )
-        self.has_fans = self.fans_exist.any(axis=1)
-        self._chips = np.array([float(model.chips_per_board) for model in self.models])
+        self.has_fans = np.array([model.fans > 0 for model in self.models])
         self._flow_max = np.array([max(model.flow_max_m3s, 1e-3) for model in self.models])
         self._rated_w = np.array([model.psu_rated_w for model in self.models])
         self._share_hashes = np.array([HASHES_PER_SHARE[model.algorithm] for model in self.models])
@@ -203,7 +202,7 @@ class FleetPhysics:
         gap = (p.air_path_gain * rise)[:, None] * (1.0 - decay) + gap * decay
         self.pcb_c = new
         self.pcb_out_c = np.where(self.boards_exist, new + gap, new)
-        junction = p.junction_k_per_w * self._chip_w / self._chips[:, None]
+        junction = p.junction_k_per_w * self._chip_w / cooling.REFERENCE_CHIPS
         self.chip_c = 0.5 * (new + self.pcb_out_c) + junction
         self.energy_j += self.power_w * dt_s
 

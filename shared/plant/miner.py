@@ -100,16 +100,22 @@ class MinerFleet(FleetPhysics):
         self.clock_goal[index[hears]] = goal[hears] / 100.0
 
     def reboot(self, miners: ArrayLike) -> None:
-        """Restart the control board: unreachable for `reboot_s`, then mining again by itself. Raises
-        IndexError."""
+        """Restart the control board: unreachable for `reboot_s`, then mining again by itself.
+
+        Raises:
+            IndexError: no such zone.
+        """
         index = self._listeners(miners)
         self.failure[index] = FailureReason.NONE
         self._lost_s[index] = 0.0
         self.phases.reboot(index)
 
-    def set_supply(self, miners: ArrayLike, on: bool) -> None:
-        """Switch the feed of machines; they boot and mine again when it returns (miners.md §1.6). Raises
-        IndexError."""
+    def set_supply(self, miners: ArrayLike, *, on: bool) -> None:
+        """Switch the feed of machines; they boot and mine again when it returns (miners.md §1.6).
+
+        Raises:
+            IndexError: no such zone.
+        """
         index = self._indices(miners)
         changed = index[self.has_power[index] != on]
         self.has_power[changed] = on

@@ -138,6 +138,7 @@ class SitePlant:
             self._advance(1.0)
             self.time_s = began
         self.fleet.forget_counters()
+        self.fleet.time_s = began
         for meter in (*self._meters, self._site_meter):
             meter.forget()
 
@@ -158,12 +159,12 @@ class SitePlant:
 
     # -- commands ------------------------------------------------------------------------------------------
 
-    def set_grid(self, on: bool) -> None:
+    def set_grid(self, *, on: bool) -> None:
         """Take the grid away from miners and cooling, or give it back; the UPS keeps the controls alive
         meanwhile."""
         self.grid_on = on
-        self.fleet.set_supply(np.arange(self.fleet.n), on)
-        self.zones.set_supply(on)
+        self.fleet.set_supply(np.arange(self.fleet.n), on=on)
+        self.zones.set_supply(on=on)
 
     def inject(
         self,
@@ -187,8 +188,11 @@ class SitePlant:
         )
 
     def clear(self, name: FaultName | str, target: int, *, part: int | None = None) -> None:
-        """End a fault, on one part or (None) wherever it runs; what heat destroyed stays so. Raises
-        ValueError."""
+        """End a fault, on one part or (None) wherever it runs; what heat destroyed stays so.
+
+        Raises:
+            ValueError: an unknown name.
+        """
         self._faults.clear(FaultName(name), target, part, time_s=self.time_s)
 
     @property
@@ -229,8 +233,11 @@ class SitePlant:
         return self.power_w / it_w if it_w > 0.0 else float("nan")
 
     def meter(self, zone: int | None = None) -> MeterReading:
-        """Read the site's feeder meter, or a zone's. Class 1; repeated calls within a step agree. Raises
-        IndexError."""
+        """Read the site's feeder meter, or a zone's. Class 1; repeated calls within a step agree.
+
+        Raises:
+            IndexError: no such zone.
+        """
         if zone is not None and not 0 <= zone < len(self._meters):
             raise IndexError(f"no zone {zone}")
         mine = slice(None) if zone is None else self.zone_of == zone
@@ -246,8 +253,11 @@ class SitePlant:
         return meter.read(phases, live=self.grid_on, rng=rng)
 
     def observe_zone(self, zone: int) -> ZoneReading:
-        """What the zone's probes and drives report: bias, noise, resolution. Raises ValueError for an unknown
-        zone."""
+        """What the zone's probes and drives report: bias, noise, resolution.
+
+        Raises:
+            ValueError: an unknown zone.
+        """
         rng = np.random.default_rng([self._seed, 7, self._steps, zone])
         return read_zone(self.zones.truth(zone), self._bias[zone], rng)
 

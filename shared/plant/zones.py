@@ -104,7 +104,7 @@ class Zones:
         """Command the exhaust wall of an air zone, 0..100 %."""
         self.air.wall.command(self.air_number(zone), pct)
 
-    def set_pad_pump(self, zone: int, on: bool) -> None:
+    def set_pad_pump(self, zone: int, *, on: bool) -> None:
         """Switch the pad pump of an air zone."""
         self.air.pump_on[self.air_number(zone)] = on
 
@@ -119,11 +119,11 @@ class Zones:
         """Command the circulation pump of a hydro zone, 0..100 %."""
         self.hydro.pump.command(self.hydro_number(zone), pct)
 
-    def set_spray(self, zone: int, on: bool) -> None:
+    def set_spray(self, zone: int, *, on: bool) -> None:
         """Switch the adiabatic spray of a hydro zone."""
         self.hydro.spray_on[self.hydro_number(zone)] = on
 
-    def set_supply(self, on: bool) -> None:
+    def set_supply(self, *, on: bool) -> None:
         """Feed all cooling equipment, or cut it off."""
         for drives in (self.air.wall, self.hydro.cooler, self.hydro.pump):
             drives.supplied[:] = on
