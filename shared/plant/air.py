@@ -83,11 +83,11 @@ class AirZones:
         self._recirculation = column("recirculation")
         self._starved = column("recirculation_starved")
         self._stopped_flow, self._back_pressure = column("stopped_flow"), column("back_pressure")
-        first = params[0] if params else AirParams(miners=1)
         self.wall = Drives(
-            z, start_pct=0.0, ramp_pct_s=first.wall_ramp_pct_s, coast_pct_s=first.wall_coast_pct_s
+            start_pct=column("wall_start_pct"),
+            ramp_pct_s=column("wall_ramp_pct_s"),
+            coast_pct_s=column("wall_coast_pct_s"),
         )
-        self.wall.command_pct[:] = self.wall.actual_pct[:] = column("wall_start_pct")
         self.pump_on = np.array([p.pads_wet for p in params], dtype=np.bool_)
         self.pump_lost = np.zeros(z)
         self.wetness = self.pump_on.astype(np.float64)

@@ -12,14 +12,14 @@ class Drives:
     """`n` drives. `command_pct` and `actual_pct` are 0..100 % of rated speed, `lost` is the share taken by a
     fault.
 
-    Ramps are in per cent per second; a lost drive coasts down at `coast_pct_s` [default].
+    Ramps are in per cent per second, (n,); a lost drive coasts down at `coast_pct_s` [default].
     """
 
-    def __init__(self, n: int, *, start_pct: float, ramp_pct_s: float, coast_pct_s: float) -> None:
-        self.command_pct = np.full(n, start_pct)
-        self.actual_pct = np.full(n, start_pct)
-        self.lost = np.zeros(n)
-        self.supplied = np.ones(n, dtype=np.bool_)
+    def __init__(self, *, start_pct: Floats, ramp_pct_s: Floats, coast_pct_s: Floats) -> None:
+        self.command_pct = start_pct.copy()
+        self.actual_pct = start_pct.copy()
+        self.lost = np.zeros_like(start_pct)
+        self.supplied = np.ones(start_pct.shape, dtype=np.bool_)
         self._ramp = ramp_pct_s
         self._coast = coast_pct_s
 

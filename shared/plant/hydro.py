@@ -60,14 +60,13 @@ class HydroLoops:
         self._fan_w, self._pump_w = column("fan_w_per_mw") * size, column("pump_w_per_mw") * size
         self._exponent, self._spray = column("ua_exponent"), column("spray_effect")
         self._bypass_start, self._bypass_full = column("bypass_start_c"), column("bypass_full_c")
-        first = params[0] if params else HydroParams(design_w=1e6)
-        ramps = {"ramp_pct_s": first.ramp_pct_s, "coast_pct_s": first.coast_pct_s}
-        self.cooler = Drives(z, start_pct=first.start_pct, **ramps)
-        self.pump = Drives(z, start_pct=100.0, **ramps)
+        ramps = {"ramp_pct_s": column("ramp_pct_s"), "coast_pct_s": column("coast_pct_s")}
+        self.cooler = Drives(start_pct=column("start_pct"), **ramps)
+        self.pump = Drives(start_pct=np.full(z, 100.0), **ramps)
         self.cooler_auto = np.ones(z, dtype=np.bool_)
         self.setpoint_c = column("setpoint_c")
         self.spray_on = np.zeros(z, dtype=np.bool_)
-        self._integral = np.full(z, first.start_pct)
+        self._integral = column("start_pct")
         self.supply_c, self.return_c = np.full(z, 35.0), np.full(z, 41.0)
         self.outside_w = np.zeros(z)
 
