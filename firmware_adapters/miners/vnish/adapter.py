@@ -238,7 +238,7 @@ class VnishAdapter:
         and restarting a stopped machine would start it."""
         status = parse.status(await self._session.get("/status"))
         if fields.flag(saved, "reboot_required"):
-            # A reboot starts mining again by itself, so it is never a side effect; read-back will not confirm.
+            # A reboot ends in mining, so it is never a side effect; read-back will not confirm.
             _log.warning("%s: the setting waits for a reboot", self._name)
         wanted = fields.flag(saved, "restart_required") or status.restart_required
         if wanted and status.state.draws_power and status.state is not MinerState.SHUTTING_DOWN:

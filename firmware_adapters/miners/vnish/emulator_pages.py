@@ -240,7 +240,7 @@ def _whole(low: float | None, high: float | None, *, known: bool) -> Json:
 
 
 def _sensor_lists(board: BoardView, *, broken: int) -> Json:
-    """Single sensors as ≤1.2.0 lists them, the first `broken` of two in `error` at a plausible wrong value."""
+    """Single sensors as ≤1.2.0 lists them; the first `broken` of two are in `error`, plausible and wrong."""
     lists: Json = {}
     for key, what in (("pcb_temp_sens", "board"), ("chip_temp_sens", "chip")):
         lists[key] = [

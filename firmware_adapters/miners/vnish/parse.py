@@ -106,12 +106,12 @@ def _algorithm(word: str | None) -> Algorithm:
         return Algorithm.UNKNOWN
 
 
-_UPTIME = re.compile(r"(?:(\d{1,6}) days?,\s*)?(\d{1,6}):(\d{1,2})(?::(\d{1,2}))?")
+_UPTIME = re.compile(r"(?:(\d{1,6}) days?,\s*)?(\d{1,6}):(\d{1,2})(?::(\d{1,2}))?", re.ASCII)
 
 
 def uptime_s(words: str | None) -> float | None:
     """Seconds in "0:06", "1:55" (h:mm) or "9 days,  3:58"; None for anything else ("23 min" included)."""
-    match = _UPTIME.fullmatch(words or "", re.ASCII) if words else None
+    match = _UPTIME.fullmatch(words or "")
     if match is None:
         return None
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
