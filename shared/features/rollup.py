@@ -113,7 +113,7 @@ class _Step:
             moments = self.moments.get(metric)
             if moments is None:
                 moments = self.moments[metric] = _Moments()
-            moments.add(value, sample.at_ms)
+            moments.add(float(value), sample.at_ms)
 
 
 class RollupAggregator:
