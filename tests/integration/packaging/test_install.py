@@ -1,0 +1,187 @@
+"""install.sh in a copy-on-write view of this machine's root (a mount namespace of its own).
+
+Not verified here: a booted systemd. Users, folders, virtual environment, units, upgrade, roll-back and
+uninstall are real; whatever is written goes to a temporary layer and is gone afterwards.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).resolve().parents[3]
+PREPARE = """
+set -e
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/up" "$1/work" "$1/root"
+mount -t overlay overlay -o lowerdir=/,upperdir="$1/up",workdir="$1/work" "$1/root"
+mount --rbind /dev "$1/root/dev"
+mount -t proc proc "$1/root/proc"
+rm -rf "$1/root/run/systemd" "$1/root/etc/minewarden" "$1/root/opt/minewarden" "$1/root/var/lib/minewarden"
+chmod a+x "$1/root/root" 2>/dev/null || true
+exec chroot "$1/root" bash -euo pipefail -c "$2"
+"""
+
+
+def _overlay_works(folder: Path) -> str | None:
+    if os.geteuid() != 0:
+        return "needs root for a mount namespace"
+    if shutil.which("unshare") is None:
+        return "unshare is not installed"
+    done = _in_copy(folder, "true")
+    return None if done.returncode == 0 else f"no overlay file system here: {done.stderr.strip()[-120:]}"
+
+
+def _in_copy(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    folder.mkdir(exist_ok=True)
+    command = ["unshare", "--mount", "--pid", "--fork", "bash", "-c", PREPARE, "prepare", str(folder), script]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=420)
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two versions of our wheel and everything that `[edge]` needs."""
+    folder = tmp_path_factory.mktemp("wheels")
+    reason = _overlay_works(tmp_path_factory.mktemp("probe"))
+    if reason:
+        pytest.skip(reason)
+    for version in ("0.1.0", "0.2.0"):
+        source = tmp_path_factory.mktemp("source") / "tree"
+        names = subprocess.run(
+            ["git", "ls-files", "-co", "--exclude-standard"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split("\n")
+        for name in filter(None, names):
+            if (ROOT / name).is_file() and not name.startswith(("tests/", "cloud/ui/")):
+                target = source / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, target)
+        project = source / "pyproject.toml"
+        project.write_text(
+            re.sub(r'^version = ".*"', f'version = "{version}"', project.read_text(), flags=re.MULTILINE)
+        )
+        _python("-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(source))
+    ours = next(folder.glob("minewarden-0.1.0-*.whl"))
+    _python(
+        "-m", "pip", "download", "-q", "-d", str(folder), "-c", str(ROOT / "constraints.txt"), f"{ours}[edge]"
+    )
+    return folder
+
+
+def _python(*words: str) -> None:
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+    if "No matching distribution" in done.stderr:
+        pytest.skip(f"no package index reachable: {done.stderr.strip().splitlines()[-1]}")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _script(wheels: Path, body: str) -> str:
+    python = Path(sys.executable).resolve()
+    return f"""
+        install() {{ bash {ROOT}/packaging/install.sh --python {python} --wheels {wheels} "$@"; }}
+        one={wheels}/minewarden-0.1.0-py3-none-any.whl
+        two={wheels}/minewarden-0.2.0-py3-none-any.whl
+        running() {{ readlink /opt/minewarden/current; }}
+        {body}
+    """
+
+
+def test_install_upgrade_roll_back_and_uninstall(wheels: Path, tmp_path: Path) -> None:
+    done = _in_copy(
+        tmp_path / "copy",
+        _script(
+            wheels,
+            """
+            install $one
+            case $(running) in 0.1.0-*) ;; *) echo "wrong version $(running)"; exit 1;; esac
+            /opt/minewarden/current/venv/bin/minewarden --version
+            minewarden --help | grep -q guardian
+            stat -c '%U %G %a' /var/lib/minewarden/guardian
+            stat -c '%a' /etc/minewarden/credentials.key
+            runuser -u minewarden-agent -- test ! -r /var/lib/minewarden/guardian
+            runuser -u minewarden-agent -- test ! -r /etc/minewarden/credentials.key
+            test -f /etc/systemd/system/minewarden-guardian.service
+
+            echo latched > /var/lib/minewarden/guardian/latches
+            key=$(sha256sum < /etc/minewarden/credentials.key)
+            install $two
+            case $(running) in 0.2.0-*) ;; *) echo "not upgraded"; exit 1;; esac
+            grep -q latched /var/lib/minewarden/guardian/latches
+            test "$key" = "$(sha256sum < /etc/minewarden/credentials.key)"
+
+            install --rollback
+            case $(running) in 0.1.0-*) ;; *) echo "not rolled back"; exit 1;; esac
+            minewarden --version
+
+            bash """
+            + str(ROOT)
+            + """/packaging/uninstall.sh
+            test ! -e /opt/minewarden
+            test ! -e /etc/systemd/system/minewarden-guardian.service
+            grep -q latched /var/lib/minewarden/guardian/latches
+            bash """
+            + str(ROOT)
+            + """/packaging/uninstall.sh --purge
+            test ! -e /var/lib/minewarden
+            ! getent passwd minewarden-agent
+            echo everything-held
+            """,
+        ),
+    )
+    shown = done.stdout + done.stderr
+    assert done.returncode == 0, shown
+    assert "everything-held" in done.stdout
+    assert "minewarden-guardian minewarden 700" in done.stdout
+    assert "\n600\n" in done.stdout
+
+
+def test_an_upgrade_that_refuses_the_sites_file_changes_nothing(wheels: Path, tmp_path: Path) -> None:
+    done = _in_copy(
+        tmp_path / "copy",
+        _script(
+            wheels,
+            """
+            install $one
+            echo 'schema = "nonsense"' > /etc/minewarden/site.toml
+            if install $two; then echo "accepted nonsense"; exit 1; fi
+            case $(running) in 0.1.0-*) echo still-the-old-one;; esac
+            """,
+        ),
+    )
+    assert "still-the-old-one" in done.stdout, done.stdout + done.stderr
+    assert "nothing was changed" in done.stderr
+
+
+def test_a_power_cut_in_the_middle_is_repaired_by_the_next_run(wheels: Path, tmp_path: Path) -> None:
+    done = _in_copy(
+        tmp_path / "copy",
+        _script(
+            wheels,
+            """
+            install $one
+            half=/opt/minewarden/$(basename "$(readlink /opt/minewarden/current)")
+            rm "$half/.complete" "$half/venv/bin/minewarden"
+            install $one
+            minewarden --version && echo repaired
+            """,
+        ),
+    )
+    assert "repaired" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_missing_wheel_is_a_clear_sentence() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("install.sh asks for root before it looks at the wheel")
+    command = ["bash", str(ROOT / "packaging" / "install.sh"), "nowhere.whl"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "nowhere.whl: no such file" in done.stderr
