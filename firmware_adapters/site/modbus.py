@@ -43,7 +43,7 @@ class ModbusDevice:
         )
 
     async def read(self) -> Observation:
-        """See `Telemetry`. Raises `DeviceError` when the device cannot be talked to, or refuses everything."""
+        """See `Telemetry`. Raises `DeviceError` when nothing could be read."""
         readings: dict[str, Reading] = {}
         refused: DeviceError | None = None
         for span in self._plan:
@@ -102,7 +102,7 @@ class ModbusDevice:
         )
 
     async def write_point(self, point: str, value: float) -> None:
-        """See `PointControl`. Raises `Unsupported` for what the profile does not allow, else `DeviceError`."""
+        """See `PointControl`. `Unsupported` for what the profile does not allow."""
         known = self._profile.point(point)
         if known is None or known.write is None:
             raise Unsupported(f"{self._profile.model} has no writable point {point!r}")
@@ -111,9 +111,7 @@ class ModbusDevice:
             raise Unsupported(f"{point}: {value:g} is outside {rule.low:g} to {rule.high:g} {known.unit}")
         await self._write(known, rule, value)
         for step in rule.then:
-            await self._link.write_register(
-                self._unit, step.address, step.value, timeout_s=self._timeout_s
-            )
+            await self._link.write_register(self._unit, step.address, step.value, timeout_s=self._timeout_s)
 
     async def _write(self, point: Point, rule: WriteRule, value: float) -> None:
         assert point.type is not None  # noqa: S101 - checked when the profile was loaded
@@ -163,6 +161,8 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
         raise ConfigError(f"device {entry.id}: a Modbus device needs a profile")
     profile = load_profile(entry.profile)
     if profile.kind is not entry.kind:
-        raise ConfigError(f"device {entry.id}: profile {entry.profile} is a {profile.kind}, not a {entry.kind}")
+        raise ConfigError(
+            f"device {entry.id}: profile {entry.profile} is a {profile.kind}, not a {entry.kind}"
+        )
     link = SharedModbus(entry.host, entry.port)
     return ModbusDevice(profile, link, unit=entry.unit_id, timeout_s=timeout_s)

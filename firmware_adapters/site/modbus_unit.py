@@ -54,7 +54,7 @@ class ModbusUnit:
                 return self._write_single(function, request)
             if function in (15, 16):
                 return self._write_many(function, request)
-            raise Refused(ILLEGAL_FUNCTION)
+            return bytes((function | 0x80, ILLEGAL_FUNCTION))
         except Refused as refused:
             return bytes((function | 0x80, refused.code))
 

@@ -54,8 +54,8 @@ class WriteRule(_Strict, frozen=True, kw_only=True):
 class Point(_Strict, frozen=True, kw_only=True):
     """One value: a Modbus address (`table`, `address`, `type`) or an SNMP `oid`.
 
-    Value = raw x `scale` + `offset`, in `unit`; outside `low`..`high` it cannot be true. `{n}` in the name and
-    the OID counts from 1 to `count`; consecutive Modbus points lie `stride` registers apart. An `optional`
+    Value = raw x `scale` + `offset`, in `unit`; outside `low`..`high` it cannot be true. `{n}` in name and
+    OID counts from 1 to `count`; consecutive Modbus points lie `stride` registers apart. An `optional`
     point is left out where the device does not have it; a mandatory one is then reported as missing.
     """
 
@@ -160,7 +160,7 @@ def load_profile(name: str) -> Profile:
 
 
 def parse_profile(text: str, where: str) -> Profile:
-    """Check a profile's text; `where` is for messages. Raises `ConfigError` naming the key and what is expected."""
+    """Check a profile's text; `where` is for messages. Raises `ConfigError` saying what is expected."""
     try:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

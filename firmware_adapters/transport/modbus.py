@@ -58,43 +58,42 @@ class ModbusLink(Protocol):
         ...
 
 
+_EXCEPTIONS: dict[int, tuple[type[DeviceError], str]] = {
+    1: (Unsupported, "the unit does not know this function"),
+    2: (Unsupported, "no such address"),
+    3: (Unsupported, "the unit refuses this value or count"),
+    4: (Busy, "the unit failed to do it"),
+    5: (Busy, "accepted, but it takes long"),
+    6: (Busy, "the unit is busy"),
+    7: (Busy, "the unit refuses for now"),
+    10: (Unreachable, "the gateway has no path to the unit"),
+    11: (DeviceTimeout, "the unit behind the gateway does not answer"),
+}
+
+
 def exception_error(code: int, what: str) -> DeviceError:
     """The typed failure behind a Modbus exception code (Modbus Application Protocol V1.1b3, §7)."""
-    match code:
-        case 1:
-            return Unsupported(f"{what}: the unit does not know this function (exception 1)")
-        case 2:
-            return Unsupported(f"{what}: no such address (exception 2)")
-        case 3:
-            return Unsupported(f"{what}: the unit refuses this value or count (exception 3)")
-        case 4 | 5 | 6 | 7:
-            return Busy(f"{what}: refused in the present state (exception {code})")
-        case 10:
-            return Unreachable(f"{what}: the gateway has no path to the unit (exception 10)")
-        case 11:
-            return DeviceTimeout(f"{what}: the unit behind the gateway does not answer (exception 11)")
-    return MalformedReply(f"{what}: exception code {code}")
+    kind, text = _EXCEPTIONS.get(code, (MalformedReply, "a code that the standard does not have"))
+    return kind(f"{what}: {text} (exception {code})")
 
 
 def reply_problem(request: bytes, reply: bytes) -> str | None:
-    """Why `reply` (whole frame so far) cannot answer `request`; None while it can, or is not whole yet."""
+    """Why `reply` (what came so far) cannot answer `request`; None while it can, or is not whole yet."""
     if len(reply) < 8:
         return None
     length = int.from_bytes(reply[4:6], "big")
-    if reply[2:4] != b"\0\0" or not 3 <= length <= 254:
-        return "not a Modbus TCP header"
-    if reply[0:2] != request[0:2]:
-        return "transaction id of another request"
-    if reply[6] != request[6]:
-        return f"reply of unit {reply[6]}"
-    if len(reply) > 6 + length:
-        return "more bytes than the header says"
     function, asked = reply[7], request[7]
-    if function not in (asked, asked | 0x80):
-        return f"function {function} answers {asked}"
-    if len(reply) < 6 + length:
-        return None
-    return _body_problem(request, reply[7 : 6 + length])
+    refusals = (
+        (reply[2:4] != b"\0\0" or not 3 <= length <= 254, "not a Modbus TCP header"),
+        (reply[0:2] != request[0:2], "transaction id of another request"),
+        (reply[6] != request[6], f"reply of unit {reply[6]}"),
+        (len(reply) > 6 + length, "more bytes than the header says"),
+        (function not in (asked, asked | 0x80), f"function {function} answers {asked}"),
+    )
+    problem = next((text for refused, text in refusals if refused), None)
+    if problem is None and len(reply) == 6 + length:
+        return _body_problem(request, reply[7:])
+    return problem
 
 
 def _body_problem(request: bytes, body: bytes) -> str | None:

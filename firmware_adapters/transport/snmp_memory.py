@@ -1,0 +1,41 @@
+"""`MemorySnmp`: the in-memory twin of an SNMP link, for tests that need no socket."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+from firmware_adapters.transport.snmp import SnmpValue
+from shared.errors import DeviceError, Unsupported
+
+
+class MemorySnmp:
+    """Objects in a dictionary. `failures` are raised by the next requests, in order; None lets one pass."""
+
+    def __init__(self, objects: Mapping[str, SnmpValue]) -> None:
+        self.objects = dict(objects)
+        self.failures: deque[DeviceError | None] = deque()
+        self.gets: list[tuple[str, ...]] = []
+        self.sets: list[tuple[str, int]] = []
+        self.closed = False
+
+    async def get(self, oids: Sequence[str], *, timeout_s: float) -> dict[str, SnmpValue]:
+        """See `SnmpLink`."""
+        self.gets.append(tuple(oids))
+        self._fail()
+        return {oid: self.objects[oid] for oid in oids if oid in self.objects}
+
+    async def set_integer(self, oid: str, value: int, *, timeout_s: float) -> None:
+        """See `SnmpLink`."""
+        self._fail()
+        if oid not in self.objects:
+            raise Unsupported(f"no object {oid}")
+        self.sets.append((oid, value))
+        self.objects[oid] = value
+
+    async def close(self) -> None:
+        """See `SnmpLink`."""
+        self.closed = True
+
+    def _fail(self) -> None:
+        failure = self.failures.popleft() if self.failures else None
+        if failure is not None:
+            raise failure
