@@ -1,0 +1,103 @@
+/** The REST client: typed calls, and every failure as one `Problem` that a person can read. */
+
+import { syncClock } from "../state/clock";
+import { token } from "../state/session";
+import type {
+  AlarmView, CommandView, EventView, Items, ModelView, Order, Page, RolloutView, Telemetry, TrainingView,
+} from "./types";
+
+const BASE = "/api/v1";
+
+/** What went wrong: a problem+json answer, or the network itself (`status` 0, `code` "network"). */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    title: string,
+    readonly detail: string,
+  ) {
+    super(title);
+    this.name = "Problem";
+  }
+  /** The token is missing, wrong or not allowed to do this. */
+  get needsToken(): boolean {
+    return this.status === 401 || this.status === 403;
+  }
+}
+
+type Query = Readonly<Record<string, string | number | null | undefined>>;
+
+/** `/api/v1/path?…` without the parameters that are null, undefined or empty. */
+export function address(path: string, query: Query = {}): string {
+  const parts = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== null && value !== undefined && value !== "") parts.set(name, String(value));
+  }
+  const text = parts.toString();
+  return `${BASE}${path}${text ? `?${text}` : ""}`;
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  const fallback = `The cloud answered ${response.status} ${response.statusText}`.trim();
+  try {
+    const body = (await response.json()) as Record<string, unknown>;
+    const words = (name: string): string => (typeof body[name] === "string" ? (body[name] as string) : "");
+    return new Problem(response.status, words("code"), words("title") || fallback, words("detail"));
+  } catch {
+    return new Problem(response.status, "", fallback, "The answer was not in the expected form.");
+  }
+}
+
+async function call<T>(url: string, init: RequestInit): Promise<T> {
+  let response: Response;
+  try {
+    response = await fetch(url, init);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new Problem(0, "network", "The cloud cannot be reached", "Check the connection; this page keeps trying.");
+  }
+  syncClock(response.headers.get("date"));
+  if (!response.ok) throw await problemOf(response);
+  return (await response.json()) as T;
+}
+
+function get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<T> {
+  return call<T>(address(path, query), {
+    headers: { Accept: "application/json" },
+    ...(signal ? { signal } : {}),
+  });
+}
+
+function post<T>(path: string, body: unknown): Promise<T> {
+  const headers: Record<string, string> = { "Content-Type": "application/json", Accept: "application/json" };
+  if (token.value) headers["Authorization"] = `Bearer ${token.value}`;
+  return call<T>(address(path), { method: "POST", headers, body: JSON.stringify(body) });
+}
+
+const at = encodeURIComponent;
+
+/** Commands live 30 s: long enough for a slow link, short enough that nobody forgets one. */
+const COMMAND_LIFE_S = 30;
+
+export const api = {
+  telemetry: (
+    site: string, device: string, columns: readonly string[], from_ms: number, limit: number, signal?: AbortSignal,
+  ) => get<Telemetry>(`/sites/${at(site)}/telemetry`, { device, columns: columns.join(","), from_ms, limit }, signal),
+  alarms: (query: { site?: string | null; state: "open" | "all"; cursor?: string | null }, signal?: AbortSignal) =>
+    get<Page<AlarmView>>("/alarms", { ...query, limit: 100 }, signal),
+  acknowledge: (id: string, by: string, note: string) =>
+    post<AlarmView>(`/alarms/${at(id)}/acknowledge`, note ? { by, note } : { by }),
+  events: (
+    query: { site?: string | null; kind?: string | null; cursor?: string | null }, signal?: AbortSignal,
+  ) => get<Page<EventView>>("/events", { ...query, limit: 100 }, signal),
+  models: (signal?: AbortSignal) => get<Items<ModelView>>("/models", {}, signal),
+  rollouts: (signal?: AbortSignal) => get<Items<RolloutView>>("/rollouts", {}, signal),
+  rollOut: (body: { site: string; name: string; version: number; stage: RolloutView["stage"] }) =>
+    post<RolloutView>("/rollouts", body),
+  training: (signal?: AbortSignal) => get<Items<TrainingView>>("/training", {}, signal),
+  train: (site: string) => post<TrainingView>("/training", { site, algorithms: null }),
+  commands: (site: string, signal?: AbortSignal) => get<Items<CommandView>>("/commands", { site }, signal),
+  command: (id: string, signal?: AbortSignal) => get<CommandView>(`/commands/${at(id)}`, {}, signal),
+  send: (site: string, order: Order, actor: string) =>
+    post<CommandView>("/commands", { site, order, actor, expires_s: COMMAND_LIFE_S }),
+};
