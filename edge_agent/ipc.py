@@ -77,6 +77,8 @@ class TripInfo(msgspec.Struct, frozen=True, kw_only=True):
     first_out: str
     """The first condition that fired, with its value and limit, for people."""
     cause_present: bool
+    device: DeviceId | None = None
+    """Set where one miner is latched and the zone keeps running."""
 
 
 class ZoneStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,5 +286,5 @@ async def read_frame(reader: asyncio.StreamReader, decoder: "msgspec.msgpack.Dec
         return decoder.decode(await reader.readexactly(size))
     except asyncio.IncompleteReadError as error:
         raise WireError("connection closed inside a frame") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WireError(f"frame does not decode: {error}") from error

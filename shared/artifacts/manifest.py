@@ -177,7 +177,7 @@ def verify_assignment(signed: Signed, keyring: Keyring, *, site: SiteId, now_ms:
         assignment = msgspec.msgpack.decode(signed.payload, type=Assignment)
         keyring.verify(Purpose.MANIFEST, assignment.manifest, Role.RELEASE)
         manifest = msgspec.msgpack.decode(assignment.manifest.payload, type=Manifest)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise SecurityError(f"signed assignment does not decode: {error}") from error
     if assignment.site != site:
         raise SecurityError(f"assignment is for site {assignment.site!r}, not {site!r}")

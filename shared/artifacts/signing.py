@@ -129,7 +129,7 @@ class Keyring:
             return cls(msgspec.toml.decode(path.read_bytes(), type=_KeyringFile).keys)
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from error
 
     @staticmethod
