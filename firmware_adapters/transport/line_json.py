@@ -30,6 +30,9 @@ _PUNCTUATION = frozenset("{}[]:,")
 _CLOSER = {"{": "}", "[": "]"}
 _NOT_NUMBERS = frozenset({"nan", "inf", "infinity"})
 
+# msgspec reports bad UTF-8 with the standard exception, not with its own.
+_NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
 Body = dict[str, object]
 
 
@@ -45,14 +48,14 @@ def decode(raw: bytes, *, accept_cut: bool = False) -> Body:
     stripped = raw.replace(b"\x00", b"").strip()
     try:
         plain = msgspec.json.decode(stripped)
-    except (msgspec.DecodeError, RecursionError):
+    except _NOT_JSON:
         plain = None
     if isinstance(plain, dict):
         return plain
     rebuilt = _Rebuild(accept_cut=accept_cut).text(stripped.decode("utf-8", "replace"))
     try:
         objects = msgspec.json.decode(rebuilt.encode())
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _NOT_JSON as error:
         raise MalformedReply(f"4028: not JSON even after repair: {error}") from error
     merged: Body = {}
     for found in objects:
@@ -108,9 +111,13 @@ class _Rebuild:
                 if len(self._open) > 1:
                     self._close()
             case ",":
-                if not self._after("{", "[", ",", ":"):
+                if self._after(":"):
+                    self._out.append("null")
+                if not self._after("{", "[", ","):
                     self._out.append(",")
             case ":":
+                if not self._after_scalar():
+                    raise MalformedReply("4028: a colon without a key")
                 self._colons[-1] += 1
                 self._out.append(":")
             case _:
@@ -138,7 +145,7 @@ class _Rebuild:
     def _cut(self, *, half_value: bool) -> None:
         """Forget what the cut may have halved: a last scalar (`32` of `3200`), or a key without its value."""
         self._drop_comma()
-        if half_value and not self._after("{", "[", ",", ":", "}", "]"):
+        if half_value and self._after_scalar():
             self._out.pop()
         if self._after(":"):
             self._out.pop()
@@ -146,7 +153,7 @@ class _Rebuild:
             self._out.pop()
             self._values[-1] -= 1
         elif self._open[-1][0] == "{" and self._colons[-1] < self._values[-1]:
-            if not self._after("{", ","):
+            if self._after_scalar():
                 self._out.pop()
             self._values[-1] -= 1
         self._drop_comma()
@@ -154,6 +161,9 @@ class _Rebuild:
     def _drop_comma(self) -> None:
         while self._after(","):
             self._out.pop()
+
+    def _after_scalar(self) -> bool:
+        return self._out[-1] not in _PUNCTUATION
 
     def _after(self, *tokens: str) -> bool:
         return self._out[-1] in tokens

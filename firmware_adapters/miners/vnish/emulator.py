@@ -25,7 +25,7 @@ from firmware_adapters.miners.vnish.emulated import (
     Traps,
 )
 from firmware_adapters.miners.vnish.emulator_settings import Refused, Settings, Switcher
-from firmware_adapters.miners.vnish.fields import Object, as_number, as_object, flag, text
+from firmware_adapters.miners.vnish.fields import NOT_JSON, Object, as_number, as_object, flag, text
 from shared.clock import Clock
 from shared.telemetry import MinerState
 
@@ -415,6 +415,6 @@ def _object(body: bytes) -> Object:
         return {}
     try:
         found = as_object(msgspec.json.decode(body))
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise _Stop(HTTPStatus.BAD_REQUEST, {"err": f"Json deserialize error: {error}"}) from error
     return found if found is not None else {}

@@ -10,6 +10,7 @@ import msgspec
 
 from firmware_adapters.miners.vnish.emulated import MinerView
 from firmware_adapters.miners.vnish.emulator_pages import Json, board_state
+from firmware_adapters.miners.vnish.fields import NOT_JSON
 from shared.telemetry import MinerState
 
 _MAX_REQUEST = 4096
@@ -31,7 +32,7 @@ def reply(view: MinerView, version: str, raw: bytes, now_s: int) -> Json:
     """The reply to one raw request."""
     try:
         request = msgspec.json.decode(raw.strip(b"\x00\r\n "), type=dict[str, object])
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         return _refused("Invalid JSON", 23, now_s)
     command = request.get("command")
     if command == "summary":

@@ -13,6 +13,9 @@ from shared.telemetry import MISSING, Quality, Reading
 
 Object = dict[str, object]
 
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What `msgspec.json.decode` raises for what is no JSON; bad UTF-8 comes as the standard exception."""
+
 
 def decode(body: bytes, what: str) -> object:
     """The JSON value in `body`; an empty body is None. Raises `MalformedReply`."""
@@ -20,7 +23,7 @@ def decode(body: bytes, what: str) -> object:
         return None
     try:
         return cast(object, msgspec.json.decode(body))
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise MalformedReply(f"{what}: not JSON: {error}") from error
 
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import msgspec
 
 from firmware_adapters.miners.vnish.fields import (
+    NOT_JSON,
     Object,
     as_object,
     child,
@@ -311,7 +312,7 @@ def error_text(body: bytes) -> str:
     """The `err` of a 500 reply, or the start of whatever came instead."""
     try:
         told = text(as_object(msgspec.json.decode(body)), "err")
-    except (msgspec.DecodeError, RecursionError):
+    except NOT_JSON:
         told = None
     return told or body[:200].decode("utf-8", "replace")
 
