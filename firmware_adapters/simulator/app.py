@@ -1,0 +1,170 @@
+"""The simulator: a plant in real time, and every device of a site file answering its own protocol."""
+
+import asyncio
+import contextlib
+import resource
+
+from firmware_adapters.miners.vnish.emulator import VnishEmulator
+from firmware_adapters.simulator.doors import MinerDoors
+from firmware_adapters.simulator.fault_api import FaultApi
+from firmware_adapters.simulator.faults import FaultDesk
+from firmware_adapters.simulator.gear import Gear, make_gear
+from firmware_adapters.simulator.machine import PlantFeed, PlantMiner
+from firmware_adapters.simulator.plant_build import build_plant
+from firmware_adapters.simulator.site_file import SimulatedSite
+from firmware_adapters.simulator.truth import SiteTruth, site_truth
+from firmware_adapters.site.modbus_emulator import ModbusEmulator
+from firmware_adapters.site.modbus_unit import ModbusUnit
+from firmware_adapters.site.profile import load_profile
+from firmware_adapters.site.snmp_emulator import SnmpAgent
+from shared.clock import Clock, SystemClock
+from shared.errors import ConfigError
+from shared.inventory import DeviceEntry
+
+STEP_S = 0.5
+LONGEST_STEP_S = 5.0
+"""A process that was held up for longer lets the plant fall behind rather than leap."""
+FILES_PER_MINER = 4
+SPARE_FILES = 200
+
+
+class Simulator:
+    """A simulated site. `start`, then `run` until cancelled, then `stop`."""
+
+    def __init__(self, site: SimulatedSite, *, clock: Clock | None = None) -> None:
+        """Builds the plant and its devices; nothing listens yet. Raises `ConfigError`."""
+        self._clock = clock or SystemClock()
+        self._site = site
+        self.built = build_plant(site)
+        self.feed = PlantFeed(self.built.plant)
+        settings = site.settings
+        self.miners: dict[str, VnishEmulator] = {
+            str(entry.id): VnishEmulator(
+                PlantMiner(self.feed, self.built.miners[entry.id], entry),
+                clock=self._clock,
+                version=settings.firmware.get(entry.id, settings.default_firmware),
+                password=settings.miner_password,
+            )
+            for entry in site.miners
+        }
+        self.gear: dict[str, Gear] = {
+            str(entry.id): make_gear(entry, self.built, site.devices) for entry in site.gear
+        }
+        self.modbus: dict[str, tuple[ModbusEmulator, int]] = {}
+        self.snmp: dict[str, SnmpAgent] = {}
+        for entry in site.gear:
+            self._emulate(entry)
+        places = {(entry.host, entry.port): self.miners[entry.id] for entry in site.miners}
+        self._doors = MinerDoors(places, clock=self._clock)
+        self.desk = FaultDesk(self.built, self.gear, self.modbus, self.snmp)
+        self._api = FaultApi(self.desk, port=settings.fault_port, truth=self.truth, health=self.health)
+        self._lag_s = 0.0
+        self._began_s = self._clock.monotonic()
+
+    def _emulate(self, entry: DeviceEntry) -> None:
+        profile = load_profile(entry.profile or "")
+        if profile.kind is not entry.kind:
+            raise ConfigError(
+                f"device {entry.id}: profile {entry.profile} is a {profile.kind}, not a {entry.kind}"
+            )
+        source = self.gear[entry.id]
+        if profile.modbus is not None:
+            shared = (
+                one for one, _ in self.modbus.values() if (one.host, one.port) == (entry.host, entry.port)
+            )
+            emulator = next(shared, None) or ModbusEmulator(entry.host, entry.port, {}, clock=self._clock)
+            emulator.units[entry.unit_id] = ModbusUnit(profile, source)
+            self.modbus[str(entry.id)] = (emulator, entry.unit_id)
+        else:
+            self.snmp[str(entry.id)] = SnmpAgent(entry.host, entry.port, profile, source)
+
+    @property
+    def _emulators(self) -> list[ModbusEmulator]:
+        return list(dict.fromkeys(emulator for emulator, _ in self.modbus.values()))
+
+    # ---------------------------------------------------------------- life
+
+    async def start(self) -> None:
+        """Listen everywhere. Raises `OSError` for a port that is taken, after closing what was open."""
+        allow_files(FILES_PER_MINER * len(self.miners) + SPARE_FILES)
+        try:
+            for emulator in self._emulators:
+                await emulator.start()
+            for agent in self.snmp.values():
+                await agent.start()
+            self._doors.open()
+            if self._site.settings.fault_port:
+                await self._api.start()
+        except OSError:
+            await self.stop()
+            raise
+
+    async def run(self) -> None:
+        """Step the plant in real time until cancelled."""
+        last_s = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(STEP_S)
+            now_s = self._clock.monotonic()
+            self.step(now_s - last_s)
+            last_s = now_s
+
+    def step(self, dt_s: float) -> None:
+        """Let the plant live for `dt_s` and refresh what the devices show."""
+        if dt_s <= 0:
+            return
+        self._lag_s += max(0.0, dt_s - LONGEST_STEP_S)
+        for gear in self.gear.values():
+            gear.tick()
+        self.built.plant.step(min(dt_s, LONGEST_STEP_S))
+        self.feed.refresh()
+
+    async def stop(self) -> None:
+        """Close every socket."""
+        await self._api.stop()
+        await self._doors.close()
+        for emulator in self._emulators:
+            await emulator.stop()
+        for agent in self.snmp.values():
+            await agent.stop()
+
+    async def serve_until(self, stopped: asyncio.Event) -> None:
+        """Run until `stopped` is set; a plant that fails ends this with its error."""
+        plant = asyncio.create_task(self.run())
+        waiting = asyncio.create_task(stopped.wait())
+        try:
+            await asyncio.wait({plant, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            if plant.done():
+                plant.result()
+        finally:
+            for task in (plant, waiting):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    # ---------------------------------------------------------------- views
+
+    def truth(self) -> SiteTruth:
+        """What is really so."""
+        return site_truth(self.built, self.feed, self.desk.active)
+
+    def health(self) -> dict[str, object]:
+        """Whether the plant keeps up: `lag_s` is plant time lost since the start."""
+        return {
+            "ok": True,
+            "time_s": round(self.built.plant.time_s, 3),
+            "running_s": round(self._clock.monotonic() - self._began_s, 3),
+            "lag_s": round(self._lag_s, 3),
+            "miners": len(self.miners),
+            "devices": len(self.gear),
+            "refused_connections": self._doors.refused,
+        }
+
+
+def allow_files(wanted: int) -> None:
+    """Raise the soft limit on open files to `wanted` if need be. Raises `ConfigError` when it may not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft >= wanted:
+        return
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise ConfigError(f"this site needs {wanted} open files, the hard limit is {hard} (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

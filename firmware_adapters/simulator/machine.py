@@ -1,0 +1,200 @@
+"""One miner of the plant behind the face that the VNish emulator asks for."""
+
+import zlib
+
+import numpy as np
+
+from firmware_adapters.miners.vnish.emulated import BoardView, FanView, MinerView, PresetView
+from shared.inventory import DeviceEntry
+from shared.plant import FailureReason, FleetObservation, MinerModel, SitePlant
+from shared.plant import MinerState as PlantState
+from shared.telemetry import MinerState
+from shared.units import Algorithm
+
+_THS = 1e12
+_STATES = {int(state): MinerState(state.label) for state in PlantState}
+_WHY = {
+    FailureReason.OVERHEAT: "overheat protection: chip temperature too high",
+    FailureReason.FAN_LOST: "fan lost",
+    FailureReason.NO_BOARDS: "no chain found",
+    FailureReason.PSU: "power supply failed",
+}
+
+
+class PlantFeed:
+    """The plant's last observation, taken once per step and shared by all machines.
+
+    `version` grows with each step, so that a machine's view is made at most once per step and only when
+    somebody asks. `reported_max_c` is the highest chip temperature that each firmware has ever reported.
+    """
+
+    def __init__(self, plant: SitePlant) -> None:
+        self.plant = plant
+        self.version = 0
+        self.seen: FleetObservation = plant.fleet.observe()
+        self.reported_max_c = np.zeros(plant.fleet.n)
+        self._reboots: list[tuple[float, int]] = []
+        self.booted_s = np.zeros(plant.fleet.n)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take a new observation, after the plant has stepped."""
+        due = [index for at_s, index in self._reboots if at_s <= self.plant.time_s]
+        if due:
+            self._reboots = [(at_s, index) for at_s, index in self._reboots if at_s > self.plant.time_s]
+            self.plant.fleet.reboot(due)
+        self.booted_s[self.plant.fleet.phases.rebooting] = self.plant.time_s
+        self.version += 1
+        self.seen = self.plant.fleet.observe()
+        shown = self.seen.chip_out_c.max(axis=1) * self.seen.reachable
+        self.reported_max_c = np.maximum(self.reported_max_c, shown)
+
+    def reboot_after(self, index: int, after_s: float) -> None:
+        """Restart a control board at the first step after `after_s`."""
+        self._reboots.append((self.plant.time_s + after_s, index))
+
+
+class PlantMiner:
+    """`EmulatedMiner` number `index` of a plant."""
+
+    def __init__(self, feed: PlantFeed, index: int, entry: DeviceEntry) -> None:
+        self._feed = feed
+        self._fleet = feed.plant.fleet
+        self._index = index
+        self._model: MinerModel = self._fleet.models[index]
+        self._entry = entry
+        self._locating = False
+        self._cached: tuple[int, MinerView] | None = None
+        self._ladder: tuple[tuple[bool, ...], tuple[PresetView, ...]] | None = None
+        self._mac = _mac(entry.id)
+
+    def view(self) -> MinerView:
+        """See `EmulatedMiner`."""
+        if self._cached is None or self._cached[0] != self._feed.version:
+            self._cached = (self._feed.version, self._make())
+        return self._cached[1]
+
+    def _make(self) -> MinerView:
+        seen, i, model = self._feed.seen, self._index, self._model
+        state = _STATES[int(seen.state[i])]
+        failure = FailureReason(int(seen.failure[i]))
+        return MinerView(
+            state=state,
+            state_time_s=float(seen.state_time_s[i]),
+            hashrate_ths=float(seen.hashrate_hs[i]) / _THS,
+            hashrate_average_ths=float(seen.average_hs[i]) / _THS,
+            hashrate_nominal_ths=float(seen.nominal_hs[i]) / _THS,
+            hashrate_stock_ths=_ths(model, model.presets[model.stock_preset].hashrate),
+            power_w=float(seen.power_w[i]),
+            power_metered=bool(seen.power_metered[i]),
+            boards=tuple(self._board(b, state) for b in range(model.boards)),
+            fans=tuple(
+                FanView(rpm=float(seen.fan_rpm[i, f]), ok=bool(seen.fan_ok[i, f])) for f in range(model.fans)
+            ),
+            fan_duty_pct=float(seen.fan_duty_pct[i]),
+            hw_errors=int(seen.hw_errors[i].sum()),
+            shares_accepted=int(seen.accepted[i]),
+            shares_rejected=int(seen.rejected[i]),
+            uptime_s=self._feed.plant.time_s - float(self._feed.booted_s[i]),
+            preset=model.presets[int(seen.preset[i])].name,
+            presets=self._presets(),
+            model=f"Antminer {model.name}",
+            algorithm=Algorithm(model.algorithm),
+            mac=self._mac,
+            serial=f"SIM{zlib.crc32(self._entry.id.encode()):010d}",
+            reachable=bool(seen.reachable[i]),
+            description=_WHY.get(failure),
+            cooling="immersion" if model.cooling == "hydro" else "auto",
+            target_temp_c=self._fleet.params.target_c,
+            throttle_pct=float(seen.throttle_pct[i]),
+            locating=self._locating,
+            hostname=self._entry.id,
+            chips_per_board=model.chips_per_board,
+            pool_user=f"minewarden.{self._entry.id}",
+        )
+
+    def _board(self, board: int, state: MinerState) -> BoardView:
+        seen, i = self._feed.seen, self._index
+        present = bool(seen.board_present[i, board])
+        known = present and state is not MinerState.FAILURE
+        share = 1.0 / self._model.boards
+        return BoardView(
+            working=present,
+            hashrate_ths=float(seen.board_hashrate_hs[i, board]) / _THS,
+            hashrate_nominal_ths=float(seen.nominal_hs[i]) * share / _THS,
+            power_w=float(self._fleet.board_power_w[i, board]),
+            freq_mhz=float(seen.freq_mhz[i]),
+            volt_v=float(seen.volt_v[i]),
+            hw_errors=int(seen.hw_errors[i, board]),
+            chip_temp_min_c=float(seen.chip_in_c[i, board]) if known else None,
+            chip_temp_max_c=float(seen.chip_out_c[i, board]) if known else None,
+            board_temp_min_c=float(seen.pcb_in_c[i, board]) if known else None,
+            board_temp_max_c=float(seen.pcb_out_c[i, board]) if known else None,
+        )
+
+    def _presets(self) -> tuple[PresetView, ...]:
+        tuned = tuple(bool(flag) for flag in self._fleet.tuned[self._index, : len(self._model.presets)])
+        if self._ladder is None or self._ladder[0] != tuned:
+            views = tuple(
+                PresetView(
+                    name=rung.name,
+                    power_w=rung.power_w,
+                    hashrate_ths=_ths(self._model, rung.hashrate),
+                    tuned=done,
+                    freq_mhz=rung.freq_mhz,
+                    volt_v=rung.volt_v,
+                    needs_modded_psu=rung.modded_psu,
+                    needs_liquid=self._model.cooling == "hydro",
+                )
+                for rung, done in zip(self._model.presets, tuned, strict=True)
+            )
+            self._ladder = (tuned, views)
+        return self._ladder[1]
+
+    # ---------------------------------------------------------------- commands
+
+    def set_preset(self, name: str) -> None:
+        """See `EmulatedMiner`."""
+        self._fleet.set_preset(self._index, self._model.preset_index(name))
+
+    def stop(self) -> None:
+        """See `EmulatedMiner`."""
+        self._fleet.stop(self._index)
+
+    def start(self) -> None:
+        """See `EmulatedMiner`."""
+        self._fleet.start(self._index)
+
+    def pause(self) -> None:
+        """See `EmulatedMiner`."""
+        self._fleet.stop(self._index)
+
+    def resume(self) -> None:
+        """See `EmulatedMiner`."""
+        self._fleet.start(self._index)
+
+    def restart(self) -> None:
+        """See `EmulatedMiner`."""
+        if self._fleet.listening[self._index]:
+            self._fleet.phases.retune(np.array([self._index]))
+
+    def reboot(self, after_s: float) -> None:
+        """See `EmulatedMiner`."""
+        self._feed.reboot_after(self._index, after_s)
+
+    def throttle(self, percent: float) -> None:
+        """See `EmulatedMiner`."""
+        self._fleet.throttle(self._index, percent)
+
+    def locate(self, *, on: bool) -> None:
+        """See `EmulatedMiner`."""
+        self._locating = on
+
+
+def _ths(model: MinerModel, hashrate: float) -> float:
+    return hashrate * model.hashes_per_unit / _THS
+
+
+def _mac(name: str) -> str:
+    tail = zlib.crc32(name.encode()).to_bytes(4, "big")
+    return ":".join(f"{byte:02x}" for byte in (0x02, 0x4D, *tail))
