@@ -1,0 +1,210 @@
+"""Login: one at a time, once more on 401, back off when locked out, API keys, and statuses as failures."""
+
+import asyncio
+
+import pytest
+
+from firmware_adapters.capabilities import Credential
+from firmware_adapters.miners.vnish.emulated import Traps
+from firmware_adapters.miners.vnish.session import API_KEY_USER, Session
+from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
+from shared.clock import ManualClock
+from shared.errors import AuthFailed, Busy, DeviceError, MalformedReply, Unsupported
+from support.vnish import Machine, emulator_of, in_memory
+
+ADMIN = Credential(user=None, secret="admin")
+KEY = "k" * 32
+
+
+def unlocks(http: MemoryHttp) -> int:
+    return sum(request.path.endswith("/unlock") for request in http.requests)
+
+
+async def test_reading_needs_no_login_and_a_command_brings_one() -> None:
+    clock = ManualClock()
+    http = in_memory(emulator_of(Machine(), clock))
+    session = Session(http, ADMIN, clock)
+    await session.get("/status")
+    assert unlocks(http) == 0
+    await session.get("/autotune/presets", login=True)
+    await session.get("/settings", login=True)
+    assert unlocks(http) == 1
+    assert http.requests[-1].headers["Authorization"].startswith("Bearer ")
+
+
+async def test_many_requests_at_once_log_in_once() -> None:
+    clock = ManualClock()
+    http = in_memory(emulator_of(Machine(), clock))
+    session = Session(http, ADMIN, clock)
+    await asyncio.gather(*(session.get("/settings", login=True) for _ in range(8)))
+    assert unlocks(http) == 1
+
+
+async def test_a_session_lost_in_mid_run_is_opened_again_once_for_all() -> None:
+    clock = ManualClock()
+    emulator = emulator_of(Machine(), clock)
+    http = in_memory(emulator)
+    session = Session(http, ADMIN, clock)
+    await session.get("/settings", login=True)
+    emulator.drop_sessions()
+    await asyncio.gather(*(session.get("/settings", login=True) for _ in range(4)))
+    assert unlocks(http) == 2
+
+
+async def test_a_machine_that_forgets_at_once_is_not_asked_for_ever() -> None:
+    clock = ManualClock()
+    http = in_memory(emulator_of(Machine(), clock, traps=Traps(drop_session_every=1)))
+    session = Session(http, ADMIN, clock)
+    with pytest.raises(AuthFailed):
+        await session.get("/settings", login=True)
+    assert unlocks(http) == 2
+
+
+async def test_a_wrong_password_is_not_tried_again_for_a_minute() -> None:
+    clock = ManualClock()
+    http = in_memory(emulator_of(Machine(), clock))
+    session = Session(http, Credential(user=None, secret="wrong"), clock)
+    for _ in range(3):
+        with pytest.raises(AuthFailed) as caught:
+            await session.post("/mining/stop")
+        assert caught.value.retry_after_s == 60
+    assert unlocks(http) == 1
+    clock.advance(61)
+    with pytest.raises(AuthFailed):
+        await session.post("/mining/stop")
+    assert unlocks(http) == 2
+
+
+async def test_a_lock_out_is_waited_for_as_long_as_the_machine_says() -> None:
+    clock = ManualClock()
+    emulator = emulator_of(Machine(), clock, traps=Traps(lockout_s=300))
+    http = in_memory(emulator)
+    session = Session(http, ADMIN, clock)
+    with pytest.raises(AuthFailed) as caught:
+        await session.post("/mining/stop")
+    assert caught.value.retry_after_s == 300
+    emulator.traps = Traps()
+    clock.advance(200)
+    with pytest.raises(AuthFailed) as caught:
+        await session.post("/mining/stop")
+    assert caught.value.retry_after_s == pytest.approx(100)
+    assert unlocks(http) == 1
+    clock.advance(101)
+    await session.post("/mining/stop")
+
+
+async def test_an_api_key_replaces_the_login() -> None:
+    clock = ManualClock()
+    http = in_memory(emulator_of(Machine(), clock, api_keys=[KEY]))
+    session = Session(http, Credential(user=API_KEY_USER, secret=KEY), clock)
+    await session.post("/mining/stop")
+    assert unlocks(http) == 0
+    assert http.requests[-1].headers == {"x-api-key": KEY}
+
+
+async def test_a_refused_api_key_is_not_followed_by_a_login() -> None:
+    clock = ManualClock()
+    http = in_memory(emulator_of(Machine(), clock))
+    session = Session(http, Credential(user=API_KEY_USER, secret=KEY), clock)
+    with pytest.raises(AuthFailed):
+        await session.post("/mining/stop")
+    assert unlocks(http) == 0
+
+
+async def test_without_a_credential_nothing_is_sent_that_needs_one() -> None:
+    clock = ManualClock()
+    machine = Machine()
+    http = in_memory(emulator_of(machine, clock))
+    session = Session(http, None, clock)
+    await session.get("/summary")
+    with pytest.raises(AuthFailed, match="no credential"):
+        await session.post("/mining/stop")
+    assert machine.commands == []
+    assert len(http.requests) == 1
+
+
+@pytest.mark.parametrize("body", ["", "null", "{}", '{"success":true}', "OK", '"x"', "[1]"])
+async def test_whatever_a_success_says_it_is_a_success(body: str) -> None:
+    clock = ManualClock()
+    machine = Machine()
+    session = Session(in_memory(emulator_of(machine, clock, traps=Traps(command_body=body))), ADMIN, clock)
+    await session.post("/mining/stop")
+    assert machine.commands == ["stop"]
+
+
+async def test_a_state_conflict_is_busy_with_the_machines_words() -> None:
+    clock = ManualClock()
+    session = Session(in_memory(emulator_of(Machine(), clock)), ADMIN, clock)
+    with pytest.raises(Busy, match="failed-to-activate-resume-mode"):
+        await session.post("/mining/start")
+
+
+@pytest.mark.parametrize(
+    ("status", "meaning"),
+    [
+        (400, Unsupported),
+        (401, AuthFailed),
+        (403, AuthFailed),
+        (404, Unsupported),
+        (405, Unsupported),
+        (429, Busy),
+        (500, Busy),
+        (503, Busy),
+        (302, MalformedReply),
+        (418, MalformedReply),
+        (204, MalformedReply),
+    ],
+)
+async def test_each_status_has_a_meaning(status: int, meaning: type[DeviceError]) -> None:
+    async def answer(request: HttpRequest) -> HttpReply:
+        if request.path.endswith("/unlock"):
+            return HttpReply(200, b'{"token":"t"}')
+        return HttpReply(status, b"\xff odd")
+
+    session = Session(MemoryHttp(answer), ADMIN, ManualClock())
+    with pytest.raises(meaning):
+        await session.get("/status")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"token":""}', b'{"token":7}', b'{"token":"a\\r\\nX: y"}', b"<html>"]
+)
+async def test_a_login_without_a_usable_token_is_malformed(body: bytes) -> None:
+    async def answer(_: HttpRequest) -> HttpReply:
+        return HttpReply(200, body)
+
+    session = Session(MemoryHttp(answer), ADMIN, ManualClock())
+    with pytest.raises(MalformedReply):
+        await session.post("/mining/stop")
+
+
+async def test_a_login_that_fails_otherwise_starts_no_wait() -> None:
+    replies = [HttpReply(500, b'{"err":"booting"}'), HttpReply(200, b'{"token":"t"}'), HttpReply(200, b"")]
+
+    async def answer(_: HttpRequest) -> HttpReply:
+        return replies.pop(0)
+
+    session = Session(MemoryHttp(answer), ADMIN, ManualClock())
+    with pytest.raises(Busy, match="booting"):
+        await session.post("/mining/stop")
+    await session.post("/mining/stop")
+
+
+async def test_asking_whether_a_password_opens_says_so_or_that_it_cannot_know() -> None:
+    clock = ManualClock()
+    emulator = emulator_of(Machine(), clock, password="ours")
+    session = Session(in_memory(emulator), None, clock)
+    assert await session.accepts_password("ours") is True
+    assert await session.accepts_password("admin") is False
+    emulator.traps = Traps(lockout_s=9)
+    assert await session.accepts_password("ours") is None
+
+
+async def test_a_secret_never_shows_in_an_error() -> None:
+    clock = ManualClock()
+    session = Session(
+        in_memory(emulator_of(Machine(), clock)), Credential(user=None, secret="hunter2"), clock
+    )
+    with pytest.raises(AuthFailed) as caught:
+        await session.post("/mining/stop")
+    assert "hunter2" not in str(caught.value)
