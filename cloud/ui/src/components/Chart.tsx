@@ -42,7 +42,7 @@ function options(props: Props, width: number): uPlot.Options {
     cursor: { sync: { key: "history" }, drag: { x: false, y: false }, points: { size: 6 } },
     legend: { show: false },
     scales: { x: { time: true, range: [props.from_s, props.to_s] } },
-    axes: [{ ...axis, space: 64 }, { ...axis, size: 52, space: 28 }],
+    axes: [{ ...axis, space: 64, values: (_plot, splits) => splits.map(clock) }, { ...axis, size: 52, space: 28 }],
     series: [
       {},
       ...props.series.map((one) => ({
@@ -55,6 +55,14 @@ function options(props: Props, width: number): uPlot.Options {
       })),
     ],
   };
+}
+
+/** 24-hour clock in the reader's zone; midnight carries its date. */
+function clock(at_s: number): string {
+  const at = new Date(at_s * 1000);
+  const two = (value: number): string => String(value).padStart(2, "0");
+  const midnight = at.getHours() === 0 && at.getMinutes() === 0;
+  return midnight ? `${two(at.getDate())}.${two(at.getMonth() + 1)}.` : `${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
 /** Last, lowest and highest in words: what a screen reader says, and what a glance wants. */

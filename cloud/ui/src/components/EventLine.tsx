@@ -20,13 +20,15 @@ export function EventLine({ event, showSite }: { readonly event: EventView; read
       <span class="event-when"><When at_ms={event.at_ms} /></span>
       <span class="event-kind"><Badge tone={TONES[event.kind] ?? "plain"}>{kindWords(event.kind)}</Badge></span>
       <div class="event-main">
-        <div class="event-title">
-          {event.severity !== "low" ? <SeverityMark severity={event.severity} /> : null} {event.title}
-        </div>
-        <div class="event-where">
-          {showSite ? <a href={toSite(event.site)}>{event.site}</a> : null}
-          {event.zone ? <span>zone {event.zone}</span> : null}
-          {event.device ? <a href={toDevice(event.site, event.device)}>{event.device}</a> : null}
+        <div class="event-line">
+          <span class="event-title">
+            {event.severity !== "low" ? <SeverityMark severity={event.severity} /> : null} {event.title}
+          </span>
+          <span class="event-where">
+            {showSite ? <a href={toSite(event.site)}>{event.site}</a> : null}
+            {event.zone ? <span>{event.zone}</span> : null}
+            {event.device ? <a href={toDevice(event.site, event.device)}>{event.device}</a> : null}
+          </span>
         </div>
         {event.advice ? <p class="advice"><strong>Do:</strong> {event.advice}</p> : null}
         {parts.length ? (

@@ -6,7 +6,7 @@ import { css, inkOn, rampColour } from "../format/ramp";
 import { span } from "../format/time";
 import { now } from "../state/clock";
 import { ageOf, type Device } from "../state/fleet";
-import { cellOf, gridOf, step, topOf, type Cell, type FillAbout, type Place } from "../state/heat";
+import { cellOf, gridOf, lookOf, step, topOf, type Cell, type FillAbout, type Place } from "../state/heat";
 import { toDevice } from "../route";
 
 interface Props {
@@ -37,11 +37,10 @@ function HeatCell({ cell, fill, first, onKey, onPoint, place }: {
   readonly onPoint: (device: Device | null, place: Place) => void;
 }): JSX.Element {
   const colour = cell.share === null ? null : rampColour(cell.share);
-  const sign = cell.odd ? "▲" : cell.inhibited ? "!" : cell.state.sign;
-  const look = cell.stale ? "stale" : cell.inhibited && cell.state.look === "running" ? "inhibited" : cell.state.look;
+  const { look, sign } = lookOf(cell);
   return (
     <a
-      class={`cell ${look}${colour === null ? " hatched" : ""}${cell.odd ? " odd" : ""}`}
+      class={`cell ${look}${colour === null ? " hatched" : ""}`}
       {...(colour ? { style: { backgroundColor: css(colour), color: css(inkOn(colour)) } } : {})}
       href={toDevice(cell.device.site, cell.device.id)}
       tabIndex={first ? 0 : -1}

@@ -3,6 +3,16 @@ import { actor, askingToken, token } from "../state/session";
 import { Credentials } from "./confirm";
 import { Dialog } from "./Dialog";
 
+/** Drawn, because the sign in a font differs or lacks on many machines. */
+function Lock({ open }: { readonly open: boolean }): JSX.Element {
+  return (
+    <svg class="lock" viewBox="0 0 16 16" width="14" height="14" aria-hidden="true">
+      <rect x="2.5" y="7" width="11" height="7.5" rx="1.5" fill="currentColor" />
+      <path d={open ? "M5 7V4.5a3 3 0 0 1 5.8-1" : "M5 7V4.5a3 3 0 0 1 6 0V7"} fill="none" stroke="currentColor" stroke-width="1.7" />
+    </svg>
+  );
+}
+
 /** Says whether this tab may write, and lets a person hand over or drop the token. */
 export function TokenButton(): JSX.Element {
   const has = token.value !== "";
@@ -15,7 +25,7 @@ export function TokenButton(): JSX.Element {
         type="button" class="quiet token-button" aria-label={has ? "Write token is set: change or forget it" : "Reading only: set the write token"}
         onClick={() => (askingToken.value = true)}
       >
-        <span aria-hidden="true">{has ? "🔓" : "🔒"}</span> <span class="token-text">{has ? actor.value || "Token set" : "Read only"}</span>
+        <Lock open={has} /> <span class="token-text">{has ? actor.value || "Token set" : "Read only"}</span>
       </button>
       {askingToken.value ? (
         <Dialog title="Write access" onClose={close}>

@@ -28,8 +28,8 @@ export function ZoneBanner({ zone, stale, trip }: Props): JSX.Element {
     <section class={`zone ${stale ? "stale" : mode.tone}`} aria-label={`Zone ${zone.id}`}>
       <div class="zone-line">
         <h3>{zone.id}</h3>
-        <Badge tone={mode.tone} title={mode.about}>{mode.label}</Badge>
-        <Cooling proven={zone.cooling_proven} />
+        <Badge tone={stale ? "unknown" : mode.tone} title={mode.about}>{stale ? "was " : ""}{mode.label}</Badge>
+        <Cooling proven={stale ? null : zone.cooling_proven} />
         {zone.inhibited ? <Badge tone="warn">{zone.inhibited} inhibited</Badge> : null}
         {zone.restarting ? <Badge tone="info">Restarting, staggered</Badge> : null}
         <span class="zone-about">{stale ? "Last known; the site is not sending. " : ""}{mode.about}</span>
@@ -42,8 +42,11 @@ export function ZoneBanner({ zone, stale, trip }: Props): JSX.Element {
           </p>
           {trip?.advice ? <p><strong>Do now:</strong> {trip.advice}</p> : null}
           <p>
-            The trip stays until the cause is gone and a person on site resets it. From here it cannot be reset. On the
-            gateway: <code>{operatorCommand(zone.id)}</code>
+            <strong>Reset</strong> works on the gateway only, never from here, and not while the cause is present:
+          </p>
+          <p class="copy-line">
+            <code>{operatorCommand(zone.id)}</code>
+            <button type="button" class="small" onClick={() => void navigator.clipboard?.writeText(operatorCommand(zone.id))}>Copy</button>
           </p>
         </div>
       ) : null}

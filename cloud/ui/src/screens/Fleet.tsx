@@ -11,7 +11,7 @@ import { Age, Badge, Empty, SeverityMark, Value, WaitingForData, When } from "..
 
 export function Fleet(): JSX.Element {
   if (!fleet.value.loaded) return <WaitingForData />;
-  const all = sites.value;
+  const all = worstFirst(sites.value);
   if (all.length === 0) {
     return (
       <Empty title="No site has reported yet">
@@ -28,6 +28,12 @@ export function Fleet(): JSX.Element {
   );
 }
 
+/** Tripped, then urgent, then not heard, then the rest by name. */
+function worstFirst(all: readonly Site[]): Site[] {
+  const rank = (site: Site): number => (site.zones.some((zone) => zone.tripped) ? 0 : site.urgent_alarms ? 1 : site.online ? 3 : 2);
+  return all.toSorted((a, b) => rank(a) - rank(b));
+}
+
 /** The whole fleet in one sentence, with stale sites left out and named. */
 function FleetLine({ sites: all }: { readonly sites: readonly Site[] }): JSX.Element {
   const fresh = all.filter((site) => !isStale(site, now.value, staleAfter(site)));
@@ -41,7 +47,7 @@ function FleetLine({ sites: all }: { readonly sites: readonly Site[] }): JSX.Ele
       {stale ? <span class="stale-note"><strong>{stale}</strong> stale, not in the sum</span> : null}
       {urgent.length ? (
         <a class="urgent-note" href={href("/alarms")}>
-          <SeverityMark severity="urgent" /> {urgent.length === 1 ? urgent[0]?.title : `${urgent.length} urgent alarms`}
+          <SeverityMark severity="urgent" /> {urgent.length === 1 ? <><strong>{fleet.value.sites.get(urgent[0]?.site ?? "")?.name}</strong>: {urgent[0]?.title}</> : `${urgent.length} urgent alarms`}
         </a>
       ) : (
         <span class="calm">No urgent alarms</span>
@@ -87,8 +93,9 @@ function Tile({ site }: { readonly site: Site }): JSX.Element {
           const words = modeWords(zone.tripped ? "tripped" : zone.mode);
           return (
             <li key={zone.id}>
-              <span class="chip-name">{zone.id}</span> <Badge tone={words.tone} title={words.about}>{words.label}</Badge>
-              {zone.cooling_proven === false ? <Badge tone="warn">Cooling not proven</Badge> : null}
+              <span class="chip-name">{zone.id}</span>{" "}
+              <Badge tone={stale ? "unknown" : words.tone} title={words.about}>{stale ? "was " : ""}{words.label}</Badge>
+              {!stale && zone.cooling_proven === false ? <Badge tone="warn">Cooling not proven</Badge> : null}
             </li>
           );
         })}

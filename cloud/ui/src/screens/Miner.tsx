@@ -152,7 +152,10 @@ function AnomalyPanel({ device }: { readonly device: Device }): JSX.Element {
   return (
     <Panel title="Anomaly" aside={<Badge tone={odd ? "warn" : "good"}>{odd ? "▲ Above threshold" : "✓ Below threshold"}</Badge>}>
       <div class="pad">
-        <meter class="anomaly" min={0} max={2} low={0.8} high={1} optimum={0} value={Math.min(2, ratio)} aria-label={`Score is ${ratio.toFixed(2)} times the threshold`} />
+        <div class="gauge" role="img" aria-label={`Score is ${ratio.toFixed(2)} times the threshold`}>
+          <span class={odd ? "gauge-fill odd" : "gauge-fill"} style={{ width: `${Math.min(100, ratio * 50)}%` }} />
+          <span class="gauge-mark" />
+        </div>
         <p>Score <strong>{num(anomaly.score, 3)}</strong> of threshold {num(anomaly.threshold, 3)} ({ratio.toFixed(2)} ×), <When at_ms={anomaly.at_ms} relative /></p>
         {anomaly.top_feature ? <p>Furthest from what the model expects: <strong>{sentence(anomaly.top_feature)}</strong></p> : null}
         {anomaly.model ? <p class="muted">By {anomaly.model} v{anomaly.version ?? "?"}</p> : null}

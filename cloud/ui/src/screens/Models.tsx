@@ -9,7 +9,7 @@ import { span } from "../format/time";
 import { sentence } from "../format/words";
 import { toSite } from "../route";
 import { now } from "../state/clock";
-import { metricRows, STAGES, stageIndex } from "../state/metrics";
+import { furthest, metricName, metricRows, STAGES, stageIndex } from "../state/metrics";
 import { useResource } from "../state/resource";
 import { fleet, sites } from "../state/store";
 import { Badge, Empty, Failure, Loading, Panel, Value, When, type Tone } from "../components/basics";
@@ -104,8 +104,8 @@ function TrainingRuns({ runs }: { readonly runs: readonly TrainingView[] }): JSX
 
 function Rollout({ rollout }: { readonly rollout: RolloutView }): JSX.Element {
   const state = rollout.reported?.state ?? "published";
-  const reached = stageIndex(state);
-  const off = reached < 0 || rollout.stage === "withdrawn";
+  const reached = furthest([state, ...rollout.history.map((one) => one.state)]);
+  const off = stageIndex(state) < 0 || rollout.stage === "withdrawn";
   const goal = rollout.stage === "active" ? STAGES.length - 1 : STAGES.indexOf("shadow");
   return (
     <li class="rollout">
@@ -117,7 +117,7 @@ function Rollout({ rollout }: { readonly rollout: RolloutView }): JSX.Element {
       </div>
       <ol class="stages" aria-label={`Reached ${state}`}>
         {STAGES.slice(0, goal + 1).map((stage, i) => (
-          <li key={stage} class={!off && i <= reached ? "reached" : ""}><span aria-hidden="true">{!off && i <= reached ? "✓" : "·"}</span> {stage}</li>
+          <li key={stage} class={i > reached ? "" : off ? "past" : "reached"}><span aria-hidden="true">{i <= reached ? "✓" : "·"}</span> {stage}</li>
         ))}
       </ol>
       {rollout.reported?.detail ? <p class="muted">{rollout.reported.detail}</p> : null}
@@ -154,7 +154,7 @@ function Version({ model, reload }: { readonly model: ModelView; readonly reload
               <tbody>
                 {rows.map((row) => (
                   <tr key={row.name}>
-                    <th scope="row">{sentence(row.name)}</th>
+                    <th scope="row">{metricName(row.name)}</th>
                     {[row.value, ...(beside ? [row.baseline, row.champion] : [])].map((value, i) => <td key={i}><Value text={value === null ? "—" : Number.isInteger(value) ? plain(value) : Math.abs(value) >= 1 ? three(value) : value.toPrecision(3)} /></td>)}
                   </tr>
                 ))}

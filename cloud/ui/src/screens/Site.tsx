@@ -32,36 +32,42 @@ export function Site({ id }: { readonly id: string }): JSX.Element {
   const limit = staleAfter(site);
   const stale = !site.online || isStale(site, now.value, limit);
   const alarms = open.value.filter((alarm) => alarm.site === id);
-  const meter = devices.find((device) => device.kind === "meter");
+  const meters = devices.filter((device) => device.kind === "meter");
   return (
     <>
       <SiteHead site={site} stale={stale} limit={limit} />
       {stale ? <StaleNote site={site} /> : null}
-      {site.zones.map((zone) => <ZoneBanner key={zone.id} zone={zone} stale={stale} trip={tripOf(id, zone)} />)}
+      <div class="zones">
+        {site.zones.map((zone) => <ZoneBanner key={zone.id} zone={zone} stale={stale} trip={tripOf(id, zone)} />)}
+      </div>
       <Heat site={site} devices={devices} stale_s={limit} />
       <div class="columns">
-        <Panel title="Totals" aside={<Age of={site} limit_s={limit} />}>
-          <Algorithms site={site} />
-          <p class="muted pad">
-            Meter <Value text={power(site.power_w)} /> · miners estimate <Value text={power(site.miners_power_w)} /> ·
-            {" "}{site.model ? `${site.model.name} v${site.model.version}, ${site.model.stage}` : "no model, rules only"}
-          </p>
-        </Panel>
-        <Panel title="Open alarms" aside={<a href={href("/alarms", { site: id })}>All alarms</a>}>
-          {alarms.length ? (
-            <ul class="alarms">{alarms.slice(0, 4).map((alarm) => <AlarmCard key={alarm.id} alarm={alarm} showSite={false} />)}</ul>
-          ) : (
-            <Empty title="No open alarms" />
-          )}
-          {alarms.length > 4 ? <p class="pad"><a href={href("/alarms", { site: id })}>{alarms.length - 4} more</a></p> : null}
-        </Panel>
+        <div class="stack">
+          <Panel title="Totals" aside={<Age of={site} limit_s={limit} />}>
+            <Algorithms site={site} />
+            <p class="muted pad">
+              Meter <Value text={power(site.power_w)} /> · miners estimate <Value text={power(site.miners_power_w)} /> ·
+              {" "}{site.model ? `${site.model.name} v${site.model.version}, ${site.model.stage}` : "no model, rules only"}
+            </p>
+          </Panel>
+          {meters.map((meter) => (
+            <HistoryPanel key={meter.id} title={`Power at ${meter.id}`} device={meter} charts={POWER_CHART} />
+          ))}
+        </div>
+        <div class="stack">
+          <Panel title="Open alarms" aside={<a href={href("/alarms", { site: id })}>All alarms</a>}>
+            {alarms.length ? (
+              <ul class="alarms">{alarms.slice(0, 4).map((alarm) => <AlarmCard key={alarm.id} alarm={alarm} showSite={false} />)}</ul>
+            ) : (
+              <Empty title={stale ? "No open alarms when last heard" : "No open alarms"} />
+            )}
+            {alarms.length > 4 ? <p class="pad"><a href={href("/alarms", { site: id })}>{alarms.length - 4} more</a></p> : null}
+          </Panel>
+          <Panel title="Latest in the log" aside={<a href={href("/log", { site: id })}>Whole log</a>}><LatestEvents site={id} /></Panel>
+          <Panel title="Commands"><Commands site={id} /></Panel>
+        </div>
       </div>
       <Equipment devices={devices} stale_s={limit} />
-      {meter ? <HistoryPanel key={meter.id} title={`Power at ${meter.id}`} device={meter} charts={POWER_CHART} /> : null}
-      <div class="columns">
-        <Panel title="Commands"><Commands site={id} /></Panel>
-        <Panel title="Latest in the log" aside={<a href={href("/log", { site: id })}>Whole log</a>}><LatestEvents site={id} /></Panel>
-      </div>
     </>
   );
 }

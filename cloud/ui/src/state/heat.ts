@@ -27,7 +27,7 @@ export function anomalyRatio(device: Pick<Device, "anomaly">): number | null {
 }
 
 export const FILLS: readonly FillAbout[] = [
-  { id: "chip", label: "Chip temperature", unit: "°C", low: 40, high: 95, digits: 0, value: latest("chip_temp_max_c_max") },
+  { id: "chip", label: "Chip temperature", unit: "°C", low: 50, high: 90, digits: 0, value: latest("chip_temp_max_c_max") },
   {
     id: "hash", label: "Hashrate, % of nominal", unit: "%", low: 0, high: 110, digits: 0,
     value: (device) => percent(device.latest["hashrate_ths_mean"], device.latest["hashrate_nominal_ths_last"]),
@@ -77,6 +77,19 @@ export function cellOf(device: Device, fill: FillAbout, top: number, now_ms: num
     inhibited: device.inhibited,
     odd: !stale && ratio !== null && ratio > 1,
   };
+}
+
+/**
+ * Border and corner sign of a cell, one at a time, the most telling first: a miner that does not run, then
+ * one that is odd, then one that may not be raised. A stale cell claims no state at all.
+ */
+export function lookOf(cell: Cell): { readonly look: string; readonly sign: string } {
+  if (cell.stale) return { look: "stale", sign: "" };
+  const { look, sign } = cell.state;
+  if (look === "failed" || look === "stopped") return { look, sign };
+  if (cell.odd) return { look: "odd", sign: "▲" };
+  if (cell.inhibited !== null && look !== "unknown") return { look: "inhibited", sign: "!" };
+  return { look, sign };
 }
 
 export interface Grid {

@@ -1,5 +1,7 @@
 /** A model's metrics beside its baseline's and the present champion's, whatever way they are named. */
 
+import { sentence } from "../format/words";
+
 export interface MetricRow {
   readonly name: string;
   readonly value: number | null;
@@ -31,10 +33,30 @@ export function metricRows(metrics: Readonly<Record<string, unknown>>): MetricRo
   return [...rows].map(([name, row]) => ({ name, ...row })).sort((a, b) => a.name.localeCompare(b.name));
 }
 
+/** Names of the gate's own metrics (`cloud.training.gates`); others are shown by their key. */
+const NAMES: Readonly<Record<string, string>> = {
+  synthetic_ap: "Average precision, synthetic faults",
+  alarm_rate: "Alarm rate on normal data",
+  synthetic_detected: "Synthetic faults detected",
+  latency_128_ms: "Latency for 128 miners, ms",
+  parity_max: "Largest difference to ONNX",
+  size_bytes: "Size, bytes",
+  train_s: "Training time, s",
+};
+
+export function metricName(key: string): string {
+  return NAMES[key] ?? sentence(key);
+}
+
 /** The way of a model to a site, in order. */
 export const STAGES = ["published", "downloaded", "verified", "shadow", "active"] as const;
 
 /** How far along a report is; -1 for what is off that way (rolled back, refused, withdrawn). */
 export function stageIndex(state: string): number {
   return (STAGES as readonly string[]).indexOf(state);
+}
+
+/** The furthest stage ever reported, so that a refusal still shows how far it came; -1 before any. */
+export function furthest(states: readonly string[]): number {
+  return Math.max(-1, ...states.map(stageIndex));
 }
