@@ -1,0 +1,231 @@
+"""Puts the agent together, opens what must be open, and runs its parts until told to stop."""
+
+import asyncio
+import hashlib
+import logging
+import secrets
+import signal
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from edge_agent import ipc
+from edge_agent.agent.cycle import Cycle
+from edge_agent.agent.events import event
+from edge_agent.agent.guardian_link import GuardianLink
+from edge_agent.agent.housekeeping import Housekeeping
+from edge_agent.agent.inference.engine import Engine
+from edge_agent.agent.inference.keeper import Keeper
+from edge_agent.agent.inference.slots import Slots
+from edge_agent.agent.local_api.server import LocalApi
+from edge_agent.agent.local_api.status import StatusSource
+from edge_agent.agent.notify import Watchdog, notify
+from edge_agent.agent.pipeline import Pipeline
+from edge_agent.agent.policies.anomaly import AnomalyPolicy, Rule
+from edge_agent.agent.records import Records
+from edge_agent.agent.service import Service, log, run_all
+from edge_agent.agent.store.frames import RawStore
+from edge_agent.agent.store.opening import Opened, open_store
+from edge_agent.agent.store.writer import Writer
+from edge_agent.agent.uplink.downlink import Downlink
+from edge_agent.agent.uplink.mqtt import MqttTransport
+from edge_agent.agent.uplink.transport import Transport
+from edge_agent.agent.uplink.uplink import Uplink
+from edge_agent.agent.view import SiteView
+from edge_agent.config import SiteFile
+from shared.alarms import EventKind, Severity
+from shared.artifacts.signing import Keyring
+from shared.clock import Clock, SystemClock
+from shared.errors import StoreError
+from shared.wire.envelope import PROTOCOL, Birth
+
+_MB: Final = 1024 * 1024
+_HISTORY_STEPS: Final = 300
+"""Steps of roll-ups that are read back at start: more than any model's window and settling time."""
+
+
+class Agent:
+    """All parts, wired. `open` before `run`."""
+
+    def __init__(self, site: SiteFile, *, clock: Clock, transport: Transport, keyring: Keyring) -> None:
+        state = Path(site.paths.agent_state)
+        state.mkdir(parents=True, exist_ok=True)
+        self.site = site
+        self.clock = clock
+        self.boot = secrets.token_hex(8)
+        self.view = SiteView(site)
+        self.writer = Writer()
+        self.opened: Opened = open_store(state, clock, outbox_bytes=site.agent.outbox_keep_mb * _MB)
+        raw = RawStore(state / "raw", keep_bytes=site.agent.raw_keep_mb * _MB)
+        self.records = Records(self.opened.store, raw, self.writer, self.view)
+        self.keeper = Keeper(
+            clock,
+            site,
+            slots=Slots(state / "models"),
+            keyring=keyring,
+            records=self.records,
+            engine=Engine(clock, deadline_s=site.agent.score_every_s / 2),
+            tell_guardian=self._send,
+            ask_cloud=lambda request: self.uplink.request_chunks(request),
+        )
+        self.pipeline = Pipeline(
+            clock, self.view, self.records, self.keeper, tell=lambda status: self.uplink.tell(status)
+        )
+        self.link = GuardianLink(
+            clock,
+            Path(site.paths.guardian_socket),
+            site.site.id,
+            handler=self.pipeline.handle,
+            on_open=self.pipeline.on_open,
+            on_close=self.pipeline.on_close,
+        )
+        self.pipeline.link = self.link
+        self.uplink = self._make_uplink(transport)
+        policy = AnomalyPolicy(Rule(dwell_s=site.timing.preset_dwell_s, ttl_s=site.timing.lease_max_s))
+        self.cycle = Cycle(clock, self.view, self.records, self.keeper, [policy], send=self._send)
+        self.services: list[Service] = [self.link, self.pipeline, self.keeper, self.cycle, self.uplink]
+        self.source = StatusSource(
+            clock,
+            self.boot,
+            view=self.view,
+            records=self.records,
+            keeper=self.keeper,
+            cycle=self.cycle,
+            uplink=self.uplink,
+            services=self.services,
+        )
+        self.local_api = LocalApi(
+            clock,
+            site.agent.status_port,
+            self.source,
+            state=state,
+            safe_stop=self._send,
+            rollback=self.keeper.rollback,
+            site=str(site.site.id),
+            zones=frozenset(zone.id for zone in site.zones),
+        )
+
+    def _make_uplink(self, transport: Transport) -> Uplink:
+        site = self.site.site.id
+        downlink = Downlink(
+            site,
+            self.clock,
+            self.view,
+            order=self._send,
+            tell=lambda status: self.uplink.tell(status),
+            model=self.keeper.offer,
+            chunk=self.keeper.chunk,
+        )
+        return Uplink(
+            self.clock,
+            site=site,
+            boot=self.boot,
+            transport=transport,
+            records=self.records,
+            view=self.view,
+            downlink=downlink,
+            birth=self._birth,
+        )
+
+    async def _send(self, message: ipc.FromAgent) -> bool:
+        return await self.link.send(message)
+
+    def _birth(self) -> Birth:
+        inventory = msgspec.msgpack.encode(self.site.devices)
+        return Birth(
+            site=self.site.site.id,
+            name=self.site.site.name,
+            boot=self.boot,
+            epoch=self.records.store.epoch,
+            at_ms=self.clock.utc_ms(),
+            version=version("minewarden"),
+            protocol=PROTOCOL,
+            step_s=self.site.timing.step_s,
+            inventory_sha256=hashlib.sha256(inventory).hexdigest(),
+            inventory=msgspec.Raw(inventory),
+            simulated=self.site.site.simulated,
+        )
+
+    async def open(self) -> None:
+        """Take up where the last life ended: cursors, alarms, models with their windows."""
+        if self.opened.quarantined is not None:
+            await self._tell_of_quarantine(self.opened.quarantined, self.opened.why)
+        await self.pipeline.open()
+        await self.cycle.open()
+        since_ms = self.clock.utc_ms() - _HISTORY_STEPS * self.site.timing.step_s * 1000
+        try:
+            history = await self.writer.call(lambda: list(self.records.store.rollups_since(since_ms)))
+        except StoreError as error:
+            log.error("stored roll-ups cannot be read, models start with empty windows: %s", error)
+            history = []
+        await self.keeper.open(history)
+
+    async def _tell_of_quarantine(self, aside: Path, why: str) -> None:
+        await self.records.emit(
+            event(
+                EventKind.STORE,
+                "store-corrupt",
+                f"The agent's store was damaged and set aside as {aside.name}",
+                at_ms=self.clock.utc_ms(),
+                severity=Severity.HIGH,
+                advice="Copy the file off the gateway, then check the disk: it may be failing.",
+                data={"why": why, "file": aside.name},
+            )
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Run every part until `stop`; then flush and close."""
+        watched = [*self.services, self.local_api]
+        parts: list[Service] = [
+            *self.services,
+            self.local_api,
+            Housekeeping(self.clock, self.records),
+            Watchdog(self.clock, watched),
+        ]
+        try:
+            await run_all(parts, stop, on_ready=_ready)
+        finally:
+            notify("STOPPING=1")
+            await self.close()
+
+    async def close(self) -> None:
+        """What is recorded goes to disk; then threads and files end."""
+        await self.pipeline.flush()
+        self.keeper.close()
+        self.writer.close()
+        self.records.store.close()
+
+
+def _ready() -> None:
+    notify("READY=1\nSTATUS=running")
+
+
+async def serve(site: SiteFile) -> None:
+    """The agent's process: real clock, real broker, until SIGTERM or SIGINT."""
+    clock = SystemClock()
+    keyring = Keyring.load(Path(site.paths.keyring))
+    agent = Agent(site, clock=clock, transport=MqttTransport(site.uplink, site.site.id), keyring=keyring)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await agent.open()
+    log.info("agent of %s is up, epoch %s", site.site.id, agent.records.store.epoch)
+    await agent.run(stop)
+
+
+def configure_logging() -> None:
+    """To stderr with systemd's priority prefixes; journald adds time and unit."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Prefixed("%(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("mqtt").setLevel(logging.ERROR)
+
+
+class _Prefixed(logging.Formatter):
+    _LEVELS: Final = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
+
+    def format(self, record: logging.LogRecord) -> str:
+        return f"<{self._LEVELS.get(record.levelno, 2)}>{super().format(record)}"

@@ -1,0 +1,1 @@
+"""Models on the gateway: fetched, verified, shadowed, swapped, rolled back; one batch per cycle."""

@@ -1,0 +1,109 @@
+"""Loads and tests a model in a child process with limits on memory, CPU and time.
+
+A hundred bytes of ONNX can ask for gigabytes or loop for ever (edge.md §6). So nobody else sees a model
+before it has loaded and answered its golden vectors here: `python -P -m edge_agent.agent.inference.probe`.
+"""
+
+import asyncio
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from edge_agent.agent.inference.session import CHUNK, ModelSession, self_test
+from shared.artifacts.manifest import Manifest
+from shared.clock import SystemClock
+from shared.errors import ArtifactError
+
+MEMORY_BYTES: Final = 3 * 1024**3
+"""Address space, not resident memory: onnxruntime and numpy map about 1 GB before the first model."""
+CPU_S: Final = 20
+WALL_S: Final = 40.0
+RUN_S: Final = 2.0
+
+
+class ProbeRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child is asked."""
+
+    path: str
+    manifest: Manifest
+    width: int
+    features: int
+
+
+class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child found. `why` is empty when the model is fine."""
+
+    why: str
+    error_max: float = 0.0
+    batch_ms: float = 0.0
+    """One batch of 128 devices."""
+
+
+async def probe(request: ProbeRequest, *, wall_s: float = WALL_S) -> ProbeReport:
+    """Test a model in a child; raises `ArtifactError` when it fails, crashes or takes too long."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "edge_agent.agent.inference.probe",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PATH": os.environ.get("PATH", "")},
+    )
+    try:
+        async with asyncio.timeout(wall_s):
+            out, err = await child.communicate(msgspec.msgpack.encode(request))
+    except TimeoutError as error:
+        raise ArtifactError(f"model test did not end within {wall_s:g} s") from error
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    try:
+        report = msgspec.msgpack.decode(out, type=ProbeReport)
+    except msgspec.DecodeError as error:
+        last = err.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        raise ArtifactError(f"model test ended with {child.returncode}: {last[0][:200]}") from error
+    if report.why:
+        raise ArtifactError(report.why)
+    return report
+
+
+def main() -> int:
+    """The child: limits before it looks at the model."""
+    _limit()
+    request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=ProbeRequest)
+    try:
+        report = _test(request)
+    except ArtifactError as error:
+        report = ProbeReport(why=str(error))
+    except MemoryError:
+        report = ProbeReport(why="model needs more memory than a gateway gives it")
+    sys.stdout.buffer.write(msgspec.msgpack.encode(report))
+    return 0
+
+
+def _limit() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _test(request: ProbeRequest) -> ProbeReport:
+    session = ModelSession(Path(request.path), width=request.width, features=request.features)
+    error_max = self_test(session, request.manifest, deadline_s=RUN_S)
+    clock = SystemClock()
+    started = clock.monotonic()
+    session.run(np.zeros((CHUNK, request.width), dtype=np.float32), deadline_s=RUN_S)
+    return ProbeReport(why="", error_max=error_max, batch_ms=(clock.monotonic() - started) * 1000)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

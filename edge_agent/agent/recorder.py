@@ -1,0 +1,107 @@
+"""Samples in, roll-up rows out, with a cursor that makes a restart neither lose nor repeat a row.
+
+The cursor is written in the same transaction as the rows. It names the last sample before which every
+sample is inside a committed row, so after a crash the guardian's ring replays the open step and nothing else
+is counted twice. A jump in the numbers is a loss, and a loss is an event.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+
+from shared.features.rollup import CLOCK_STEP_MS, RollupAggregator
+from shared.telemetry import RollupRow, Sample
+
+CURSOR_KEY = "guardian.cursor"
+
+
+class Cursor(msgspec.Struct, frozen=True, kw_only=True):
+    """Resume after `seq` of `boot`; rows up to the step that starts at `step_ms` are committed."""
+
+    boot: str = ""
+    seq: int = 0
+    step_ms: int = -1
+
+
+class Loss(msgspec.Struct, frozen=True, kw_only=True):
+    """Samples that the guardian took and the agent never saw."""
+
+    boot: str
+    first_seq: int
+    last_seq: int
+    at_ms: int
+
+    @property
+    def count(self) -> int:
+        return self.last_seq - self.first_seq + 1
+
+
+class Recorder:
+    """Pure bookkeeping between the guardian's stream and the store."""
+
+    def __init__(self, step_s: int, cursor: Cursor | None) -> None:
+        self._step_ms = step_s * 1000
+        self._aggregator = RollupAggregator(step_s)
+        self._cursor = cursor or Cursor()
+        self._known = cursor is not None
+        self._seen = (self._cursor.boot, self._cursor.seq)
+        self._open: deque[tuple[str, int, int]] = deque()
+        self._restored_ms = self._cursor.step_ms
+        self.newest_ms = -1
+        self.repeated = 0
+        """Replayed samples that are already inside a committed row."""
+
+    @property
+    def cursor(self) -> Cursor:
+        """What to commit together with the rows of the last `close`."""
+        return self._cursor
+
+    @property
+    def seen(self) -> tuple[str, int]:
+        """(boot, seq) of the newest sample; where to resume while the process lives."""
+        return self._seen
+
+    @property
+    def late(self) -> int:
+        """Samples that came after their step's row."""
+        return self._aggregator.late
+
+    def add(self, samples: Sequence[Sample]) -> list[Loss]:
+        """Take samples in order of `seq`; returns what is missing between them."""
+        losses: list[Loss] = []
+        for sample in samples:
+            boot, seq = self._seen
+            if sample.boot == boot and sample.seq <= seq:
+                continue
+            expected = seq + 1 if sample.boot == boot else 1
+            if sample.seq > expected and self._known:
+                losses.append(
+                    Loss(boot=sample.boot, first_seq=expected, last_seq=sample.seq - 1, at_ms=sample.at_ms)
+                )
+            self._known = True
+            self._seen = (sample.boot, sample.seq)
+            self._open.append((sample.boot, sample.seq, sample.at_ms))
+            self.newest_ms = max(self.newest_ms, sample.at_ms)
+            if self._committed(sample.at_ms):
+                self.repeated += 1
+            else:
+                self._aggregator.add(sample)
+        return losses
+
+    def close(self, now_ms: int) -> list[RollupRow]:
+        """Rows of the steps that are over, and move the cursor past their samples."""
+        rows = self._aggregator.close_before(now_ms)
+        if rows:
+            last_ms = max(row.at_ms for row in rows)
+            end_ms = last_ms + self._step_ms
+            boot, seq = self._cursor.boot, self._cursor.seq
+            while self._open and self._open[0][2] < end_ms:
+                boot, seq, _ = self._open.popleft()
+            self._cursor = Cursor(boot=boot, seq=seq, step_ms=last_ms)
+        return rows
+
+    def _committed(self, at_ms: int) -> bool:
+        """Whether a row for this time was committed before the restart; a clock set back is not that."""
+        behind = self._restored_ms - (at_ms - at_ms % self._step_ms)
+        return self._restored_ms >= 0 and 0 <= behind <= CLOCK_STEP_MS

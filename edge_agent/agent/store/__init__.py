@@ -1,0 +1,1 @@
+"""What the site remembers: roll-ups and outbox in SQLite, raw samples in append-only column frames."""
