@@ -18,10 +18,17 @@ MINER_PASSWORD = "demo-miners"
 
 _FLEET = (
     # (how many, model, algorithm, nominal W, safe preset, firmware)
-    (24, "s19jpro", "sha256d", 3068, "1850", "1.2.7"),
-    (23, "s21pro", "sha256d", 3531, "2550", "1.3.4"),
-    (1, "l9", "scrypt", 3260, "2700", "1.2.7"),
+    (24, "s19jpro", "sha256d", 2700, "1850", "1.2.7"),
+    (23, "s21pro", "sha256d", 2980, "2550", "1.3.4"),
+    (1, "l9", "scrypt", 3000, "2650", "1.2.7"),
 )
+
+
+def miner_ids(zone: str) -> list[str]:
+    """The miners that stand in a container."""
+    racks = "".join(ZONES.values())
+    first = racks.index(ZONES[zone][0]) * MINERS_PER_RACK
+    return [f"m-{first + offset + 1:02d}" for offset in range(len(ZONES[zone]) * MINERS_PER_RACK)]
 
 
 def write_all(layout: Layout) -> None:

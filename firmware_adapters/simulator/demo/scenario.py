@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from firmware_adapters.simulator.demo.files import HOT_ZONE, SITE
+from firmware_adapters.simulator.demo.files import HOT_ZONE, SITE, miner_ids
 from firmware_adapters.simulator.demo.layout import Layout
 from firmware_adapters.simulator.demo.stages import Board
 from firmware_adapters.simulator.demo.wan import Wan
@@ -200,7 +200,7 @@ class Scenario:
         seen = await self.watch.truth()
         if seen is None:
             raise StageFailed("the simulator does not answer")
-        return float(seen["miners"][device]["max_reported_chip_c"])
+        return float(seen["miners"][device]["reported_chip_max_ever_c"])
 
     # -- the exhaust wall stops, and the WAN is cut while the trip stands
 
@@ -234,11 +234,11 @@ class Scenario:
         truth = await self.watch.truth()
         if truth is None:
             return None
-        hall = [miner for miner in truth["miners"].values() if miner["zone"] == HOT_ZONE]
+        hall = [truth["miners"][name] for name in miner_ids(HOT_ZONE)]
         if any(miner["state"] in _RUNNING or miner["state"] == "shutting-down" for miner in hall):
             return None
-        hottest = max(float(miner["max_reported_chip_c"]) for miner in hall)
-        tripped = [miner for miner in hall if miner["firmware_protection_fired"]]
+        hottest = max(float(miner["reported_chip_max_ever_c"]) for miner in hall)
+        tripped = [miner for miner in hall if miner["protection_fired"]]
         if tripped or hottest >= FIRMWARE_LIMIT_C:
             return f"{len(tripped)} miners reached the firmware's own limit first ({hottest:.0f} °C)"
         return f"{len(hall)} miners stopped at {hottest:.0f} °C at most"
@@ -295,7 +295,7 @@ class Scenario:
         zone = await self._zone()
         if truth is None or zone is None:
             return None
-        hall = [name for name, miner in truth["miners"].items() if miner["zone"] == HOT_ZONE]
+        hall = miner_ids(HOT_ZONE)
         running = [name for name in hall if truth["miners"][name]["state"] in _RUNNING]
         confirmed = [
             event["title"]
