@@ -85,10 +85,10 @@ async def _staged(options: argparse.Namespace, layout: Layout, board: Board) -> 
     processes = Processes(layout.folder / "logs")
     wan = Wan(listen_port=layout.wan_port, target_port=layout.broker_port)
     full = importlib.util.find_spec("torch") is not None
-    board.say(f"writing keys, site file and cloud file to {layout.folder}")
-    await asyncio.to_thread(write_all, layout)
     async with Watch(layout) as watch:
         try:
+            board.say(f"writing keys, site file and cloud file to {layout.folder}")
+            await asyncio.to_thread(write_all, layout)
             await _bring_up(options, layout, board, processes, wan, watch)
             board.restart_clock()
             board.say(

@@ -156,7 +156,8 @@ class Scenario:
             ok=hottest < FIRMWARE_LIMIT_C,
         )
         action = await self._until("a proposal is made", self._action_on(WORN), 40)
-        self.board.done("proposed", action["title"])
+        asked, why = action["data"]["asked"], action["data"]["why"]
+        self.board.done("proposed", f"{asked} for {WORN}, because {why}")
         applied = await self._until("the lower preset is confirmed", self._applied_on(WORN), 60)
         after = await self._until("the device says so too", lambda: self._other_preset(WORN, before), 30)
         self.board.done("applied", f"{applied['title']}; the machine now runs {after} (was {before})")
@@ -164,7 +165,7 @@ class Scenario:
     def _alarm_of(self, device: str) -> Callable[[], Awaitable[Json | None]]:
         async def look() -> Json | None:
             for alarm in await self.watch.alarms():
-                if alarm["device"] == device and alarm["key"].startswith("anomaly/"):
+                if alarm["device"] == device and alarm["key"].startswith("anomaly"):
                     return alarm
             return None
 
@@ -173,7 +174,7 @@ class Scenario:
     def _action_on(self, device: str) -> Callable[[], Awaitable[Json | None]]:
         async def look() -> Json | None:
             for event in await self.watch.events("action"):
-                if event["device"] == device and event["data"].get("policy"):
+                if event["device"] == device and event["data"].get("source") == "policy":
                     return event
             return None
 
@@ -182,7 +183,7 @@ class Scenario:
     def _applied_on(self, device: str) -> Callable[[], Awaitable[Json | None]]:
         async def look() -> Json | None:
             for event in await self.watch.events("action"):
-                if event["device"] == device and event["data"].get("outcome") == "applied":
+                if event["device"] == device and event["data"].get("result") == "applied":
                     return event
             return None
 
@@ -222,7 +223,8 @@ class Scenario:
 
     async def _tripped(self) -> str | None:
         zone = await self._zone()
-        return str(zone["first_out"]) if zone and zone.get("tripped") else None
+        trips = [trip for trip in (zone or {}).get("trips", []) if not trip.get("device")]
+        return str(trips[0]["first_out"]) if trips else None
 
     async def _zone(self) -> Json | None:
         status = await self.watch.agent()
