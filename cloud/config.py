@@ -173,8 +173,8 @@ def read_secret(path: Path, key: str) -> str:
 def _check(path: Path, file: _File) -> None:
     if not _is_loopback(file.http_host):
         raise ConfigError(
-            f"{path}: http_host {file.http_host!r} is not a loopback address; until people and roles exist the "
-            "API listens on loopback only (put a reverse proxy with a login in front, see allowed_hosts)"
+            f"{path}: http_host {file.http_host!r} is not a loopback address; until people and roles exist "
+            "the API listens on loopback only (put a reverse proxy with a login in front, see allowed_hosts)"
         )
     for key, port in (("http_port", file.http_port), ("broker.port", file.broker.port)):
         if not 0 <= port <= 65_535:

@@ -1,0 +1,86 @@
+"""`minewarden cloud`: run the service, migrate its database, print its API's description.
+
+Exit codes: 0 well, 1 the database or the port cannot be used, 2 the configuration is wrong.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from cloud import app, config
+from cloud.migrations import runner
+from shared.clock import SystemClock
+from shared.errors import ConfigError, MinewardenError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if given.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    logging.getLogger("cloud").setLevel(logging.INFO)
+    try:
+        return _run(given)
+    except ConfigError as error:
+        return _complain(error, 2)
+    except (MinewardenError, SQLAlchemyError, OSError) as error:
+        return _complain(error, 1)
+
+
+def _complain(error: Exception, code: int) -> int:
+    sys.stderr.write(f"minewarden cloud: {error}\n")
+    return code
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.what == "openapi":
+        text = json.dumps(app.make_app().openapi(), indent=1, ensure_ascii=False, sort_keys=True) + "\n"
+        if given.out is None:
+            sys.stdout.write(text)
+        else:
+            given.out.write_text(text)
+        return 0
+    settings = config.load(given.config)
+    if given.what == "run":
+        asyncio.run(app.serve(settings, SystemClock()))
+        return 0
+    return asyncio.run(_migrate(settings, given.direction, given.revision))
+
+
+async def _migrate(settings: config.CloudConfig, direction: str, revision: str | None) -> int:
+    database = app.open_database(settings)
+    try:
+        if direction == "up":
+            await runner.upgrade(database, revision or "head")
+        elif direction == "down":
+            await runner.downgrade(database, revision or "base")
+        else:
+            differences = await runner.check(database)
+            for difference in differences:
+                sys.stdout.write(difference + "\n")
+            return 1 if differences else 0
+    finally:
+        await database.close()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="minewarden cloud", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more")
+    commands = parser.add_subparsers(dest="what", required=True)
+    run = commands.add_parser("run", help="run the service until it is stopped")
+    run.add_argument("--config", type=Path, required=True, help="the cloud's TOML file")
+    migrate = commands.add_parser("migrate", help="change the database's tables to another version's")
+    migrate.add_argument("direction", choices=["up", "down", "check"])
+    migrate.add_argument("--config", type=Path, required=True, help="the cloud's TOML file")
+    migrate.add_argument("--revision", help="up to or down to this one (default: head, base)")
+    describe = commands.add_parser("openapi", help="print the OpenAPI description")
+    describe.add_argument("--out", type=Path, help="write to this file")
+    return parser

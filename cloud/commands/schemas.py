@@ -1,0 +1,96 @@
+"""Commands as the API takes and shows them; the words are those of `shared.commands`."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class SetPresetIn(_Strict):
+    do: Literal["set-preset"]
+    device: str
+    preset: str
+
+
+class StopIn(_Strict):
+    do: Literal["stop"]
+    device: str
+
+
+class StartIn(_Strict):
+    do: Literal["start"]
+    device: str
+
+
+class SetPointIn(_Strict):
+    do: Literal["set-point"]
+    device: str
+    point: str
+    value: float
+
+
+class OutletIn(_Strict):
+    do: Literal["outlet"]
+    device: str
+    outlet: int
+    on: bool
+
+
+ActionIn = Annotated[SetPresetIn | StopIn | StartIn | SetPointIn | OutletIn, Field(discriminator="do")]
+
+
+class ActionsOrder(_Strict):
+    """Carry out these actions, each through the site's arbiter."""
+
+    order: Literal["actions"]
+    actions: list[ActionIn] = Field(min_length=1, max_length=500)
+
+
+class SafeStopIn(_Strict):
+    """Stop mining in a zone, or everywhere where `zone` is null."""
+
+    order: Literal["safe-stop"]
+    zone: str | None = None
+
+
+OrderIn = Annotated[ActionsOrder | SafeStopIn, Field(discriminator="order")]
+
+
+class CommandRequest(_Strict):
+    """A command to a site. A trip is reset on site only; there is no order for it here."""
+
+    site: str
+    order: OrderIn
+    actor: str = Field(min_length=1, max_length=200)
+    expires_s: int = Field(default=30, ge=1, le=60)
+
+
+class Step(BaseModel):
+    """One state that the command went through."""
+
+    state: str
+    at_ms: int
+    detail: str
+
+
+class CommandView(BaseModel):
+    """A command with the site's newest word on it and every write that came of it."""
+
+    id: str
+    site: str
+    actor: str
+    order: dict[str, Any]
+    issued_ms: int
+    expires_ms: int
+    state: Literal["sent", "accepted", "refused", "running", "done", "expired"]
+    detail: str
+    outcome: str | None
+    writes: list[dict[str, Any]]
+    history: list[Step]
+
+
+class CommandList(BaseModel):
+    items: list[CommandView]

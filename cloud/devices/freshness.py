@@ -1,0 +1,17 @@
+"""How old a device's newest row is, and when it is too old to count. Stale is unknown, not zero."""
+
+from cloud.tables import DeviceLatestRow
+
+STALE_STEPS = 3
+SLACK_S = 15.0
+"""For a slow uplink: a site that reports every 5 s is not stale because one batch took a detour."""
+
+
+def age_s(row: DeviceLatestRow, now_ms: int) -> float:
+    """Seconds since the end of the newest row's step; 0 where the site's clock runs ahead."""
+    return max(0.0, (now_ms - row.at_ms - row.step_s * 1000) / 1000.0)
+
+
+def is_fresh(row: DeviceLatestRow, now_ms: int) -> bool:
+    """Whether the row still says something about now."""
+    return age_s(row, now_ms) <= STALE_STEPS * row.step_s + SLACK_S

@@ -1,0 +1,183 @@
+"""One transaction for a handful of messages: rows, alarms, states and the ledger commit together.
+
+The order inside is fixed so that what arrives is independent of how the messages were mixed. Nothing is
+acknowledged here; the caller does that once `commit` has returned.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+import cloud.alarms.intake
+import cloud.commands.intake
+import cloud.devices.intake
+import cloud.rollouts.intake
+import cloud.sites.intake
+from cloud.ingest import ledger, quarantine
+from cloud.ingest.decoding import (
+    Answer,
+    Born,
+    Decoded,
+    Events,
+    GivenUp,
+    Presence,
+    Refused,
+    Rollups,
+    Scores,
+    Wanted,
+)
+from cloud.kit.changes import Changes
+from cloud.kit.database import Database
+from cloud.timeseries.store import TimeSeriesStore
+from shared.clock import Clock
+from shared.ids import SiteId
+from shared.telemetry import RollupRow
+from shared.wire.envelope import Ack
+
+
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a committed transaction leaves to be done: tell the sites, tell the viewers, send chunks."""
+
+    acks: tuple[tuple[SiteId, Ack], ...]
+    changes: Changes
+    wanted: tuple[Wanted, ...]
+    rows: int
+    new_rows: int
+    duplicates: int
+    refused: int
+
+
+class _Work:
+    """What one transaction gathers."""
+
+    def __init__(self, session: AsyncSession, now_ms: int) -> None:
+        self.session = session
+        self.now_ms = now_ms
+        self.changes = Changes()
+        self.ledgers: dict[tuple[SiteId, str, str], ledger.StreamLedger] = {}
+        self.rollups: dict[SiteId, list[RollupRow]] = defaultdict(list)
+        self.rows = 0
+        self.new_rows = 0
+        self.duplicates = 0
+        self.refused = 0
+
+
+class Committer:
+    """Applies decoded messages to the database."""
+
+    def __init__(self, database: Database, series: TimeSeriesStore, clock: Clock) -> None:
+        self._database = database
+        self._series = series
+        self._clock = clock
+
+    async def commit(self, messages: Sequence[Decoded]) -> Committed:
+        """Apply all or nothing; raises what the database raises."""
+        async with self._database.write() as session:
+            work = _Work(session, self._clock.utc_ms())
+            sites = {message.site for message in messages if message.site is not None}
+            if sites:
+                await cloud.sites.intake.ensure(session, sites)
+                await cloud.sites.intake.seen(session, sites, work.now_ms)
+                work.changes.sites |= sites
+            work.ledgers = await ledger.load(session, _streams(messages), work.now_ms)
+            for message in messages:
+                await self._apply(work, message)
+            for site, rows in sorted(work.rollups.items()):
+                await self._store(work, site, rows)
+            for stream in work.ledgers.values():
+                stream.write_back()
+        return Committed(
+            acks=tuple((key[0], ack) for key, stream in work.ledgers.items() for ack in stream.acks()),
+            changes=work.changes,
+            wanted=tuple(message for message in messages if isinstance(message, Wanted)),
+            rows=work.rows,
+            new_rows=work.new_rows,
+            duplicates=work.duplicates,
+            refused=work.refused,
+        )
+
+    async def _apply(self, work: _Work, message: Decoded) -> None:
+        match message:
+            case Rollups() | Scores() | Events():
+                await self._batch(work, message)
+            case GivenUp(site=site, tombstone=tombstone):
+                if not work.ledgers[site, tombstone.epoch, tombstone.stream].take_tombstone(tombstone):
+                    work.duplicates += 1
+            case Born(site=site, birth=birth, devices=devices):
+                await cloud.sites.intake.born(work.session, site, birth, devices)
+                work.changes.devices.add(site)
+            case Presence(site=site, state=state):
+                await cloud.sites.intake.presence(work.session, site, state, work.now_ms)
+            case Answer():
+                await self._answer(work, message)
+            case Refused():
+                await self._refuse(work, message)
+            case Wanted():
+                pass  # served after the commit; nothing to store
+
+    async def _batch(self, work: _Work, message: Rollups | Scores | Events) -> None:
+        batch = message.batch
+        if not work.ledgers[message.site, batch.epoch, batch.stream].take_batch(batch.seq, batch.count):
+            work.duplicates += 1
+            return
+        match message:
+            case Rollups(site=site, rows=rows):
+                work.rollups[site].extend(rows)
+            case Scores(site=site, rows=scores):
+                await cloud.devices.intake.scores(work.session, site, scores)
+                work.changes.devices.add(site)
+            case Events(site=site, events=events):
+                fresh = await cloud.alarms.intake.take(work.session, site, events, work.now_ms, work.changes)
+                await cloud.sites.intake.zone_status(work.session, site, fresh)
+                await cloud.rollouts.intake.reports(work.session, site, fresh, work.changes)
+
+    async def _store(self, work: _Work, site: SiteId, rows: list[RollupRow]) -> None:
+        report = await self._series.write(work.session, site, rows)
+        work.rows += report.rows
+        work.new_rows += report.new
+        await cloud.devices.intake.newest_rows(work.session, site, rows)
+        work.changes.devices.add(site)
+
+    async def _answer(self, work: _Work, message: Answer) -> None:
+        if not await cloud.commands.intake.take(work.session, message.site, message.status, work.changes):
+            unknown = Refused(
+                topic=f"mw/1/{message.site}/up/res/{message.status.id}",
+                payload=msgspec.json.encode(message.status),
+                reason="no command of this id was sent to this site",
+                site=message.site,
+            )
+            await self._refuse(work, unknown)
+
+    async def _refuse(self, work: _Work, message: Refused) -> None:
+        work.refused += 1
+        batch = message.batch
+        if batch is not None and message.site is not None:
+            work.ledgers[message.site, batch.epoch, batch.stream].take_unusable(batch.seq)
+        await quarantine.put(
+            work.session,
+            topic=message.topic,
+            payload=message.payload,
+            reason=message.reason,
+            owed=batch is not None,
+            now_ms=work.now_ms,
+        )
+        await quarantine.prune(work.session)
+
+
+def _streams(messages: Iterable[Decoded]) -> set[tuple[SiteId, str, str]]:
+    found = set()
+    for message in messages:
+        match message:
+            case (
+                Rollups(site=site, batch=batch)
+                | Scores(site=site, batch=batch)
+                | Events(site=site, batch=batch)
+            ):
+                found.add((site, batch.epoch, batch.stream))
+            case GivenUp(site=site, tombstone=tombstone):
+                found.add((site, tombstone.epoch, tombstone.stream))
+            case Refused(site=site, batch=batch) if site is not None and batch is not None:
+                found.add((site, batch.epoch, batch.stream))
+    return found

@@ -1,0 +1,93 @@
+"""What stands before every request, as plain ASGI so that no route can forget it.
+
+* The `Host` header must be loopback's or a configured name: a web page that re-points its own DNS name at
+  127.0.0.1 must not read the API through a visitor's browser.
+* Every method but GET, HEAD and OPTIONS needs the bearer token.
+* Bodies are limited before anything is parsed.
+* Each response carries a strict content security policy and its siblings.
+"""
+
+import hmac
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cloud.kit.problems import ApiError, BadInput, TooLarge, Unauthorized, from_error
+
+MAX_BODY_BYTES = 1024 * 1024
+SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+LOOPBACK_HOSTS = frozenset(("127.0.0.1", "localhost", "[::1]"))
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+        "connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class Guard:
+    """ASGI middleware with the four checks of the module's docstring."""
+
+    def __init__(self, app: ASGIApp, *, token: str, hosts: tuple[str, ...]) -> None:
+        self._app = app
+        self._token = token.encode()
+        self._hosts = LOOPBACK_HOSTS | set(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        sender = _with_headers(send)
+        refused = self._refusal(scope)
+        if refused is not None:
+            await from_error(refused, scope["path"])(scope, receive, sender)
+            return
+        await self._app(scope, _limited(receive), sender)
+
+    def _refusal(self, scope: Scope) -> ApiError | None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        if name not in self._hosts:
+            return BadInput(f"host {host!r} is not served here; allowed_hosts names others than loopback")
+        if scope["method"] not in SAFE_METHODS and not self._has_token(headers):
+            return Unauthorized("writes need 'Authorization: Bearer <token>' (see token_file)")
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
+            return TooLarge(f"a body may have at most {MAX_BODY_BYTES} bytes")
+        return None
+
+    def _has_token(self, headers: Headers) -> bool:
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token)
+
+
+def _limited(receive: Receive) -> Receive:
+    """Count a chunked body, which has no length up front; over the limit it ends as a broken request."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > MAX_BODY_BYTES:
+            raise TooLarge(f"a body may have at most {MAX_BODY_BYTES} bytes")
+        return message
+
+    return counted
+
+
+def _with_headers(send: Send) -> Send:
+    async def sender(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+        await send(message)
+
+    return sender

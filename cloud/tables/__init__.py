@@ -1,0 +1,29 @@
+"""All tables; importing this package fills `Base.metadata`."""
+
+from cloud.tables.alarms import AlarmRow, EventRow
+from cloud.tables.base import Base
+from cloud.tables.commands import CommandRow, CommandStepRow
+from cloud.tables.ledger import LedgerRow, QuarantineRow
+from cloud.tables.models import AssignmentRow, ModelReportRow, ModelRow, TrainingJobRow
+from cloud.tables.series import ScoreRowTable
+from cloud.tables.sites import DeviceLatestRow, DeviceRow, DeviceScoreRow, SiteRow, ZoneStatusRow
+
+__all__ = [
+    "AlarmRow",
+    "AssignmentRow",
+    "Base",
+    "CommandRow",
+    "CommandStepRow",
+    "DeviceLatestRow",
+    "DeviceRow",
+    "DeviceScoreRow",
+    "EventRow",
+    "LedgerRow",
+    "ModelReportRow",
+    "ModelRow",
+    "QuarantineRow",
+    "ScoreRowTable",
+    "SiteRow",
+    "TrainingJobRow",
+    "ZoneStatusRow",
+]
