@@ -1,0 +1,421 @@
+"""The guardian as a process: puts its parts together, runs them, and lets go of them in order."""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import secrets
+import signal
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from edge_agent import config
+from edge_agent.config import SiteFile
+from edge_agent.guardian import clock_sync, durable
+from edge_agent.guardian.assignments import Assignments
+from edge_agent.guardian.clock_sync import ClockSync
+from edge_agent.guardian.credentials import CredentialStore, read_key
+from edge_agent.guardian.cycle import Cycle, InterlockThread, News
+from edge_agent.guardian.desk import Desk
+from edge_agent.guardian.executor import Executor
+from edge_agent.guardian.intake import Intake
+from edge_agent.guardian.interlocks.inputs import Finding
+from edge_agent.guardian.interlocks.state import Trip
+from edge_agent.guardian.journal import Journal
+from edge_agent.guardian.latches import Latches
+from edge_agent.guardian.lease import Lease
+from edge_agent.guardian.notify import notify
+from edge_agent.guardian.operator_server import OperatorServer
+from edge_agent.guardian.orders import Orders
+from edge_agent.guardian.peers import AgentUids, Peer
+from edge_agent.guardian.polling.board import Board, Ring
+from edge_agent.guardian.polling.link import DeviceLink, Samples
+from edge_agent.guardian.polling.poller import Poller
+from edge_agent.guardian.recorder import Recorder
+from edge_agent.guardian.server import AgentServer
+from edge_agent.ipc import (
+    Assign,
+    Cleared,
+    FromAgent,
+    FromGuardian,
+    Health,
+    Inventory,
+    JournalPage,
+    Order,
+    Propose,
+    SafeStop,
+    Status,
+    Tripped,
+    Unassign,
+)
+from edge_agent.ipc import Lease as LeaseFrame
+from firmware_adapters.capabilities import Credential, Telemetry
+from firmware_adapters.registry import open_device
+from shared.alarms import EventKind, Severity
+from shared.artifacts.signing import Keyring
+from shared.clock import Clock, SystemClock
+from shared.errors import ConfigError, SecurityError
+from shared.ids import DeviceId, ZoneId
+from shared.inventory import DeviceEntry
+
+log = logging.getLogger(__name__)
+
+STATUS_EVERY_S = 2.0
+HEALTH_EVERY_S = 10.0
+INVENTORY_DEVICES_PER_FRAME = 250
+
+Opener = Callable[[DeviceEntry, Credential | None, float], Telemetry]
+
+
+def default_opener(entry: DeviceEntry, credential: Credential | None, timeout_s: float) -> Telemetry:
+    """The adapter that the site file names."""
+    return open_device(entry, credential, timeout_s=timeout_s)
+
+
+class Guardian:
+    """One site's guardian. `run` returns after `stop`, or raises what ended it."""
+
+    def __init__(
+        self,
+        site: SiteFile,
+        *,
+        config_sha256: str,
+        clock: Clock | None = None,
+        opener: Opener = default_opener,
+        synchronised: ClockSync | None = None,
+    ) -> None:
+        self.site = site
+        self.clock: Clock = clock or SystemClock()
+        self.boot = secrets.token_hex(8)
+        state = Path(site.paths.guardian_state)
+        durable.private_folder(state)
+        self._lock = _Lock(state / "guardian.lock")
+        keyring = Keyring.load(Path(site.paths.keyring))
+        credentials = _credentials(site, state)
+        if synchronised is None:
+            simulated = site.site.simulated
+            synchronised = (
+                clock_sync.simulated_site_needs_no_sync
+                if simulated
+                else clock_sync.system_clock_is_synchronised
+            )
+        self.journal = Journal(state / "journal", self.clock, self.boot)
+        self.recorder = Recorder(self.journal, self.clock)
+        self.lease = Lease(self.clock, max_s=site.timing.lease_max_s)
+        self.assignments = Assignments(state / "assignments.json", keyring, site.site.id, self.clock)
+        orders = Orders(state / "orders.json", keyring, site.site.id, self.clock, synchronised)
+        self.board, self.ring = Board(), Ring()
+        self.samples = Samples(self.boot, self.board, self.ring)
+        timeout_s = site.timing.request_timeout_s
+        self.links = {
+            entry.id: DeviceLink(
+                entry,
+                opener(entry, credentials.get(entry.credential or ""), timeout_s),
+                self.samples,
+                self.clock,
+                timeout_s=timeout_s,
+            )
+            for entry in site.devices
+        }
+        self.cycle = Cycle(
+            site,
+            self.board,
+            Latches(state / "latches.json"),
+            self.recorder,
+            self.clock,
+            lease_overdue_s=lambda: self.lease.overdue_s,
+            model=lambda: self.assignments.claim,
+        )
+        executor = Executor(self.links, self.clock, timeout_s=timeout_s)
+        self.desk = Desk(
+            site,
+            self.links,
+            self.board,
+            self.cycle,
+            executor,
+            self.recorder,
+            self.lease,
+            self.assignments,
+            self.clock,
+            boot=self.boot,
+        )
+        self.intake = Intake(
+            site,
+            self.desk,
+            self.cycle,
+            orders,
+            self.recorder,
+            self.clock,
+            publish=self._publish,
+            on_cleared=self._cleared,
+        )
+        uids = AgentUids()
+        self.server = AgentServer(
+            Path(site.paths.guardian_socket), site.site.id, self.boot, config_sha256, self.ring, self, uids
+        )
+        self.operator = OperatorServer(Path(site.paths.operator_socket), self.intake, self.status, uids)
+        proofs = frozenset(DeviceId(zone.cooling_proof.device) for zone in site.zones)
+        self._poller = Poller(
+            self.links, self.clock, poll_s=site.timing.poll_s, urgent=proofs, on_facts=self._facts
+        )
+        self._stopping = asyncio.Event()
+        self._inventory_due = False
+        self._default_passwords: set[DeviceId] = set()
+
+    # ------------------------------------------------------------ running
+
+    async def run(self) -> None:
+        """Run until `stop` is called. A part that ends by itself ends the process: systemd restarts it."""
+        loop = asyncio.get_running_loop()
+        self.samples.on_news = self.server.news
+        self.recorder.start(loop)
+        self._began()
+        await self.server.start()
+        await self.operator.start()
+        thread = InterlockThread(
+            self.cycle,
+            self.clock,
+            hand_over=lambda news: self._from_thread(loop, news),
+            feed_watchdog=_feed_watchdog,
+        )
+        thread.start()
+        notify("READY=1")
+        log.info("guardian of %s runs, boot %s", self.site.site.id, self.boot)
+        parts = [
+            asyncio.ensure_future(self._poller.run()),
+            asyncio.ensure_future(self._tell()),
+            asyncio.ensure_future(self._watch(thread)),
+            asyncio.ensure_future(self._stopping.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()
+        finally:
+            notify("STOPPING=1")
+            for part in parts:
+                part.cancel()
+            await asyncio.gather(*parts, return_exceptions=True)
+            await self._close(thread)
+
+    def stop(self) -> None:
+        """Ask `run` to end. Miners keep what they were told; nothing is stopped by our leaving."""
+        self._stopping.set()
+
+    async def _close(self, thread: InterlockThread) -> None:
+        await self.desk.close()
+        await self.server.close()
+        await self.operator.close()
+        await asyncio.to_thread(thread.stop)
+        await asyncio.gather(*(link.close() for link in self.links.values()), return_exceptions=True)
+        await asyncio.to_thread(self.recorder.stop)
+        self._lock.close()
+
+    def _began(self) -> None:
+        self.recorder.record(
+            Finding(
+                kind=EventKind.SYSTEM,
+                severity=Severity.LOW,
+                key="guardian/start",
+                title=f"guardian of {self.site.site.id} started",
+                data={"boot": self.boot, "devices": len(self.site.devices)},
+            )
+        )
+        if self.journal.repaired:
+            self.recorder.record(
+                Finding(
+                    kind=EventKind.ALARM,
+                    severity=Severity.HIGH,
+                    key="guardian/journal",
+                    title=f"the journal was damaged: {self.journal.repaired}",
+                    advice="Run 'minewarden guardian verify-journal'; check the disk, and who was there.",
+                )
+            )
+
+    # ------------------------------------------------------------ from the interlock thread
+
+    def _from_thread(self, loop: asyncio.AbstractEventLoop, news: News) -> None:
+        if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop closed in between: we are stopping
+                loop.call_soon_threadsafe(self._news, news)
+
+    def _news(self, news: News) -> None:
+        self.cycle.heard_s = self.clock.monotonic()
+        if self._stopping.is_set():
+            return
+        self.desk.apply(news.demands)
+        for zone, status in self.cycle.statuses.items():
+            for trip in status.trips:
+                if trip.id in news.tripped:
+                    log.error("zone %s: %s", zone, trip.first_out)
+                    self.server.broadcast(Tripped(trip=trip))
+        if news.changed:
+            self.server.broadcast(self.status())
+
+    async def _watch(self, thread: InterlockThread) -> None:
+        while thread.alive:
+            await self.clock.sleep(1.0)
+        raise RuntimeError("the interlock thread ended; the guardian must not go on without it")
+
+    # ------------------------------------------------------------ to and from agents
+
+    def _publish(self, message: FromGuardian) -> None:
+        self.server.broadcast(message)
+
+    def _cleared(self, zone: ZoneId, trip: Trip, by: str, reason: str) -> None:
+        info = msgspec.structs.replace(trip, cause_present=False).info(zone)
+        self.server.broadcast(Cleared(trip=info, by=by, reason=reason))
+
+    async def _tell(self) -> None:
+        ticks = 0
+        while True:
+            await self.clock.sleep(STATUS_EVERY_S)
+            ticks += 1
+            self.server.broadcast(self.status())
+            if ticks % round(HEALTH_EVERY_S / STATUS_EVERY_S) == 0:
+                self.server.broadcast(self.health())
+            if self._inventory_due:
+                self._inventory_due = False
+                for frame in self.inventory():
+                    self.server.broadcast(frame)
+
+    def status(self) -> Status:
+        """Zones, lease, journal head and model, now."""
+        return Status(
+            zones=dict(self.cycle.statuses),
+            lease_left_s=self.lease.left_s,
+            journal_head=self.journal.durable_head,
+            assignment=self.assignments.words,
+        )
+
+    def health(self) -> Health:
+        """The guardian's own health."""
+        times = list(self.cycle.times_ms) or [0.0]
+        return Health(
+            cycle_ms_p50=statistics.median(times),
+            cycle_ms_max=max(times),
+            polls=self.samples.polls,
+            poll_failures=dict(self.samples.failures),
+            journal_ok=self.journal.ok,
+        )
+
+    def inventory(self) -> list[Inventory]:
+        """What stands on the site; large sites take several frames, each with its own devices."""
+        frames = []
+        for start in range(0, len(self.site.devices), INVENTORY_DEVICES_PER_FRAME):
+            devices = self.site.devices[start : start + INVENTORY_DEVICES_PER_FRAME]
+            facts = {d.id: told for d in devices if (told := self.links[d.id].facts) is not None}
+            frames.append(Inventory(devices=devices, facts=facts))
+        return frames
+
+    def greet(self) -> list[FromGuardian]:
+        return [*self.inventory(), self.status()]
+
+    def journal_page(self, cursor: int) -> FromGuardian:
+        return JournalPage(entries=self.journal.page(cursor), head=self.journal.durable_head)
+
+    def handle(self, message: FromAgent, peer: Peer) -> None:
+        """One message of an agent; nothing here waits."""
+        match message:
+            case LeaseFrame(ttl_s=ttl_s):
+                self.lease.renew(ttl_s)
+            case Propose(proposal=proposal):
+                self.intake.propose(proposal)
+            case Order(signed=signed):
+                self.intake.order(signed)
+            case Assign():
+                self.desk.background(self._assign(message))
+            case Unassign(reason=reason):
+                self._model_event(f"{self.assignments.drop()}: {reason}", EventKind.MODEL)
+            case SafeStop(zone=zone, reason=reason):
+                self.intake.safe_stop(zone, by=f"agent ({peer.name})", reason=reason)
+
+    async def _assign(self, message: Assign) -> None:
+        before = self.assignments.words
+        try:
+            text = await asyncio.to_thread(self.assignments.accept, message.signed, swapped=message.swapped)
+        except SecurityError as error:
+            self._model_event(f"model assignment refused: {error}", EventKind.REFUSED)
+            return
+        if self.assignments.words != before:
+            self._model_event(text, EventKind.MODEL)
+            self.server.broadcast(self.status())
+
+    def _model_event(self, text: str, kind: EventKind) -> None:
+        severity = Severity.LOW if kind is EventKind.MODEL else Severity.HIGH
+        self.recorder.record(Finding(kind=kind, severity=severity, key="model/assignment", title=text))
+
+    # ------------------------------------------------------------ from the poller
+
+    def _facts(self, device: DeviceId) -> None:
+        self._inventory_due = True
+        link = self.links[device]
+        has_default = link.facts is not None and link.facts.default_password
+        if has_default == (device in self._default_passwords):
+            return
+        (self._default_passwords.add if has_default else self._default_passwords.discard)(device)
+        self.recorder.record(
+            Finding(
+                kind=EventKind.ALARM if has_default else EventKind.ALARM_CLEARED,
+                severity=Severity.LOW,
+                key=f"default-password/{device}",
+                title=f"{device} still has its vendor's default password"
+                if has_default
+                else f"{device} has a password of its own now",
+                advice="Set a password on the machine and store it with 'minewarden guardian credential set'."
+                if has_default
+                else "",
+                zone=link.entry.zone,
+                device=device,
+            )
+        )
+
+
+def _feed_watchdog() -> None:
+    notify("WATCHDOG=1")
+
+
+class _Lock:
+    """Two guardians of one site would fight over its devices."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.close()
+            raise ConfigError(f"{path}: another guardian of this site is running") from error
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _credentials(site: SiteFile, state: Path) -> dict[str, Credential]:
+    """The credentials that the site file names. Raises `ConfigError` naming each that is missing."""
+    wanted = {entry.credential for entry in site.devices if entry.credential is not None}
+    if not wanted:
+        return {}
+    found = CredentialStore(state, read_key(Path(site.paths.credentials_key))).all()
+    missing = sorted(wanted - set(found))
+    if missing:
+        raise ConfigError(
+            f"credentials {', '.join(missing)} are not stored; "
+            "'minewarden guardian credential set NAME' adds one"
+        )
+    return found
+
+
+async def run(path: Path, *, opener: Opener = default_opener) -> None:
+    """Load the site file and run its guardian until SIGTERM or SIGINT. Raises `ConfigError`."""
+    site = config.load(path)
+    guardian = Guardian(site, config_sha256=hashlib.sha256(path.read_bytes()).hexdigest(), opener=opener)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, guardian.stop)
+    os.umask(0o077)
+    await guardian.run()

@@ -1,0 +1,221 @@
+"""The interlock loop: a thread of its own that steps the core and feeds the watchdog (S01).
+
+Each turn: look at the board, step the core, hand demands to the event loop, journal what was found, bring
+latches to the disk. Latch and action start together: the demands are on their way before the file is
+written (S21). The watchdog is fed here only, and only while the event loop answers too, because without
+it nothing can be stopped.
+"""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+
+from edge_agent.config import SiteFile
+from edge_agent.guardian import views
+from edge_agent.guardian.interlocks import findings
+from edge_agent.guardian.interlocks import site as core
+from edge_agent.guardian.interlocks.asks import Answer, Granted
+from edge_agent.guardian.interlocks.inputs import Commanded, Demand, Finding, ModelClaim
+from edge_agent.guardian.interlocks.state import ZoneState
+from edge_agent.guardian.interlocks.zone import status as status_of
+from edge_agent.guardian.latches import Latches
+from edge_agent.guardian.polling.board import Board
+from edge_agent.guardian.recorder import Recorder
+from edge_agent.ipc import ZoneStatus
+from shared.clock import Clock
+from shared.errors import StoreError
+from shared.ids import DeviceId, ZoneId
+
+log = logging.getLogger(__name__)
+
+TURN_S = 0.25
+"""Cadence of the interlock loop, s."""
+MAX_DT_S = 1.0
+"""No turn counts for more: after a suspended machine wakes, timers go on where they were."""
+LOOP_DEAF_S = 10.0
+"""An event loop that did not answer for so long counts as hung; the watchdog then starves."""
+INHIBIT_NEWS_S = 5.0
+"""Zone-status events for a changed number of inhibits alone go out at most this often."""
+
+
+class News(msgspec.Struct, frozen=True, kw_only=True):
+    """What a turn hands to the event loop."""
+
+    demands: tuple[Demand, ...]
+    changed: bool
+    tripped: tuple[str, ...] = ()
+
+
+class Cycle:
+    """Owner of the core's state. Everything but `turn` may be called from the event loop."""
+
+    def __init__(
+        self,
+        site: SiteFile,
+        board: Board,
+        latches: Latches,
+        recorder: Recorder,
+        clock: Clock,
+        *,
+        lease_overdue_s: Callable[[], float],
+        model: Callable[[], ModelClaim],
+    ) -> None:
+        self._site = site
+        self._board = board
+        self._latches = latches
+        self._recorder = recorder
+        self._clock = clock
+        self._lease_overdue_s = lease_overdue_s
+        self._model = model
+        self._lock = threading.Lock()
+        self._commanded: dict[DeviceId, tuple[Commanded, ...]] = {}
+        self._state = core.start(site, latches.load(site, at_ms=clock.utc_ms()))
+        self._saved = core.keep(self._state)
+        self._told: dict[ZoneId, ZoneStatus] = {}
+        self._told_at_s: dict[ZoneId, float] = {}
+        self._last_s = clock.monotonic()
+        self.statuses = {zone.id: status_of(self._state[zone.id], zone) for zone in site.zones}
+        self.latches_ok = True
+        self.times_ms: deque[float] = deque(maxlen=2_000)
+        self.heard_s = clock.monotonic()
+
+    # ------------------------------------------------------------ from the event loop
+
+    def commanded(self, device: DeviceId, command: Commanded) -> None:
+        """A permit went out; the next turn opens its settling window."""
+        with self._lock:
+            self._commanded[device] = (*self._commanded.get(device, ()), command)
+
+    def look(self, zone: ZoneId) -> ZoneState:
+        """The zone's state as of the last turn."""
+        with self._lock:
+            return self._state[zone]
+
+    def ask(self, zone: ZoneId, question: Callable[[ZoneState], Answer], *, commit: bool) -> Answer:
+        """Put a person's request to the zone; takes effect with `commit`, and at the next turn."""
+        with self._lock:
+            answer = question(self._state[zone])
+            if commit and isinstance(answer, Granted):
+                self._state = {**self._state, zone: answer.state}
+            return answer
+
+    # ------------------------------------------------------------ one turn
+
+    def turn(self) -> News:
+        """Step the core once and journal what it found. Storage comes after, in `keep`."""
+        began_s = self._clock.monotonic()
+        dt = min(max(began_s - self._last_s, 0.0), MAX_DT_S)
+        self._last_s = began_s
+        snapshot = self._board.snapshot()
+        now_s = self._clock.monotonic()
+        with self._lock:
+            commanded, self._commanded = self._commanded, {}
+            inputs = {
+                zone.id: views.zone_input(
+                    self._site,
+                    zone,
+                    snapshot,
+                    commanded,
+                    now_s=now_s,
+                    at_ms=self._clock.utc_ms(),
+                    lease_overdue_s=self._lease_overdue_s(),
+                    model=self._model(),
+                )
+                for zone in self._site.zones
+            }
+            self._state, outputs, found = core.step(self._state, inputs, self._site, dt)
+        statuses = {zone: entry.status for zone, entry in outputs.zones.items()}
+        changed = statuses != self.statuses
+        self.statuses = statuses
+        for finding in (*found, *self._zone_news(statuses, began_s)):
+            self._recorder.record(finding)
+        demands = tuple(d for entry in outputs.zones.values() for d in entry.demands)
+        self.times_ms.append((self._clock.monotonic() - began_s) * 1000.0)
+        fresh = tuple(f.key.removeprefix("trip/") for f in found if f.kind == "tripped")
+        return News(demands=demands, changed=changed, tripped=fresh)
+
+    def keep(self) -> None:
+        """Bring latches to the disk where they changed; called after the demands are on their way."""
+        with self._lock:
+            kept = core.keep(self._state)
+        if kept == self._saved and self.latches_ok:
+            return
+        try:
+            self._latches.save(kept)
+        except StoreError as error:
+            if self.latches_ok:
+                log.error("latches are not on the disk: %s; nothing is raised until they are", error)  # noqa: TRY400 - the cause is in the text, a trace helps nobody at 3 a.m.
+            self.latches_ok = False
+            return
+        self._saved, self.latches_ok = kept, True
+
+    def _zone_news(self, statuses: dict[ZoneId, ZoneStatus], now_s: float) -> list[Finding]:
+        news: list[Finding] = []
+        for zone, status in statuses.items():
+            told = self._told.get(zone)
+            if told is not None and _in_short(told) == _in_short(status):
+                quiet = now_s - self._told_at_s[zone] < INHIBIT_NEWS_S
+                if quiet or len(told.inhibited) == len(status.inhibited):
+                    continue
+            self._told[zone], self._told_at_s[zone] = status, now_s
+            news.append(findings.zone_status(zone, status))
+        return news
+
+
+def _in_short(status: ZoneStatus) -> tuple[object, ...]:
+    """What of a zone's status people are told at once."""
+    return (
+        status.mode,
+        status.cooling_proven,
+        tuple(trip.id for trip in status.trips),
+        status.restarting,
+    )
+
+
+class InterlockThread:
+    """Runs turns at `TURN_S` until stopped."""
+
+    def __init__(
+        self,
+        cycle: Cycle,
+        clock: Clock,
+        *,
+        hand_over: Callable[[News], None],
+        feed_watchdog: Callable[[], None],
+    ) -> None:
+        self._cycle = cycle
+        self._clock = clock
+        self._hand_over = hand_over
+        self._feed_watchdog = feed_watchdog
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="interlocks", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=5.0)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _run(self) -> None:
+        due_s = self._clock.monotonic()
+        while not self._stop.is_set():
+            self.once()
+            due_s = max(due_s + TURN_S, self._clock.monotonic() - TURN_S)
+            self._stop.wait(max(due_s - self._clock.monotonic(), 0.0))
+
+    def once(self) -> None:
+        """One turn: demands first, then storage, then the watchdog."""
+        news = self._cycle.turn()
+        self._hand_over(news)
+        self._cycle.keep()
+        if self._clock.monotonic() - self._cycle.heard_s < LOOP_DEAF_S:
+            self._feed_watchdog()

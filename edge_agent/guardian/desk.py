@@ -1,0 +1,420 @@
+"""Where wishes become writes: asks the arbiter, runs permits concurrently per device, journals all of it.
+
+Runs on the event loop. A write of higher priority preempts one in flight on the same device; a stop
+preempts anything else of the same priority. Raises wait for their durable journal entry; the safe
+direction never waits for storage (S21).
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping
+
+import msgspec
+
+from edge_agent.config import SiteFile
+from edge_agent.guardian import arbiter, ladder, views
+from edge_agent.guardian.arbiter import Direction, Permit
+from edge_agent.guardian.assignments import Assignments
+from edge_agent.guardian.cycle import Cycle
+from edge_agent.guardian.executor import Executor
+from edge_agent.guardian.interlocks.inputs import Commanded, Demand, DemandKind, Finding
+from edge_agent.guardian.lease import Lease
+from edge_agent.guardian.polling.board import Board
+from edge_agent.guardian.polling.link import DeviceLink
+from edge_agent.guardian.recorder import Recorder
+from edge_agent.guardian.requests import Context, DeviceView, Memory, Refusal, Request, Source
+from shared.alarms import EventKind, Severity
+from shared.clock import Clock
+from shared.commands import (
+    AnyAction,
+    Priority,
+    SetPreset,
+    StartMining,
+    StopMining,
+    SwitchOutlet,
+    WriteRecord,
+    WriteResult,
+)
+from shared.ids import CommandId, DeviceId
+from shared.inventory import DeviceEntry
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 10.0
+"""A demand of the core whose write did not take effect is tried again after this long."""
+REFUSED_PAUSE_S = 1.0
+QUIET_REFUSALS_S = 60.0
+"""The same refusal is journalled once in this time; a policy may ask every cycle."""
+DURABLE_WITHIN_S = 5.0
+PRESET_POLLS = 7
+"""A running preset counts as known for so many polls: adapters ask for it every fifth or so."""
+
+_SOURCE = {
+    DemandKind.STOP: Source.INTERLOCK,
+    DemandKind.LOWER: Source.INTERLOCK,
+    DemandKind.COOLING: Source.INTERLOCK,
+    DemandKind.SAFE_PRESET: Source.BASELINE,
+    DemandKind.START: Source.RESTART,
+}
+
+
+class Live(msgspec.Struct):
+    """A write in flight."""
+
+    permit: Permit
+    task: "asyncio.Task[WriteRecord] | None" = None
+    preempted_by: str = ""
+
+
+class Desk:
+    """The only caller of arbiter and executor."""
+
+    def __init__(
+        self,
+        site: SiteFile,
+        links: Mapping[DeviceId, DeviceLink],
+        board: Board,
+        cycle: Cycle,
+        executor: Executor,
+        recorder: Recorder,
+        lease: Lease,
+        assignments: Assignments,
+        clock: Clock,
+        *,
+        boot: str,
+    ) -> None:
+        self._site = site
+        self._boot = boot
+        self._entries = {entry.id: entry for entry in site.devices}
+        self._links = links
+        self._board = board
+        self._cycle = cycle
+        self._executor = executor
+        self._recorder = recorder
+        self._lease = lease
+        self._assignments = assignments
+        self._clock = clock
+        self._live: dict[DeviceId, Live] = {}
+        self._writes: set[asyncio.Task[WriteRecord]] = set()
+        self._background: set[asyncio.Task[None]] = set()
+        self._pause_until_s: dict[tuple[DeviceId, DemandKind], float] = {}
+        self._refused_at_s: dict[tuple[str, ...], float] = {}
+        self._memory = Memory()
+        self._nominal_w = sum(entry.nominal_w or 0.0 for entry in site.miners)
+        self._numbers = 0
+
+    # ------------------------------------------------------------ what the arbiter sees
+
+    def _context(self) -> Context:
+        now_s = self._clock.monotonic()
+        statuses = self._cycle.statuses
+
+        def view(entry: DeviceEntry) -> DeviceView:
+            live = self._live.get(entry.id)
+            return views.device_view(
+                entry,
+                self._board.last(entry.id),
+                self._links[entry.id].facts,
+                statuses[entry.zone],
+                now_s=now_s,
+                preset_keeps_s=self._preset_keeps_s(entry),
+                busy=live.permit.request.priority if live else None,
+            )
+
+        return Context(
+            now_s=now_s,
+            timing=self._site.timing,
+            ml_may_raise=self._site.site.ml_may_raise,
+            site_nominal_w=self._nominal_w,
+            devices=views.LazyViews(self._entries, view),
+            zones=views.zone_statuses(self._site, statuses),
+            memory=self._memory,
+            lease_overdue_s=self._lease.overdue_s,
+            active_model=self._assignments.active,
+            journal_ok=self._recorder.journal.ok and self._cycle.latches_ok,
+        )
+
+    def _preset_keeps_s(self, entry: DeviceEntry) -> float:
+        poll_s = entry.poll_s or self._site.timing.poll_s
+        return max(PRESET_POLLS * poll_s, self._site.timing.lost_after_s)
+
+    # ------------------------------------------------------------ demands of the core
+
+    def apply(self, demands: tuple[Demand, ...]) -> None:
+        """Act on what the core wants; repeated demands find their write in flight, or their pause."""
+        if not demands:
+            return
+        context = self._context()
+        for demand in demands:
+            if self._clock.monotonic() < self._pause_until_s.get((demand.device, demand.kind), 0.0):
+                continue
+            action = self._action(demand, context)
+            if action is None or self._is_under_way(demand, action):
+                continue
+            self._numbers += 1
+            request = Request(
+                id=CommandId(f"{self._boot[:8]}-{demand.kind}-{self._numbers}"),
+                action=action,
+                priority=demand.priority,
+                source=_SOURCE[demand.kind],
+                why=demand.why,
+            )
+            decision = self.decide(request)
+            if isinstance(decision, Refusal):
+                self._pause(demand.device, demand.kind, REFUSED_PAUSE_S)
+                if demand.kind is not DemandKind.START:  # a start waits its turn; that is no news
+                    self.refused(decision)
+                continue
+            self.background(self._see_through(demand, self.launch(decision)))
+
+    def _is_under_way(self, demand: Demand, action: AnyAction) -> bool:
+        """Whether a write in flight already does this, or must not be disturbed by it."""
+        live = self._live.get(demand.device)
+        if live is None:
+            return False
+        held = live.permit.request.priority
+        stop_wins = isinstance(action, StopMining) and not isinstance(live.permit.action, StopMining)
+        return held > demand.priority or (held == demand.priority and not stop_wins)
+
+    async def _see_through(self, demand: Demand, task: "asyncio.Task[WriteRecord]") -> None:
+        record = await task
+        applied = record.result is WriteResult.APPLIED
+        self._pause(demand.device, demand.kind, REFUSED_PAUSE_S if applied else RETRY_AFTER_S)
+        if demand.kind is DemandKind.STOP and not applied:
+            self._escalate(demand, record)
+
+    def background(self, work: Awaitable[None]) -> None:
+        """Run `work` and keep hold of it until it ends."""
+        task: asyncio.Task[None] = asyncio.ensure_future(_as_coroutine(work))
+        self._background.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._background.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a write ended in an unforeseen way", exc_info=error)
+
+    def _pause(self, device: DeviceId, kind: DemandKind, seconds: float) -> None:
+        self._pause_until_s[device, kind] = self._clock.monotonic() + seconds
+
+    def _action(self, demand: Demand, context: Context) -> AnyAction | None:
+        """The action behind a demand, or None where nothing needs doing."""
+        device = demand.device
+        match demand.kind:
+            case DemandKind.STOP:
+                return StopMining(device=device)
+            case DemandKind.START:
+                return StartMining(device=device)
+            case DemandKind.COOLING:
+                return demand.action
+            case DemandKind.LOWER:
+                view = context.devices[device]
+                hydro = context.zones[view.entry.zone].hydro
+                return ladder.lower(device, view.facts, view.preset, hydro=hydro)
+            case DemandKind.SAFE_PRESET:
+                return _to_safe_preset(context.devices[device])
+
+    def _preempt(self, device: DeviceId, action: AnyAction) -> None:
+        live = self._live.pop(device, None)
+        if live is not None:
+            live.preempted_by = told(action)
+            if live.task is not None:
+                live.task.cancel()
+
+    # ------------------------------------------------------------ escalation
+
+    def _escalate(self, demand: Demand, record: WriteRecord) -> None:
+        """A stop that is not confirmed in `stop_confirm_s` (S13): cut the outlet where there is one."""
+        entry = self._entries[demand.device]
+        cut = entry.pdu is not None and entry.outlet is not None and demand.priority is Priority.TRIP
+        self._recorder.record(
+            Finding(
+                kind=EventKind.ALARM,
+                severity=Severity.URGENT,
+                key=f"stop/{demand.device}",
+                title=f"{demand.device} did not confirm its stop ({record.result}: {record.detail})",
+                advice="Its outlet is being cut; look at the machine before you switch it on again."
+                if cut
+                else "Go and switch this miner off at its breaker or plug.",
+                zone=entry.zone,
+                device=demand.device,
+            )
+        )
+        if not cut or entry.pdu is None or entry.outlet is None:
+            return
+        request = Request(
+            id=CommandId(f"escalation-{demand.device}-{self._clock.utc_ms()}"),
+            action=SwitchOutlet(device=entry.pdu, outlet=entry.outlet, on=False),
+            priority=Priority.TRIP,
+            source=Source.ESCALATION,
+            why=f"stop of {demand.device} is not confirmed",
+        )
+        decision = arbiter.decide(request, self._context())
+        if isinstance(decision, Refusal):
+            self.refused(decision)
+            return
+        self.launch(decision, exclusive=False)
+
+    # ------------------------------------------------------------ requests of agents and persons
+
+    def decide(self, request: Request) -> Permit | Refusal:
+        """Ask the arbiter, making room first where the request outranks a write in flight."""
+        decision = arbiter.decide(request, self._context())
+        if isinstance(decision, Permit):
+            self._preempt(request.action.device, request.action)
+        return decision
+
+    def refused(self, refusal: Refusal) -> None:
+        """Journal a refusal, once a minute for the same one."""
+        request = refusal.request
+        key = (request.action.device, request.why, *refusal.violations)
+        now_s = self._clock.monotonic()
+        if now_s - self._refused_at_s.get(key, -QUIET_REFUSALS_S) < QUIET_REFUSALS_S:
+            return
+        if len(self._refused_at_s) > 10_000:
+            self._refused_at_s.clear()
+        self._refused_at_s[key] = now_s
+        entry = self._entries.get(request.action.device)
+        self._recorder.record(
+            Finding(
+                kind=EventKind.REFUSED,
+                severity=Severity.LOW,
+                key=f"refused/{request.id}",
+                title=f"refused for {request.action.device}: {refusal.violations[0]}",
+                zone=entry.zone if entry else None,
+                device=entry.id if entry else None,
+                data={
+                    "id": request.id,
+                    "source": str(request.source),
+                    "why": request.why,
+                    "asked": told(request.action),
+                    "violations": "; ".join(refusal.violations),
+                },
+            )
+        )
+
+    def launch(self, permit: Permit, *, exclusive: bool = True) -> "asyncio.Task[WriteRecord]":
+        """Begin to carry out a permit. Limits count it from now on; the journal has it when it ends."""
+        device = permit.action.device
+        self._memory = arbiter.note(self._memory, permit, self._context())
+        starting = isinstance(permit.action, StartMining)
+        if permit.settle_s > 0 or starting:
+            self._cycle.commanded(device, Commanded(settle_s=permit.settle_s, start=starting))
+        live = Live(permit=permit)
+        task = live.task = asyncio.ensure_future(self._run(live))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        if exclusive:
+            self._live[device] = live
+        return task
+
+    async def _run(self, live: Live) -> WriteRecord:
+        permit = live.permit
+        try:
+            record = await self._carry_out(permit)
+        except asyncio.CancelledError:
+            if not live.preempted_by:
+                raise
+            record = WriteRecord(
+                action=permit.action,
+                result=WriteResult.UNCONFIRMED,
+                detail=f"gave way to {live.preempted_by}",
+            )
+        finally:
+            if self._live.get(permit.action.device) is live:
+                del self._live[permit.action.device]
+        self._written(permit, record)
+        return record
+
+    async def _carry_out(self, permit: Permit) -> WriteRecord:
+        if permit.direction is Direction.RAISE and permit.request.source is not Source.INTERLOCK:
+            seq = self._recorder.record(_intent(permit, self._entries[permit.action.device]))
+            if not await self._recorder.durable(seq, timeout_s=DURABLE_WITHIN_S):
+                return WriteRecord(
+                    action=permit.action,
+                    result=WriteResult.REJECTED,
+                    detail="the journal could not store the entry, so nothing was raised",
+                )
+        return await self._executor.execute(permit)
+
+    def _written(self, permit: Permit, record: WriteRecord) -> None:
+        entry = self._entries[permit.action.device]
+        request = permit.request
+        applied = record.result is WriteResult.APPLIED
+        data: dict[str, str | int | float | bool | None] = {
+            "id": request.id,
+            "source": str(request.source),
+            "why": request.why,
+            "asked": told(request.action),
+            "applied": told(permit.action),
+            "narrowed": permit.narrowed,
+            "result": str(record.result),
+            "before": record.before,
+            "after": record.after,
+            "took_s": round(record.took_s, 3),
+            "confidence": request.confidence,
+        }
+        if request.model is not None:
+            data["model"] = f"{request.model.name} v{request.model.version}"
+        self._recorder.record(
+            Finding(
+                kind=EventKind.ACTION,
+                severity=Severity.LOW if applied else Severity.HIGH,
+                key=f"action/{request.id}",
+                title=f"{entry.id}: {told(permit.action)} is {record.result}"
+                + (f" ({record.detail})" if record.detail else ""),
+                advice="" if applied else "Read the device's own page; the guardian repeats what it must.",
+                zone=entry.zone,
+                device=entry.id,
+                data=data,
+            )
+        )
+
+    async def close(self) -> None:
+        """Let go of whatever is in flight; the devices keep what they were told."""
+        tasks: list[asyncio.Task[WriteRecord] | asyncio.Task[None]] = [*self._background, *self._writes]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _to_safe_preset(view: DeviceView) -> AnyAction | None:
+    """Down to `safe_preset`; None where the miner runs at or below it, or either is not known."""
+    safe = view.entry.safe_preset
+    if view.facts is None or safe is None:
+        return None
+    safe_w, now_w = ladder.power_of(view.facts, safe), ladder.power_of(view.facts, view.preset)
+    if safe_w is None or now_w is None or now_w <= safe_w:
+        return None
+    return SetPreset(device=view.entry.id, preset=safe)
+
+
+async def _as_coroutine(work: Awaitable[None]) -> None:
+    await work
+
+
+def _intent(permit: Permit, entry: DeviceEntry) -> Finding:
+    """What must be on the disk before a raise goes out."""
+    return Finding(
+        kind=EventKind.ACTION,
+        severity=Severity.LOW,
+        key=f"action/{permit.request.id}",
+        title=f"{entry.id}: {told(permit.action)} is permitted",
+        zone=entry.zone,
+        device=entry.id,
+        data={"id": permit.request.id, "source": str(permit.request.source), "why": permit.request.why},
+    )
+
+
+def told(action: AnyAction) -> str:
+    """An action in words, for titles and the audit."""
+    match action:
+        case SetPreset(preset=preset):
+            return f"preset {preset}"
+        case StopMining():
+            return "stop"
+        case StartMining():
+            return "start"
+        case SwitchOutlet(outlet=outlet, on=on):
+            return f"outlet {outlet} {'on' if on else 'off'}"
+    return f"{action.point} = {action.value:g}"

@@ -1,0 +1,160 @@
+"""Carries out permits, and nothing else: write, read back until confirmed or out of time, one retry.
+
+An accepted command proves nothing (miners.md §1.4): VNish answers 200 to what it ignores and 500 to what
+is already so. So `Busy` and time-outs are settled by reading the state, and only a read says APPLIED.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from edge_agent.guardian import readback
+from edge_agent.guardian.arbiter import Permit
+from edge_agent.guardian.polling.link import DeviceLink
+from firmware_adapters.capabilities import (
+    MiningControl,
+    OutletControl,
+    PointControl,
+    PresetControl,
+    Telemetry,
+)
+from shared.clock import Clock
+from shared.commands import (
+    AnyAction,
+    SetPoint,
+    SetPreset,
+    StartMining,
+    StopMining,
+    SwitchOutlet,
+    WriteRecord,
+    WriteResult,
+)
+from shared.errors import (
+    AuthFailed,
+    Busy,
+    DeviceError,
+    DeviceTimeout,
+    MalformedReply,
+    Unreachable,
+    Unsupported,
+)
+from shared.ids import DeviceId
+from shared.telemetry import Sample
+
+log = logging.getLogger(__name__)
+
+RESEND_STOP_AFTER_S = 10.0
+"""A stop that is not confirmed is sent once more after this long (miners.md §5.7)."""
+READ_BACK_EVERY_S = 1.0
+WRITE_REQUESTS = 3
+"""A write may need a login and a second try on the way: this many request time-outs."""
+
+
+class Executor:
+    """The only caller of the adapters' write methods."""
+
+    def __init__(self, links: Mapping[DeviceId, DeviceLink], clock: Clock, *, timeout_s: float) -> None:
+        self._links = links
+        self._clock = clock
+        self._timeout_s = timeout_s
+
+    async def execute(self, permit: Permit) -> WriteRecord:
+        """Write and read back; the record says what became of it and how long it took in s."""
+        if type(permit) is not Permit:
+            raise TypeError("the executor accepts permits only")
+        link = self._links[permit.action.device]
+        write = _Write(self, link, permit)
+        return await write.run()
+
+    async def send(self, link: DeviceLink, action: AnyAction) -> DeviceError | None:
+        """Ask the device once; returns the typed failure, or None where it accepted the request."""
+        try:
+            async with asyncio.timeout(WRITE_REQUESTS * self._timeout_s):
+                await _call(link.adapter, action)
+        except TimeoutError:
+            return DeviceTimeout("the request was not answered in time")
+        except DeviceError as error:
+            return error
+        except Exception as error:
+            # Supervisor: an adapter's bug is one failed write, not the end of the guardian.
+            log.exception("%s: adapter failed in an unforeseen way", link.device)
+            return MalformedReply(f"adapter failed: {error!r}")
+        return None
+
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+
+async def _call(adapter: Telemetry, action: AnyAction) -> None:
+    match action:
+        case SetPreset(preset=preset) if isinstance(adapter, PresetControl):
+            await adapter.set_preset(preset)
+        case StopMining() if isinstance(adapter, MiningControl):
+            await adapter.stop_mining()
+        case StartMining() if isinstance(adapter, MiningControl):
+            await adapter.start_mining()
+        case SetPoint(point=point, value=value) if isinstance(adapter, PointControl):
+            await adapter.write_point(point, value)
+        case SwitchOutlet(outlet=outlet, on=on) if isinstance(adapter, OutletControl):
+            await adapter.switch_outlet(outlet, on=on)
+        case _:
+            raise Unsupported(f"{type(adapter).__name__} cannot do {type(action).__name__}")
+
+
+class _Write:
+    """One permit under way."""
+
+    def __init__(self, executor: Executor, link: DeviceLink, permit: Permit) -> None:
+        self._executor = executor
+        self._clock = executor.clock
+        self._link = link
+        self._permit = permit
+        self._failure: DeviceError | None = None
+        self._seen: Sample | None = None
+        self._before = "unknown"
+        self._began_s = self._clock.monotonic()
+
+    async def run(self) -> WriteRecord:
+        action, confirm_s = self._permit.action, self._permit.confirm_s
+        self._before = readback.shown(action, self._link.last_good)
+        self._failure = await self._executor.send(self._link, action)
+        if isinstance(self._failure, Unsupported):
+            return self._record(WriteResult.UNSUPPORTED, str(self._failure))
+        if isinstance(self._failure, AuthFailed):
+            return self._record(WriteResult.REJECTED, f"credential refused: {self._failure}")
+        deadline_s = self._began_s + confirm_s
+        stop = isinstance(action, StopMining)
+        resend_s = self._began_s + (min(RESEND_STOP_AFTER_S, confirm_s / 2) if stop else confirm_s / 2)
+        resent = False
+        while True:
+            sample = await self._link.read()
+            if sample.failure is None:
+                self._seen = sample
+            if readback.confirmed(action, sample, self._link.entry):
+                return self._record(WriteResult.APPLIED, "sent twice" if resent else "")
+            now_s = self._clock.monotonic()
+            if now_s >= deadline_s:
+                return self._unconfirmed()
+            if not resent and now_s >= resend_s and readback.may_resend(action, self._seen):
+                resent = True
+                self._failure = await self._executor.send(self._link, action)
+            await self._clock.sleep(min(READ_BACK_EVERY_S, max(deadline_s - now_s, 0.01)))
+
+    def _unconfirmed(self) -> WriteRecord:
+        if isinstance(self._failure, Busy):
+            return self._record(WriteResult.REJECTED, f"refused in this state: {self._failure}")
+        if isinstance(self._failure, Unreachable | DeviceTimeout) and self._seen is None:
+            return self._record(WriteResult.UNREACHABLE, str(self._failure))
+        detail = f": {self._failure}" if self._failure is not None else ""
+        return self._record(WriteResult.UNCONFIRMED, f"not seen within {self._permit.confirm_s:g} s{detail}")
+
+    def _record(self, result: WriteResult, detail: str) -> WriteRecord:
+        return WriteRecord(
+            action=self._permit.action,
+            result=result,
+            detail=detail,
+            before=self._before,
+            after=readback.shown(self._permit.action, self._seen),
+            took_s=self._clock.monotonic() - self._began_s,
+        )

@@ -1,0 +1,103 @@
+"""The latest word of every device, for the interlock thread; and the ring of samples for agents.
+
+Written by the event loop, read by the interlock thread: one lock, held for copies only.
+"""
+
+import threading
+from collections import deque
+
+import msgspec
+
+from shared.ids import DeviceId
+from shared.telemetry import Sample
+
+
+class Last(msgspec.Struct, frozen=True):
+    """What is known of one device: its last good sample, and since when it was seen stopped (s).
+
+    `preset` is the last one that a read told, at `preset_at_s`: adapters ask for it at a slower cadence.
+    """
+
+    good: Sample | None = None
+    stopped_since_s: float | None = None
+    failure: str | None = None
+    failed_in_a_row: int = 0
+    preset: str | None = None
+    preset_at_s: float = 0.0
+
+
+NEVER = Last()
+
+
+class Board:
+    """Device → its last word."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last: dict[DeviceId, Last] = {}
+
+    def put(self, sample: Sample) -> Last:
+        """Take note of a sample; a failed one leaves the last good one standing, to grow old."""
+        with self._lock:
+            before = self._last.get(sample.device, NEVER)
+            if sample.failure is not None:
+                after = Last(before.good, before.stopped_since_s, sample.failure, before.failed_in_a_row + 1)
+            else:
+                after = Last(sample, _stopped_since(before, sample))
+            self._last[sample.device] = after
+        return after
+
+    def snapshot(self) -> dict[DeviceId, Last]:
+        with self._lock:
+            return dict(self._last)
+
+    def last(self, device: DeviceId) -> Last:
+        with self._lock:
+            return self._last.get(device, NEVER)
+
+
+def _stopped_since(before: Last, sample: Sample) -> float | None:
+    if sample.state is None or sample.state.draws_power:
+        return None
+    return before.stopped_since_s if before.stopped_since_s is not None else sample.at_s
+
+
+class Ring:
+    """Samples in order of `seq`, for at least `keep_s` seconds or up to `keep_bytes`.
+
+    Whichever is reached first lets the oldest go: a ring that outgrows its bytes is shorter than
+    `keep_s`, and an agent that was away longer sees the jump in `seq` and records the loss.
+    """
+
+    def __init__(self, *, keep_s: float = 300.0, keep_bytes: int = 32 * 1024 * 1024) -> None:
+        self._samples: deque[tuple[Sample, int]] = deque()
+        self._keep_s = keep_s
+        self._keep_bytes = keep_bytes
+        self._bytes = 0
+        self.next_seq = 1
+
+    def append(self, sample: Sample) -> None:
+        """Add the sample that carries `next_seq`."""
+        if sample.seq != self.next_seq:
+            raise ValueError(f"sample {sample.seq} does not follow {self.next_seq - 1}")
+        size = _size(sample)
+        self._samples.append((sample, size))
+        self._bytes += size
+        self.next_seq += 1
+        while len(self._samples) > 1 and (
+            self._bytes > self._keep_bytes or sample.at_s - self._samples[0][0].at_s > self._keep_s
+        ):
+            self._bytes -= self._samples.popleft()[1]
+
+    def after(self, seq: int, limit: int) -> tuple[Sample, ...]:
+        """At most `limit` samples that follow `seq`, oldest first; starts later where the ring is shorter."""
+        if not self._samples:
+            return ()
+        start = max(seq + 1 - self._samples[0][0].seq, 0)
+        stop = min(start + limit, len(self._samples))
+        return tuple(self._samples[i][0] for i in range(start, stop))
+
+
+def _size(sample: Sample) -> int:
+    """Rough size in memory: fixed part plus readings (measured with sys.getsizeof, CPython 3.11)."""
+    return 400 + 180 * len(sample.readings)

@@ -1,0 +1,228 @@
+"""guardian.sock: samples, status and results to agents; leases, proposals and signed orders from them.
+
+Several agents may be connected, and each may come and go. A connection holds a cursor into the ring of
+samples, so a slow reader costs no memory and sees its loss as a jump in `seq`; all other messages go
+through a short queue, and a reader that lets it overflow is disconnected and comes again.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from edge_agent.guardian.peers import AgentUids, Peer, peer_of
+from edge_agent.guardian.polling.board import Ring
+from edge_agent.ipc import (
+    PROTOCOL,
+    FromAgent,
+    FromGuardian,
+    Hello,
+    JournalSince,
+    Samples,
+    SamplesSince,
+    encode_frame,
+    read_frame,
+)
+from shared.errors import WireError
+from shared.ids import SiteId
+from shared.telemetry import Sample
+
+log = logging.getLogger(__name__)
+
+QUEUE = 4_096
+SAMPLES_PER_FRAME = 200
+CLOSE_WITHIN_S = 2.0
+
+
+class Behind(Protocol):
+    """What the server needs from the rest of the guardian."""
+
+    def greet(self) -> list[FromGuardian]:
+        """Inventory and status, sent after Hello."""
+        ...
+
+    def journal_page(self, cursor: int) -> FromGuardian:
+        """Entries after the cursor. May read files."""
+        ...
+
+    def handle(self, message: FromAgent, peer: Peer) -> None:
+        """Everything else an agent says; never waits."""
+        ...
+
+
+async def listen(
+    path: Path,
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    *,
+    mode: int,
+) -> asyncio.Server:
+    """Open a Unix socket with the given mode; replaces what a killed process left behind."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o777 & ~mode)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    path.chmod(mode)
+    return await asyncio.start_unix_server(serve, sock=listener)
+
+
+class AgentServer:
+    """The agent's side of the guardian."""
+
+    def __init__(
+        self,
+        path: Path,
+        site: SiteId,
+        boot: str,
+        config_sha256: str,
+        ring: Ring,
+        behind: Behind,
+        uids: AgentUids,
+    ) -> None:
+        self._path = path
+        self._site = site
+        self._boot = boot
+        self._config_sha256 = config_sha256
+        self._ring = ring
+        self._behind = behind
+        self._uids = uids
+        self._connections: set[_Connection] = set()
+        self._server: asyncio.Server | None = None
+        self.refused_frames = 0
+
+    async def start(self) -> None:
+        self._server = await listen(self._path, self._serve, mode=0o660)
+
+    async def close(self) -> None:
+        """Disconnect everybody and remove the socket."""
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.close()
+        self._path.unlink(missing_ok=True)
+
+    def broadcast(self, message: FromGuardian) -> None:
+        """Send one message to every connected agent."""
+        for connection in self._connections:
+            connection.put(message)
+
+    def news(self) -> None:
+        """New samples are in the ring."""
+        for connection in self._connections:
+            connection.wake()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = peer_of(writer.get_extra_info("socket"))
+        self._uids.seen(peer.uid)
+        connection = _Connection(writer, self._ring)
+        self._connections.add(connection)
+        log.info("agent connected: pid %d, user %s", peer.pid, peer.name)
+        hello = Hello(
+            protocol=PROTOCOL,
+            site=self._site,
+            boot=self._boot,
+            config_sha256=self._config_sha256,
+            next_seq=self._ring.next_seq,
+        )
+        sender = asyncio.ensure_future(connection.send_all())
+        try:
+            for message in (hello, *self._behind.greet()):
+                connection.put(message)
+            await self._receive(reader, connection, peer)
+        except (ConnectionError, WireError) as error:
+            self.refused_frames += isinstance(error, WireError)
+            log.warning("agent of %s is disconnected: %s", peer.name, error)
+        finally:
+            self._connections.discard(connection)
+            connection.close()
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+            log.info("agent gone: pid %d", peer.pid)
+
+    async def _receive(self, reader: asyncio.StreamReader, connection: "_Connection", peer: Peer) -> None:
+        decoder = msgspec.msgpack.Decoder(FromAgent)
+        while (message := await read_frame(reader, decoder)) is not None:
+            if isinstance(message, SamplesSince):
+                connection.stream_from(message.seq if message.boot == self._boot else 0)
+            elif isinstance(message, JournalSince):
+                connection.put(await asyncio.to_thread(self._behind.journal_page, message.cursor))
+            else:
+                self._behind.handle(message, peer)
+
+
+class _Connection:
+    """One connected agent: what it is to be sent."""
+
+    def __init__(self, writer: asyncio.StreamWriter, ring: Ring) -> None:
+        self._writer = writer
+        self._ring = ring
+        self._queue: deque[FromGuardian] = deque()
+        self._cursor: int | None = None
+        self._wake = asyncio.Event()
+        self._closed = False
+
+    def put(self, message: FromGuardian) -> None:
+        if len(self._queue) >= QUEUE:
+            log.warning("an agent does not read its messages and is disconnected")
+            self.close()
+            return
+        self._queue.append(message)
+        self._wake.set()
+
+    def stream_from(self, seq: int) -> None:
+        """Stream samples after `seq`; nothing is streamed before an agent has asked."""
+        self._cursor = seq
+        self._wake.set()
+
+    def wake(self) -> None:
+        if self._cursor is not None:
+            self._wake.set()
+
+    def close(self) -> None:
+        self._closed = True
+        self._wake.set()
+        self._writer.close()
+
+    async def send_all(self) -> None:
+        """Send until closed; messages go before samples, because results are few and wanted."""
+        try:
+            while not self._closed:
+                await self._wake.wait()
+                self._wake.clear()
+                while not self._closed and (frame := self._next()) is not None:
+                    self._writer.write(frame)
+                    await self._writer.drain()
+        except ConnectionError:
+            self.close()
+
+    def _next(self) -> bytes | None:
+        if self._queue:
+            return encode_frame(self._queue.popleft())
+        if self._cursor is None:
+            return None
+        samples = self._ring.after(self._cursor, SAMPLES_PER_FRAME)
+        if not samples:
+            return None
+        frame, last = _frame(samples)
+        self._cursor = last
+        return frame
+
+
+def _frame(samples: tuple[Sample, ...]) -> tuple[bytes, int]:
+    """As many of the samples as fit into one frame, and the last `seq` in it."""
+    while True:
+        try:
+            return encode_frame(Samples(boot=samples[0].boot, samples=samples)), samples[-1].seq
+        except WireError:
+            if len(samples) == 1:
+                raise
+            samples = samples[: len(samples) // 2]

@@ -1,0 +1,145 @@
+"""From what was polled to what the core and the arbiter look at. Pure but for the lazy cache."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+from edge_agent.config import SiteFile, Zone
+from edge_agent.guardian import readback
+from edge_agent.guardian.interlocks.inputs import Commanded, MinerInput, ModelClaim, ZoneInput
+from edge_agent.guardian.polling.board import NEVER, Last
+from edge_agent.guardian.requests import DeviceView, ZoneView
+from edge_agent.ipc import Mode, ZoneStatus
+from shared.capabilities import DeviceFacts
+from shared.commands import Priority
+from shared.ids import DeviceId, ZoneId
+from shared.inventory import DeviceEntry
+from shared.telemetry import DeviceKind, Reading
+
+Snapshot = Mapping[DeviceId, Last]
+
+
+def zone_input(
+    site: SiteFile,
+    zone: Zone,
+    snapshot: Snapshot,
+    commanded: Mapping[DeviceId, tuple[Commanded, ...]],
+    *,
+    now_s: float,
+    at_ms: int,
+    lease_overdue_s: float,
+    model: ModelClaim,
+) -> ZoneInput:
+    """One zone's inputs at `now_s`; temperatures are the maxima over usable readings."""
+    return ZoneInput(
+        miners=tuple(
+            _miner(device.id, snapshot.get(device.id, NEVER), commanded.get(device.id, ()), now_s)
+            for device in site.devices
+            if device.zone == zone.id and device.kind is DeviceKind.MINER
+        ),
+        cooling_value=_fresh(
+            snapshot,
+            DeviceId(zone.cooling_proof.device),
+            zone.cooling_proof.point,
+            now_s,
+            site.timing.stale_after_s,
+        ),
+        cooling_at_fail_safe=tuple(
+            readback.at_point(
+                _fresh(snapshot, DeviceId(a.device), a.point, now_s, site.timing.lost_after_s), a.fail_safe
+            )
+            for a in zone.cooling_actuators
+        ),
+        lease_overdue_s=lease_overdue_s,
+        model=model,
+        at_ms=at_ms,
+    )
+
+
+def _miner(device: DeviceId, last: Last, commanded: tuple[Commanded, ...], now_s: float) -> MinerInput:
+    good = last.good
+    if good is None:
+        return MinerInput(device=device, commanded=commanded)
+    return MinerInput(
+        device=device,
+        age_s=now_s - good.at_s,
+        state=good.state,
+        chip_c=max(good.values("chip_temp_max_c"), default=None),
+        board_c=max(good.values("board_temp_max_c"), default=None),
+        commanded=commanded,
+    )
+
+
+def _fresh(snapshot: Snapshot, device: DeviceId, point: str, now_s: float, max_age_s: float) -> float | None:
+    good = snapshot.get(device, NEVER).good
+    if good is None or now_s - good.at_s > max_age_s:
+        return None
+    return good.usable(point)
+
+
+def zone_view(zone: Zone, status: ZoneStatus) -> ZoneView:
+    """A zone as the arbiter sees it."""
+    return ZoneView(
+        mode=status.mode,
+        cooling_proven=status.cooling_proven,
+        tripped=status.mode is Mode.TRIPPED,
+        hydro=zone.cooling == "hydro",
+        fail_safe={(DeviceId(a.device), a.point): a.fail_safe for a in zone.cooling_actuators},
+    )
+
+
+def device_view(
+    entry: DeviceEntry,
+    last: Last,
+    facts: DeviceFacts | None,
+    status: ZoneStatus,
+    *,
+    now_s: float,
+    preset_keeps_s: float,
+    busy: Priority | None,
+) -> DeviceView:
+    """A device as the arbiter sees it. A preset that was told longer ago than `preset_keeps_s` is unknown."""
+    good = last.good
+    return DeviceView(
+        entry=entry,
+        facts=facts,
+        age_s=math.inf if good is None else now_s - good.at_s,
+        state=None if good is None else good.state,
+        preset=last.preset if now_s - last.preset_at_s <= preset_keeps_s else None,
+        points={} if good is None else _points(good.readings),
+        inhibited=status.inhibited.get(entry.id),
+        latched=any(trip.device == entry.id for trip in status.trips),
+        stopped_for_s=None if last.stopped_since_s is None else now_s - last.stopped_since_s,
+        busy=busy,
+    )
+
+
+def _points(readings: Mapping[str, Reading]) -> dict[str, float]:
+    return {point: value for point, reading in readings.items() if (value := reading.usable) is not None}
+
+
+class LazyViews(Mapping[DeviceId, DeviceView]):
+    """Device views made when they are looked at: one proposal looks at one device of a thousand."""
+
+    def __init__(
+        self, devices: Mapping[DeviceId, DeviceEntry], make: Callable[[DeviceEntry], DeviceView]
+    ) -> None:
+        self._devices = devices
+        self._make = make
+        self._made: dict[DeviceId, DeviceView] = {}
+
+    def __getitem__(self, device: DeviceId) -> DeviceView:
+        view = self._made.get(device)
+        if view is None:
+            view = self._made[device] = self._make(self._devices[device])
+        return view
+
+    def __iter__(self) -> Iterator[DeviceId]:
+        return iter(self._devices)
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+
+def zone_statuses(site: SiteFile, statuses: Mapping[ZoneId, ZoneStatus]) -> dict[ZoneId, ZoneView]:
+    """All zones as the arbiter sees them."""
+    return {zone.id: zone_view(zone, statuses[zone.id]) for zone in site.zones}
