@@ -162,9 +162,12 @@ def in_memory(emulator: VnishEmulator) -> MemoryHttp:
 
 @asynccontextmanager
 async def on_loopback(
-    emulators: Mapping[str, VnishEmulator],
+    emulators: Mapping[str, VnishEmulator], *, beside: bool = False
 ) -> AsyncIterator[tuple[int, int]]:
-    """Serve machines by address: one HTTP and one 4028 listener for all. Gives both ports."""
+    """Serve machines by address: one HTTP and one 4028 listener for all. Gives both ports.
+
+    `beside` puts the second on the port after the first, which takes a few tries.
+    """
 
     async def http(request: web.BaseRequest) -> web.StreamResponse:
         assert request.transport is not None
@@ -176,11 +179,19 @@ async def on_loopback(
     server = web.Server(http, handler_cancellation=True)
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "0.0.0.0", 0)
-    await site.start()
-    sockets = await asyncio.start_server(line, "0.0.0.0", 0)
+    sockets: asyncio.Server | None = None
+    for _ in range(20 if beside else 1):
+        site = web.TCPSite(runner, "0.0.0.0", 0)
+        await site.start()
+        port = runner.addresses[-1][1]
+        try:
+            sockets = await asyncio.start_server(line, "0.0.0.0", port + 1 if beside else 0)
+            break
+        except (OSError, OverflowError):
+            await site.stop()
+    assert sockets is not None, "no two free ports beside each other"
     try:
-        yield runner.addresses[0][1], sockets.sockets[0].getsockname()[1]
+        yield port, sockets.sockets[0].getsockname()[1]
     finally:
         sockets.close()
         await sockets.wait_closed()

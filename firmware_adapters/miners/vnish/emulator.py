@@ -13,6 +13,7 @@ from http import HTTPStatus
 import msgspec
 from aiohttp import web
 
+from firmware_adapters.miners.vnish import emulator_ladder as ladder
 from firmware_adapters.miners.vnish import emulator_pages as pages
 from firmware_adapters.miners.vnish import emulator_socket
 from firmware_adapters.miners.vnish.emulated import (
@@ -223,7 +224,7 @@ class VnishEmulator:
 
     def perf_summary(self, view: MinerView, _sent: Object) -> object:
         """GET /perf-summary."""
-        return pages.perf_summary(view, self.settings.switcher_page(v13=self._v13))
+        return ladder.perf_summary(view, self.settings.switcher_page(v13=self._v13))
 
     def model(self, view: MinerView, _sent: Object) -> object:
         """GET /model."""
@@ -233,13 +234,13 @@ class VnishEmulator:
         """GET /boards, gone before 1.3."""
         if not self._v13:
             raise _Stop(HTTPStatus.NOT_FOUND)
-        return pages.board_chips(view, self.traps)
+        return ladder.board_chips(view, self.traps)
 
     def chains(self, view: MinerView, _sent: Object) -> object:
         """GET /chains, gone from 1.3."""
         if self._v13:
             raise _Stop(HTTPStatus.NOT_FOUND)
-        return pages.board_chips(view, self.traps)
+        return ladder.board_chips(view, self.traps)
 
     def factory_info(self, view: MinerView, _sent: Object) -> object:
         """GET /chains/factory-info."""
@@ -247,7 +248,7 @@ class VnishEmulator:
 
     def presets(self, view: MinerView, _sent: Object) -> object:
         """GET /autotune/presets."""
-        return pages.presets(view)
+        return ladder.presets(view)
 
     def auth_check(self, _view: MinerView, _sent: Object) -> object:
         """GET /auth-check: whoever gets here is logged in."""

@@ -6,17 +6,16 @@ Shapes follow the API documents of 1.2.6 and 1.3.4 and the traps of miners.md §
 
 from collections.abc import Callable
 
-from firmware_adapters.miners.vnish.emulated import BoardView, MinerView, PresetView, Traps
+from firmware_adapters.miners.vnish.emulated import BoardView, MinerView, Traps
 from shared.telemetry import MinerState
 from shared.units import Algorithm
 
 Json = dict[str, object]
 
-_THS_TO_VENDOR = {Algorithm.SHA256D: 1e3, Algorithm.SCRYPT: 1e6, Algorithm.UNKNOWN: 1e3}
+THS_TO_VENDOR = {Algorithm.SHA256D: 1e3, Algorithm.SCRYPT: 1e6, Algorithm.UNKNOWN: 1e3}
 _HR_MEASURE = {Algorithm.SHA256D: "GH/s", Algorithm.SCRYPT: "MH/s", Algorithm.UNKNOWN: "N/A"}
-_RATE_WORDS = {Algorithm.SHA256D: (1.0, "TH"), Algorithm.SCRYPT: (1e3, "GH"), Algorithm.UNKNOWN: (1.0, "TH")}
 _DEVFEE_PCT = 2.81
-_BAD_SENSOR_C = 13
+BAD_SENSOR_C = 13
 
 
 def uptime_text(seconds: float) -> str:
@@ -27,8 +26,8 @@ def uptime_text(seconds: float) -> str:
     return f"{days} day{'s' if days > 1 else ''},  {clock}" if days else clock
 
 
-def _vendor_rate(view: MinerView) -> Callable[[float], float]:
-    scale = _THS_TO_VENDOR[view.algorithm]
+def vendor_rate(view: MinerView) -> Callable[[float], float]:
+    scale = THS_TO_VENDOR[view.algorithm]
     return lambda ths: round(ths * scale, 2)
 
 
@@ -103,7 +102,7 @@ def summary(view: MinerView, version: str, traps: Traps, *, v13: bool) -> Json:
     """`/summary`."""
     if traps.miner_null:
         return {"miner": None}
-    rate = _vendor_rate(view)
+    rate = vendor_rate(view)
     failed = view.state is MinerState.FAILURE
     total_ths = view.hashrate_ths * traps.hash_split
     miner: Json = {
@@ -117,7 +116,7 @@ def summary(view: MinerView, version: str, traps: Traps, *, v13: bool) -> Json:
         "average_hashrate": round(view.hashrate_average_ths, 2),
         "instant_hashrate": round(total_ths, 2),
         "power_efficiency": round(view.power_w / total_ths, 2) if total_ths > 0 else 0.0,
-        "power_usage": float(round(view.power_w)),
+        "power_usage": round(view.power_w),
         "pcb_temp": _span(view, "board"),
         "chip_temp": _span(view, "chip"),
         "hw_errors": view.hw_errors,
@@ -131,7 +130,9 @@ def summary(view: MinerView, version: str, traps: Traps, *, v13: bool) -> Json:
         "found_blocks": 0,
         "best_share": 0,
     }
-    if not traps.power_usage_only:
+    if traps.power_usage_only:
+        miner["power_usage"] = round(view.power_w, 1)
+    else:
         miner["power_consumption"] = round(view.power_w)
     if view.psu is not None:
         miner["psu"] = {
@@ -147,7 +148,7 @@ def summary(view: MinerView, version: str, traps: Traps, *, v13: bool) -> Json:
     return {"miner": miner}
 
 
-def _limits(board: BoardView, what: str) -> tuple[float | None, float | None]:
+def limits(board: BoardView, what: str) -> tuple[float | None, float | None]:
     if what == "chip":
         return board.chip_temp_min_c, board.chip_temp_max_c
     return board.board_temp_min_c, board.board_temp_max_c
@@ -157,9 +158,9 @@ def _span(view: MinerView, what: str) -> Json:
     """Coolest and hottest over the working boards; 0/0 where there is no data, as in failure."""
     if view.state is MinerState.FAILURE:
         return {"min": 0, "max": 0}
-    limits = [_limits(board, what) for board in view.boards if board.working]
-    lows = [low for low, _ in limits if low is not None]
-    highs = [high for _, high in limits if high is not None]
+    spans = [limits(board, what) for board in view.boards if board.working]
+    lows = [low for low, _ in spans if low is not None]
+    highs = [high for _, high in spans if high is not None]
     return {"min": round(min(lows, default=0.0)), "max": round(max(highs, default=0.0))}
 
 
@@ -244,10 +245,10 @@ def _sensor_lists(board: BoardView, *, broken: int) -> Json:
     lists: Json = {}
     for key, what in (("pcb_temp_sens", "board"), ("chip_temp_sens", "chip")):
         lists[key] = [
-            {"status": "error", "temp": _BAD_SENSOR_C}
+            {"status": "error", "temp": BAD_SENSOR_C}
             if position < broken
             else {"status": "measure", "temp": round(value or 0.0)}
-            for position, value in enumerate(_limits(board, what))
+            for position, value in enumerate(limits(board, what))
         ]
     return lists
 
@@ -276,51 +277,6 @@ def _pools(view: MinerView) -> list[Json]:
         pool(0, "UserPool", view.pool_url, view.pool_user, view.shares_accepted, view.shares_rejected),
         pool(1, "DevFee", "DevFee", "DevFee", fee, 0),
     ]
-
-
-def pretty(view: MinerView, rung: PresetView) -> str:
-    """ "2800 watt ~ 188 TH", with " LC" for a rung that needs liquid cooling."""
-    scale, word = _RATE_WORDS[view.algorithm]
-    return (
-        f"{rung.power_w:.0f} watt ~ {rung.hashrate_ths * scale:g} {word}{' LC' if rung.needs_liquid else ''}"
-    )
-
-
-def preset(view: MinerView, rung: PresetView) -> Json:
-    """One entry of `/autotune/presets`."""
-    page: Json = {
-        "name": rung.name,
-        "pretty": pretty(view, rung),
-        "status": "tuned" if rung.tuned else "untuned",
-        "modded_psu_required": rung.needs_modded_psu,
-    }
-    if rung.tuned:
-        page["tune_settings"] = {
-            "hashrate": round(rung.hashrate_ths * _THS_TO_VENDOR[view.algorithm]),
-            "volt": round(rung.volt_v * 1000),
-            "freq": round(rung.freq_mhz),
-            "modified": False,
-            "chains": [],
-        }
-    return page
-
-
-def presets(view: MinerView) -> list[Json]:
-    """`/autotune/presets`, with the entry that is no rung."""
-    off: Json = {"name": "disabled", "pretty": "Disabled", "status": "untuned", "modded_psu_required": False}
-    return [off, *(preset(view, rung) for rung in view.presets)]
-
-
-def perf_summary(view: MinerView, switcher: Json) -> Json:
-    """`/perf-summary`: the preset that really runs."""
-    rung = next((rung for rung in view.presets if rung.name == view.preset), None)
-    current: Json | None = None
-    if rung is not None:
-        current = preset(view, rung)
-        current.pop("tune_settings", None)
-        # Ten millivolts here, millivolts elsewhere (miners.md §1.6).
-        current["globals"] = {"volt": round(rung.volt_v * 100), "freq": round(rung.freq_mhz)}
-    return {"current_preset": current, "preset_switcher": switcher}
 
 
 def model(view: MinerView, *, v13: bool) -> Json:
@@ -366,57 +322,9 @@ def model(view: MinerView, *, v13: bool) -> Json:
 def factory_info(view: MinerView) -> Json:
     """`/chains/factory-info`; most machines leave most of it null."""
     return {
-        "hr_stock": view.hashrate_stock_ths * _THS_TO_VENDOR[view.algorithm],
+        "hr_stock": view.hashrate_stock_ths * THS_TO_VENDOR[view.algorithm],
         "has_pics": None,
         "psu_model": None,
         "psu_serial": None,
         "chains": [],
     }
-
-
-def board_chips(view: MinerView, traps: Traps) -> list[Json]:
-    """`/chains` up to 1.2.7, `/boards` from 1.3."""
-    rate = _vendor_rate(view)
-    listed: list[Json] = []
-    for index, board in enumerate([] if view.state is MinerState.FAILURE else view.boards):
-        broken = traps.all_sensors_error or (traps.sensor_error and index == 0)
-        sensors = [
-            {
-                "loc": position,
-                "board": _BAD_SENSOR_C if broken and position == 0 else round(board_c or 0),
-                "chip": round(chip_c or 0),
-                "state": "error" if broken and position == 0 else "measure",
-            }
-            for position, (board_c, chip_c) in enumerate(
-                zip(_limits(board, "board"), _limits(board, "chip"), strict=True)
-            )
-        ]
-        page: Json = {
-            "id": index + 1,
-            "status": {"state": board_state(view.state) if board.working else "failure"},
-            "freq": round(board.freq_mhz, 1),
-            "hr_nominal": rate(board.hashrate_nominal_ths),
-            "hr_realtime": rate(board.hashrate_ths),
-            "sensors": sensors,
-            "chips": _chips(board, view, rate),
-        }
-        listed.append(page)
-    return listed
-
-
-def _chips(board: BoardView, view: MinerView, rate: Callable[[float], float]) -> list[Json]:
-    count = view.chips_per_board
-    low, high = board.chip_temp_min_c or 0.0, board.chip_temp_max_c or 0.0
-    return [
-        {
-            "id": number,
-            "freq": round(board.freq_mhz),
-            "volt": round(board.volt_v * 1000 / count),
-            "hr": rate(board.hashrate_ths / count),
-            "temp": round(low + (high - low) * number / count),
-            "errs": board.hw_errors // count,
-            "grade": "grey" if board.working else "red",
-            "throttled": False,
-        }
-        for number in range(count)
-    ]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firmware_adapters.miners.vnish import emulator_ladder as ladders
 from firmware_adapters.miners.vnish import emulator_pages as pages
 from firmware_adapters.miners.vnish import fields, parse
 from firmware_adapters.miners.vnish.emulated import MinerView, PresetView, Traps
@@ -79,7 +80,7 @@ def test_watts_are_good_only_where_the_supply_measures_them() -> None:
 
 
 def test_old_firmware_without_power_consumption_is_read_from_power_usage() -> None:
-    assert read(page(traps=Traps(power_usage_only=True)))["power_w"] == Reading(2790.0, Quality.ESTIMATED)
+    assert read(page(traps=Traps(power_usage_only=True)))["power_w"] == Reading(2790.4, Quality.ESTIMATED)
 
 
 def test_power_usage_that_is_really_the_efficiency_is_not_watts() -> None:
@@ -360,7 +361,7 @@ def test_a_state_that_no_document_knows_is_unknown_and_one_that_is_missing_is_ma
 
 
 def test_the_running_preset_and_its_watts() -> None:
-    shown = parse.running(pages.perf_summary(s21_pro(), {"enabled": True}))
+    shown = parse.running(ladders.perf_summary(s21_pro(), {"enabled": True}))
     assert (shown.preset, shown.preset_w, shown.switcher) == ("2800", 2800.0, {"enabled": True})
     free = parse.running({"current_preset": None})
     assert (free.preset, free.preset_w, free.switcher) == (None, None, None)
@@ -371,7 +372,7 @@ def test_the_running_preset_and_its_watts() -> None:
 
 def test_the_ladder_has_rungs_only_and_rises() -> None:
     view = s21_pro(presets=tuple(reversed(s21_pro().presets)))
-    ladder = parse.presets(pages.presets(view))
+    ladder = parse.presets(ladders.presets(view))
     assert [(rung.name, rung.tuned) for rung in ladder] == [
         ("2550", True),
         ("2800", True),
@@ -385,7 +386,7 @@ def test_the_ladder_has_rungs_only_and_rises() -> None:
 
 def test_a_scrypt_ladder_is_in_gigahash() -> None:
     rung = PresetView(name="3260", power_w=3260, hashrate_ths=0.0162, tuned=True)
-    ladder = parse.presets(pages.presets(s21_pro(algorithm=Algorithm.SCRYPT, presets=(rung,))))
+    ladder = parse.presets(ladders.presets(s21_pro(algorithm=Algorithm.SCRYPT, presets=(rung,))))
     assert ladder[0].hashrate_ths == pytest.approx(0.0162)
 
 
