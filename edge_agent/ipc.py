@@ -54,10 +54,15 @@ class Hello(_Frame, frozen=True, kw_only=True, tag="hello"):
 
 
 class Inventory(_Frame, frozen=True, kw_only=True, tag="inventory"):
-    """What the guardian knows of each device; sent after Hello and again when facts change."""
+    """What the guardian knows of each device; sent after Hello and again when facts change.
+
+    A site that does not fit into one frame comes in `parts` frames: part 0 starts anew, the others add.
+    """
 
     devices: tuple[DeviceEntry, ...]
     facts: dict[DeviceId, DeviceFacts]
+    part: int = 0
+    parts: int = 1
 
 
 class Samples(_Frame, frozen=True, kw_only=True, tag="samples"):

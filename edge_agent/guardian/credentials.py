@@ -38,15 +38,19 @@ def read_key(path: Path) -> bytes:
     try:
         if path.stat().st_mode & 0o007:
             raise ConfigError(f"{path}: the master key is readable by everybody; chmod 0600 it")
-        key = base64.b64decode(path.read_bytes().strip(), validate=True)
+        data = path.read_bytes()
+        # A key may stand there as it is (systemd-creds, dd) or as one line of base64 (ours).
+        key = data if len(data) == _KEY_BYTES else base64.b64decode(data.strip(), validate=True)
     except OSError as error:
         raise ConfigError(
             f"{path}: no master key ({error.strerror}); 'minewarden guardian credential set' makes one"
         ) from error
     except ValueError as error:
-        raise ConfigError(f"{path}: not a master key, expected {_KEY_BYTES} bytes as base64") from error
+        raise ConfigError(
+            f"{path}: not a master key, expected {_KEY_BYTES} bytes, plain or as base64"
+        ) from error
     if len(key) != _KEY_BYTES:
-        raise ConfigError(f"{path}: not a master key, expected {_KEY_BYTES} bytes as base64")
+        raise ConfigError(f"{path}: not a master key, expected {_KEY_BYTES} bytes, plain or as base64")
     return key
 
 
