@@ -10,7 +10,7 @@ from edge_agent.ipc import Mode, ZoneStatus
 from shared.ids import ZoneId
 
 _STYLE: Final = """
-body{font:17px/1.45 system-ui,sans-serif;margin:0 auto;max-width:44rem;padding:1rem;color:#111;background:#fff}
+body{font:17px/1.45 system-ui,sans-serif;margin:0 auto;max-width:44rem;padding:1rem;color:#111}
 h1{font-size:1.4rem;margin:.2rem 0 1rem}h2{font-size:1.05rem;margin:1.4rem 0 .4rem}
 table{border-collapse:collapse;width:100%}
 td,th{text-align:left;padding:.3rem .5rem;border-bottom:1px solid #ccc}
@@ -118,7 +118,8 @@ def _model(status: Status) -> str:
         text = f"{escape(active.name)} v{active.version}, {escape(active.stage)}"
     if candidate is not None:
         agreement = "" if shadow.agreement is None else f", {shadow.agreement:.0%} agreement"
-        text += f"; in the shadow {escape(candidate.name)} v{candidate.version}, {shadow.cycles} cycles{agreement}"
+        name = f"{escape(candidate.name)} v{candidate.version}"
+        text += f"; in the shadow {name}, {shadow.cycles} cycles{agreement}"
     inference = status.inference
     return f"<h2>Model</h2><p>{text}. Scored {inference.miners} miners in {inference.last_ms:.0f} ms.</p>"
 

@@ -75,8 +75,8 @@ def _info(database: Database, state: Path) -> int:
     for row in database.query("SELECT count(*) n, min(at_ms) a, max(at_ms) b, sum(count) rows FROM rollup"):
         print(f"roll-ups  {row['n']} steps, {row['rows'] or 0} rows, {row['a']} … {row['b']} (UTC ms)")
     for row in database.query(
-        "SELECT stream, count(DISTINCT epoch) epochs, sum(rows) rows, sum(batches) batches, sum(acked) acked, "
-        "sum(dropped_rows) dropped FROM ledger GROUP BY stream ORDER BY stream"
+        "SELECT stream, count(DISTINCT epoch) epochs, sum(rows) rows, sum(batches) batches, "
+        "sum(acked) acked, sum(dropped_rows) dropped FROM ledger GROUP BY stream ORDER BY stream"
     ):
         print(
             f"stream    {row['stream']}: {row['rows']} rows in {row['batches']} batches over {row['epochs']} "
@@ -85,9 +85,8 @@ def _info(database: Database, state: Path) -> int:
     for row in database.query(
         "SELECT stream, count(*) n, sum(length(body)) size, sum(tombstone) stones FROM outbox GROUP BY stream"
     ):
-        print(
-            f"outbox    {row['stream']}: {row['n']} batches, {row['size'] / 1e6:.2f} MB, {row['stones']} tombstones"
-        )
+        size = f"{row['size'] / 1e6:.2f} MB"
+        print(f"outbox    {row['stream']}: {row['n']} batches, {size}, {row['stones']} tombstones")
     return 0
 
 

@@ -20,36 +20,15 @@ def _first(db: Database) -> None:
         pk="id",
         not_null={"at_ms", "step_s", "count", "body"},
     ).create_index(["at_ms"])
-    outbox = db.table("outbox").create(
-        {
-            "id": int,
-            "epoch": str,
-            "stream": str,
-            "seq": int,
-            "priority": int,
-            "tombstone": int,
-            "first_seq": int,
-            "last_seq": int,
-            "from_ms": int,
-            "to_ms": int,
-            "count": int,
-            "body": bytes,
-        },
-        pk="id",
-        not_null={
-            "epoch",
-            "stream",
-            "seq",
-            "priority",
-            "tombstone",
-            "first_seq",
-            "last_seq",
-            "from_ms",
-            "to_ms",
-            "count",
-            "body",
-        },
+    # AUTOINCREMENT, which sqlite-utils has no word for: without it the id of a deleted row is given out
+    # again, and a lane that has already passed that id would never send the new batch.
+    db.execute(
+        "CREATE TABLE outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, epoch TEXT NOT NULL, "
+        "stream TEXT NOT NULL, seq INTEGER NOT NULL, priority INTEGER NOT NULL, tombstone INTEGER NOT NULL, "
+        "first_seq INTEGER NOT NULL, last_seq INTEGER NOT NULL, from_ms INTEGER NOT NULL, "
+        "to_ms INTEGER NOT NULL, count INTEGER NOT NULL, body BLOB NOT NULL)"
     )
+    outbox = db.table("outbox")
     outbox.create_index(["epoch", "stream", "seq"], unique=True)
     outbox.create_index(["priority", "id"])
     db.table("ledger").create(
