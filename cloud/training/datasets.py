@@ -69,7 +69,7 @@ def write(rows: Iterable[RollupRow], path: Path, *, models: Mapping[DeviceId, st
 
 
 def read(path: Path) -> Dataset:
-    """Read a file of `write`; raises `ArtifactError` if damaged, empty, of other columns or of mixed steps."""
+    """Read a file of `write`; `ArtifactError` if damaged, empty, of other columns or of mixed steps."""
     try:
         unpack = zlib.decompressobj()
         body = unpack.decompress(path.read_bytes(), MAX_BYTES)
@@ -107,6 +107,14 @@ class Windows:
         return Windows(
             self.spec, self.matrix[index], [self.devices[i] for i in index], self.end_ms[index].tolist()
         )
+
+    def thinned(self, limit: int) -> "Windows":
+        """At most `limit` windows, evenly spaced; the same ones every time."""
+        if len(self) <= limit:
+            return self
+        keep = np.zeros(len(self), dtype=np.bool_)
+        keep[np.linspace(0, len(self) - 1, limit).astype(np.intp)] = True
+        return self.take(keep)
 
 
 def windows(spec: FeatureSpec, rows: Iterable[RollupRow]) -> Windows:

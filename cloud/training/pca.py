@@ -2,7 +2,7 @@
 
 The principal components describe how machines differ from each other when they are well; what is left is the
 error. A fault can lie *inside* that space (all four fans worn looks like another machine, only more so), so
-the component scores are cut at three standard deviations before reconstructing: normal differences vanish
+the component scores are cut at two standard deviations before reconstructing: normal differences vanish
 from the error, excessive ones stay. This combines the two classical statistics of PCA monitoring, squared
 prediction error and Hotelling's T² (Yue and Qin 2001, doi 10.1021/ie000141+), in one explainable residual.
 """
@@ -28,9 +28,10 @@ from cloud.training.detector import (
 from shared.features.spec import FeatureSpec
 
 OPSET = 17
-EXPLAINED = 0.80
-"""Share of the variance that the components keep: two to six of them on simulated sites."""
-WITHIN_SIGMA = 3.0
+EXPLAINED = 0.60
+"""Share of the variance that the components keep: what machines have in common, weather and load first. More
+would also explain each machine's own habits, and cost ten times the false alarms on a simulated day."""
+WITHIN_SIGMA = 2.0
 
 
 class PcaDetector:

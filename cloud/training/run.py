@@ -10,14 +10,18 @@ from cloud.training.datasets import Dataset, Split, read, split, trainable
 from cloud.training.detector import Exportable, Inputs
 from cloud.training.export import Session
 from cloud.training.gates import (
+    MAX_HELD,
     Held,
     Rivals,
+    Scores,
     all_scored,
     artefact_rules,
     calibrate,
     hold,
     quality_rules,
     ranking,
+    scores_of,
+    sure_gain,
 )
 from cloud.training.publish import Provenance, draft
 from cloud.training.report import Candidate, DataFacts, Result
@@ -28,8 +32,7 @@ from shared.features.spec import FeatureSpec, miner_spec
 from shared.ids import DeviceId
 
 ALGORITHMS = ("pca", "lstm-ae")
-"""In order of preference: a later one is chosen only if it is clearly better."""
-CLEARLY_BETTER = 0.01
+"""In order of preference: a later one is chosen only if it is surely better."""
 NO_TORCH = "not available: pip install minewarden[torch]"
 
 Say = Callable[[str, dict[str, object]], None]
@@ -78,7 +81,9 @@ class Training:
         self.spec = miner_spec(dataset.step_s)
         self.rows, self.algorithms = trainable(dataset)
         self.parts: Split = split(self.spec, self.rows)
-        self.held: Held = hold(self.parts.test)
+        self.test = self.parts.test.thinned(MAX_HELD)
+        self.held: Held = hold(self.test)
+        self._scores: dict[str, Scores] = {}
         baseline = ranking(MaxAbsZ.fit(self.spec, self.parts.train.x), self.held)
         self.rivals = _rivals(baseline, champion, self.spec, self.held)
         self._out = out
@@ -112,16 +117,17 @@ class Training:
         calibration = calibrate(
             all_scored(session, self.parts.validate.x).score, self._models(self.parts.validate.devices)
         )
-        thresholds = calibration.of(self._models(self.parts.test.devices))
+        thresholds = calibration.of(self._models(self.test.devices))
+        self._scores[algorithm] = scores_of(session, self.held)
         quality = quality_rules(session, self.held, thresholds, self.rivals)
-        artefact = artefact_rules(model, detector, self.parts.test, self._clock)
+        artefact = artefact_rules(model, detector, self.test, self._clock)
         rules = quality.rules + artefact.rules
         metrics = {**quality.metrics, **artefact.metrics, "train_s": round(took_s, 3)}
         manifest = draft(
             model,
             algorithm=algorithm,
             spec=self.spec,
-            test=self.parts.test,
+            test=self.test,
             calibration=calibration,
             provenance=Provenance(dataset=self.dataset, algorithms=self.algorithms, metrics=metrics),
         )
@@ -139,6 +145,10 @@ class Training:
             manifest=names[1],
         )
 
+    def gain(self, challenger: str, champion: str) -> float:
+        """How much better one built candidate surely ranks than another (see `sure_gain`)."""
+        return sure_gain(self._scores[challenger], self._scores[champion], self.held.devices)
+
     def _models(self, devices: Sequence[DeviceId]) -> list[str]:
         return [self.dataset.models.get(device, "") for device in devices]
 
@@ -154,15 +164,11 @@ def _rivals(baseline: float, champion: Champion | None, spec: FeatureSpec, held:
     return Rivals(baseline=baseline, champion=rank, champion_detail=name)
 
 
-def choose(candidates: Sequence[Candidate]) -> Candidate | None:
-    """The accepted candidate to publish: the first, unless a later one ranks faults clearly better."""
+def choose(candidates: Sequence[Candidate], gain: Callable[[str, str], float]) -> Candidate | None:
+    """The accepted candidate to publish: the first, unless a later one is surely better (`gain` over 0)."""
     best: Candidate | None = None
     for candidate in candidates:
-        if not candidate.accepted:
-            continue
-        if best is None or (
-            candidate.metrics["synthetic_ap"] > best.metrics["synthetic_ap"] + CLEARLY_BETTER
-        ):
+        if candidate.accepted and (best is None or gain(candidate.algorithm, best.algorithm) > 0.0):
             best = candidate
     return best
 
@@ -209,7 +215,7 @@ def _candidates(training: Training, algorithms: Sequence[str], say: Say) -> Resu
             "judged",
             {"algorithm": algorithm, "accepted": candidates[-1].accepted, "detail": candidates[-1].detail},
         )
-    chosen = choose(candidates)
+    chosen = choose(candidates, training.gain)
     return Result(
         chosen=chosen.algorithm if chosen else None,
         detail=f"{chosen.algorithm} is best" if chosen else "no candidate passed the gate",

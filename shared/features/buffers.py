@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from shared.features.spec import FeatureSpec
 from shared.ids import DeviceId
-from shared.telemetry import DeviceKind, MinerState, RollupRow
+from shared.telemetry import COLUMN_INDEX, DeviceKind, MinerState, RollupRow
 
 _GROW = 64
 
@@ -65,6 +65,7 @@ class WindowBuffers:
         self.ignored = 0
         """Rows that were not newer than what their device already had, or of another step."""
         self._columns = spec.indexes()
+        self._required = tuple(COLUMN_INDEX[column] for column in spec.required)
         self._step_ms = spec.step_s * 1000
         self._tracks: dict[DeviceId, _Track] = {}
         self._data: NDArray[np.float64] = np.empty((0, spec.window, len(spec.columns)))
@@ -129,6 +130,8 @@ class WindowBuffers:
     def _kind(self, track: _Track, row: RollupRow) -> StepKind:
         """A restart or another preset opens a settling time that usable and missing steps run down."""
         kind = step_kind(row)
+        if kind is StepKind.USABLE and any(row.values[c] is None for c in self._required):
+            kind = StepKind.GAP
         if kind is StepKind.GAP:
             track.settle = max(track.settle - 1, 0)
             return kind

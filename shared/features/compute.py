@@ -31,7 +31,7 @@ def features(spec: FeatureSpec, matrix: Floats) -> NDArray[np.float32]:
     """Windows [N, window, columns] → features float32 [N, window * F], step by step, oldest first.
 
     A missing feature takes the mean of the window's other steps, or the feature's neutral value where the
-    window has none; the `missing` feature tells how much of a step was filled. Always finite.
+    window has none (the buffers see to it that the required columns are there). Always finite.
     Raises `ValueError` for another shape than the spec's.
     """
     if matrix.ndim != 3 or matrix.shape[1:] != (spec.window, len(spec.columns)):
@@ -39,16 +39,9 @@ def features(spec: FeatureSpec, matrix: Floats) -> NDArray[np.float32]:
     columns = {name: matrix[:, :, i] for i, name in enumerate(spec.columns)}
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         known = _miner(columns, spec.step_s)
-    measured = [name for name in spec.names if name != "missing"]
-    stack = np.stack([known[name] for name in measured], axis=2)
-    stack[~np.isfinite(stack)] = np.nan
-    absent = np.isnan(stack)
-    filled = _fill(stack, absent, np.array([f.neutral for f in spec.features if f.name != "missing"]))
-    missing = absent.sum(axis=2, dtype=np.float64) / len(measured)
-    parts = np.empty((len(matrix), spec.window, len(spec.features)))
-    for i, name in enumerate(spec.names):
-        parts[:, :, i] = missing if name == "missing" else filled[:, :, measured.index(name)]
-    return np.clip(parts, -LIMIT, LIMIT).astype(np.float32).reshape(len(matrix), spec.width)
+    stack = np.stack([known[name] for name in spec.names], axis=2)
+    filled = _fill(stack, ~np.isfinite(stack), np.array([feature.neutral for feature in spec.features]))
+    return np.clip(filled, -LIMIT, LIMIT).astype(np.float32).reshape(len(matrix), spec.width)
 
 
 def _miner(c: Mapping[str, Floats], step_s: int) -> dict[str, Floats]:

@@ -38,8 +38,9 @@ class Feature(msgspec.Struct, frozen=True, kw_only=True):
 class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A window of `window` steps of `step_s`, each turned from `columns` (roll-up) into `features`.
 
-    `max_gaps` steps of a window may be missing, the newest never. `settle_steps` steps after a restart or a
-    preset change are not used.
+    A step without all of the `required` columns is a gap: a machine of which nothing is known must not look
+    healthy. `max_gaps` steps of a window may be gaps, the newest never. `settle_steps` steps after a restart
+    or a preset change are not used.
     """
 
     name: str
@@ -49,6 +50,7 @@ class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_gaps: int
     settle_steps: int
     columns: tuple[str, ...]
+    required: tuple[str, ...]
     features: tuple[Feature, ...]
 
     @property
@@ -111,6 +113,13 @@ def miner_spec(step_s: int, *, window: int = 4) -> FeatureSpec:
         max_gaps=1,
         settle_steps=max(1, math.ceil(SETTLE_S / step_s)),
         columns=_MINER_COLUMNS,
+        required=(
+            "hashrate_ths_mean",
+            "hashrate_nominal_ths_last",
+            "power_w_mean",
+            "preset_w_last",
+            "chip_temp_max_c_mean",
+        ),
         features=(
             Feature(name="hash_ratio", neutral=1.0, tolerance=0.02),
             Feature(name="hash_dip", neutral=0.0, tolerance=0.03),
@@ -126,9 +135,8 @@ def miner_spec(step_s: int, *, window: int = 4) -> FeatureSpec:
             Feature(name="fan_weakest", neutral=1.0, tolerance=0.03),
             Feature(name="fan_min_ratio", neutral=1.0, tolerance=0.03),
             Feature(name="fan_spread", neutral=0.0, tolerance=0.03),
-            Feature(name="hw_error_root", neutral=0.0, tolerance=per_minute),
-            Feature(name="reject_ratio", neutral=0.0, tolerance=0.10),
-            Feature(name="missing", neutral=0.0, tolerance=0.25),
+            Feature(name="hw_error_root", neutral=0.0, tolerance=2.0 * per_minute),
+            Feature(name="reject_ratio", neutral=0.0, tolerance=0.20),
         ),
     )
 
