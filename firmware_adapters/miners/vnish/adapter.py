@@ -15,8 +15,9 @@ from importlib import resources
 import msgspec
 
 from firmware_adapters.capabilities import Credential, Observation
-from firmware_adapters.miners.vnish import fields, parse
-from firmware_adapters.miners.vnish.parse import Identity, Running
+from firmware_adapters.miners.vnish import fields, ladder, parse
+from firmware_adapters.miners.vnish.ladder import Running
+from firmware_adapters.miners.vnish.parse import Identity
 from firmware_adapters.miners.vnish.session import Session
 from firmware_adapters.miners.vnish.stats import stats
 from firmware_adapters.transport.http import AiohttpTransport, HttpTransport
@@ -140,7 +141,7 @@ class VnishAdapter:
     async def _running(self) -> Running | None:
         """The running preset; a page that does not answer costs the preset, not the whole read."""
         try:
-            return parse.running(await self._session.get("/perf-summary"))
+            return ladder.running(await self._session.get("/perf-summary"))
         except (Busy, MalformedReply, Unsupported) as error:
             _log.debug("%s: running preset unknown: %s", self._name, error)
             return None
@@ -184,7 +185,7 @@ class VnishAdapter:
         )
 
     async def _ladder(self) -> tuple[Preset, ...]:
-        return parse.presets(await self._session.get("/autotune/presets", login=True))
+        return ladder.presets(await self._session.get("/autotune/presets", login=True))
 
     async def _has_default_password(self) -> bool:
         """A machine has one password: where ours let us in, the default does exactly if it is ours."""

@@ -6,7 +6,6 @@ no source tells (a wrong command body, `stop` in failure) is marked where it is 
 """
 
 import asyncio
-import secrets
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 
@@ -25,6 +24,7 @@ from firmware_adapters.miners.vnish.emulated import (
     PsuView,
     Traps,
 )
+from firmware_adapters.miners.vnish.emulator_login import Answer, Logins, Stop
 from firmware_adapters.miners.vnish.emulator_settings import Refused, Settings, Switcher
 from firmware_adapters.miners.vnish.fields import NOT_JSON, Object, as_number, as_object, flag, text
 from shared.clock import Clock
@@ -43,26 +43,9 @@ __all__ = [
 ]
 
 API = "/api/v1"
-TRIES = 5
-LOCK_S = 60
 _HANG_S = 600
 _IDLE = (MinerState.STOPPED, MinerState.FAILURE)
 _FRONT_PAGE = b'<!doctype html><html><head><meta name="firmware" content="AnthillOS"></head></html>'
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """Status and body of one reply."""
-
-    status: int
-    body: bytes = b""
-
-
-class _Stop(Exception):
-    """Ends a request early with this answer."""
-
-    def __init__(self, status: int, body: object = None) -> None:
-        super().__init__(status)
-        self.answer = Answer(status, b"" if body is None else msgspec.json.encode(body))
 
 
 Route = Callable[["VnishEmulator", MinerView, Object], object]
@@ -88,12 +71,7 @@ class VnishEmulator:
         self.settings = Settings(machine, clock, switcher or Switcher())
         self._clock = clock
         self._v13 = tuple(int(part) for part in version.split(".")[:2]) >= (1, 3)
-        self._password = password
-        self._keys = set(api_keys)
-        self._tokens: set[str] = set()
-        self._wrong = 0
-        self._locked_until_s: float | None = None
-        self._authenticated = 0
+        self.logins = Logins(clock, password, api_keys)
         self._throttles: list[tuple[float, float]] = []
 
     # ------------------------------------------------------------ HTTP
@@ -106,12 +84,13 @@ class VnishEmulator:
             await self._hang(transport)
         if self.traps.slow_s > 0:
             await self._clock.sleep(self.traps.slow_s)
-        if transport is None or self.traps.hang or not self.machine.view().reachable:
+        view = self.machine.view()
+        if transport is None or self.traps.hang or not view.reachable:
             if transport is not None:
                 transport.abort()
             return web.Response()
         local = transport.get_extra_info("sockname")
-        answer = self.answer(request.method, request.path, request.headers, body, str(local[0]))
+        answer = self._answer(view, request.method, request.path, request.headers, body, str(local[0]))
         kind = "text/html" if request.path == "/" else "application/json"
         if not self.traps.half_reply:
             return web.Response(status=answer.status, body=answer.body, content_type=kind)
@@ -131,16 +110,26 @@ class VnishEmulator:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, address: str = "127.0.0.1"
     ) -> Answer:
         """What the machine says to one request. `headers` is looked up by the names used here."""
+        return self._answer(self.machine.view(), method, path, headers, body, address)
+
+    def _answer(
+        self,
+        view: MinerView,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        address: str,
+    ) -> Answer:
         if method == "GET" and path == "/":
             return Answer(HTTPStatus.OK, _FRONT_PAGE)
         if not path.startswith(API + "/"):
             return Answer(HTTPStatus.NOT_FOUND)
-        view = self.machine.view()
         self._advance(view)
         try:
             sent = _object(body)
             page = self._page(method, path.removeprefix(API), headers, view, sent, address)
-        except _Stop as stop:
+        except Stop as stop:
             return stop.answer
         if self.traps.garbage:
             return Answer(HTTPStatus.OK, b"<html>\xff 502")
@@ -152,16 +141,18 @@ class VnishEmulator:
         self, method: str, path: str, headers: Mapping[str, str], view: MinerView, sent: Object, address: str
     ) -> object:
         if (method, path) == ("GET", "/info"):
-            return pages.info(view, self.version, address, logged_in=self._knows(headers))
+            return pages.info(view, self.version, address, logged_in=self.logins.knows(headers))
         if (method, path) == ("GET", "/status"):
             restart = self.settings.restart_required
-            return pages.status(view, v13=self._v13, restart_required=restart, unlocked=self._knows(headers))
+            return pages.status(
+                view, v13=self._v13, restart_required=restart, unlocked=self.logins.knows(headers)
+            )
         route = _OPEN.get((method, path))
         if route is None:
             route = _CLOSED.get((method, path))
-            self._check_login(headers, exists=route is not None)
+            self.logins.check(headers, exists=route is not None, drop_every=self.traps.drop_session_every)
         if route is None:
-            raise _Stop(HTTPStatus.NOT_FOUND)
+            raise Stop(HTTPStatus.NOT_FOUND)
         return route(self, view, sent)
 
     def _advance(self, view: MinerView) -> None:
@@ -175,45 +166,26 @@ class VnishEmulator:
 
     # ------------------------------------------------------------ login
 
-    def _knows(self, headers: Mapping[str, str]) -> bool:
-        token = headers.get("Authorization", "").removeprefix("Bearer ")
-        return token in self._tokens or headers.get("x-api-key", "") in self._keys
-
-    def _check_login(self, headers: Mapping[str, str], *, exists: bool) -> None:
-        if not self._knows(headers):
-            raise _Stop(HTTPStatus.UNAUTHORIZED if exists else HTTPStatus.NOT_FOUND)
-        self._authenticated += 1
-        every = self.traps.drop_session_every
-        if every and self._authenticated % every == 0:
-            self.drop_sessions()
-            raise _Stop(HTTPStatus.UNAUTHORIZED)
-
-    def drop_sessions(self) -> None:
-        """Forget all logins, as a reboot or another client's login does."""
-        self._tokens.clear()
-
     def unlock(self, _view: MinerView, sent: Object) -> object:
-        """POST /unlock: five wrong passwords lock for a minute."""
-        if self.traps.lockout_s is not None:
-            raise _Stop(HTTPStatus.TOO_MANY_REQUESTS, {"unlock_timeout": self.traps.lockout_s})
-        now_s = self._clock.monotonic()
-        if self._locked_until_s is not None and now_s < self._locked_until_s:
-            left = int(self._locked_until_s - now_s) + 1
-            raise _Stop(HTTPStatus.TOO_MANY_REQUESTS, {"unlock_timeout": left})
-        if text(sent, "pw") != self._password:
-            self._wrong += 1
-            if self._wrong >= TRIES:
-                self._wrong = 0
-                self._locked_until_s = now_s + LOCK_S
-            raise _Stop(HTTPStatus.FORBIDDEN, {"unlock_timeout": None})
-        self._wrong = 0
-        token = secrets.token_hex(16)
-        self._tokens.add(token)
-        return {"token": token}
+        """POST /unlock."""
+        return self.logins.unlock(text(sent, "pw"), self.traps.lockout_s)
 
     def lock(self, _view: MinerView, _sent: Object) -> object:
         """POST /lock."""
-        self.drop_sessions()
+        self.logins.drop()
+        return None
+
+    def get_keys(self, _view: MinerView, _sent: Object) -> object:
+        """GET /apikeys."""
+        return self.logins.keys_page()
+
+    def add_key(self, _view: MinerView, sent: Object) -> object:
+        """POST /apikeys."""
+        return self.logins.add_key(text(sent, "key"))
+
+    def delete_key(self, _view: MinerView, sent: Object) -> object:
+        """POST /apikeys/delete."""
+        self.logins.delete_key(text(sent, "key"))
         return None
 
     # ------------------------------------------------------------ reading
@@ -233,13 +205,13 @@ class VnishEmulator:
     def boards(self, view: MinerView, _sent: Object) -> object:
         """GET /boards, gone before 1.3."""
         if not self._v13:
-            raise _Stop(HTTPStatus.NOT_FOUND)
+            raise Stop(HTTPStatus.NOT_FOUND)
         return ladder.board_chips(view, self.traps)
 
     def chains(self, view: MinerView, _sent: Object) -> object:
         """GET /chains, gone from 1.3."""
         if self._v13:
-            raise _Stop(HTTPStatus.NOT_FOUND)
+            raise Stop(HTTPStatus.NOT_FOUND)
         return ladder.board_chips(view, self.traps)
 
     def factory_info(self, view: MinerView, _sent: Object) -> object:
@@ -259,7 +231,7 @@ class VnishEmulator:
     def get_settings(self, view: MinerView, _sent: Object) -> object:
         """GET /settings."""
         if self.traps.settings_broken:
-            raise _Stop(HTTPStatus.INTERNAL_SERVER_ERROR, {"err": "duplicate field `preset`"})
+            raise Stop(HTTPStatus.INTERNAL_SERVER_ERROR, {"err": "duplicate field `preset`"})
         return self.settings.page(view, v13=self._v13)
 
     def post_settings(self, view: MinerView, sent: Object) -> object:
@@ -268,26 +240,8 @@ class VnishEmulator:
             try:
                 self.settings.store(sent, view, has_power_limit=self._v13)
             except Refused as refused:
-                raise _Stop(HTTPStatus.BAD_REQUEST, {"err": str(refused)}) from refused
+                raise Stop(HTTPStatus.BAD_REQUEST, {"err": str(refused)}) from refused
         return {"restart_required": self.settings.restart_required, "reboot_required": False}
-
-    def get_keys(self, _view: MinerView, _sent: Object) -> object:
-        """GET /apikeys."""
-        return [{"key": key, "description": ""} for key in sorted(self._keys)]
-
-    def add_key(self, _view: MinerView, sent: Object) -> object:
-        """POST /apikeys: exactly 32 characters."""
-        key = text(sent, "key")
-        if key is None or len(key) != 32:
-            raise _Stop(HTTPStatus.INTERNAL_SERVER_ERROR, {"err": "key must have 32 characters"})
-        known = key in self._keys
-        self._keys.add(key)
-        return {"status": "nochanges" if known else "inserted"}
-
-    def delete_key(self, _view: MinerView, sent: Object) -> object:
-        """POST /apikeys/delete."""
-        self._keys.discard(text(sent, "key") or "")
-        return None
 
     # ------------------------------------------------------------ commands
 
@@ -323,7 +277,7 @@ class VnishEmulator:
     def _refuse_if(self, conflict: bool, mode: str) -> None:  # noqa: FBT001 - reads as a sentence at its callers
         if conflict:
             err = f"CGMiner err: Cgminer error failed-to-activate-{mode}-mode "
-            raise _Stop(HTTPStatus.INTERNAL_SERVER_ERROR, {"err": err})
+            raise Stop(HTTPStatus.INTERNAL_SERVER_ERROR, {"err": err})
 
     def restart(self, view: MinerView, _sent: Object) -> object:
         """POST /mining/restart. Whether it starts a stopped machine is not known; the worse is assumed."""
@@ -337,10 +291,10 @@ class VnishEmulator:
     def throttle(self, _view: MinerView, sent: Object) -> object:
         """POST /mining/throttle, 1.3 only."""
         if not self._v13:
-            raise _Stop(HTTPStatus.NOT_FOUND)
+            raise Stop(HTTPStatus.NOT_FOUND)
         percent = as_number(sent.get("percent"))
         if percent is None or not 20 <= percent <= 100:
-            raise _Stop(HTTPStatus.INTERNAL_SERVER_ERROR, {"err": "percent must be between 20 and 100"})
+            raise Stop(HTTPStatus.INTERNAL_SERVER_ERROR, {"err": "percent must be between 20 and 100"})
         if self.traps.throttle_delay_s > 0:
             self._throttles.append((self._clock.monotonic() + self.traps.throttle_delay_s, percent))
         else:
@@ -352,7 +306,7 @@ class VnishEmulator:
         after = as_number(sent.get("after"))
         after_s = 3.0 if after is None or after < 0 else after
         self.settings.bring_in()
-        self.drop_sessions()
+        self.logins.drop()
         self.machine.reboot(after_s)
         return {"after": after_s}
 
@@ -366,7 +320,7 @@ class VnishEmulator:
     def locate(self, view: MinerView, sent: Object) -> object:
         """POST /locate-miner, 1.3 only."""
         if not self._v13:
-            raise _Stop(HTTPStatus.NOT_FOUND)
+            raise Stop(HTTPStatus.NOT_FOUND)
         self.find(view, sent)
         return {"is_enabled": not view.locating}
 
@@ -417,5 +371,5 @@ def _object(body: bytes) -> Object:
     try:
         found = as_object(msgspec.json.decode(body))
     except NOT_JSON as error:
-        raise _Stop(HTTPStatus.BAD_REQUEST, {"err": f"Json deserialize error: {error}"}) from error
+        raise Stop(HTTPStatus.BAD_REQUEST, {"err": f"Json deserialize error: {error}"}) from error
     return found if found is not None else {}

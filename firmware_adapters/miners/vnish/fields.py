@@ -32,6 +32,14 @@ def as_object(value: object) -> Object | None:
     return cast(Object, value) if isinstance(value, dict) else None
 
 
+def as_page(body: object, what: str) -> Object:
+    """A page that has to be an object; raises `MalformedReply`."""
+    page = as_object(body)
+    if page is None:
+        raise MalformedReply(f"{what}: not an object")
+    return page
+
+
 def child(parent: Object | None, key: str) -> Object | None:
     """The object under `key`."""
     return as_object(parent.get(key)) if parent is not None else None

@@ -15,6 +15,7 @@ from firmware_adapters.miners.vnish.fields import (
     NOT_JSON,
     Object,
     as_object,
+    as_page,
     child,
     children,
     flag,
@@ -23,7 +24,6 @@ from firmware_adapters.miners.vnish.fields import (
     text,
 )
 from firmware_adapters.miners.vnish.temperatures import Range, hottest_psu, temperature_range
-from shared.capabilities import Preset
 from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading
 from shared.units import Algorithm, ghs_to_ths, mhs_to_ths
@@ -67,20 +67,12 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     reboot_required: bool | None
 
 
-class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """`/perf-summary`: the preset that really runs, and the switcher that may change it by itself."""
-
-    preset: str | None
-    preset_w: float | None
-    switcher: Object | None
-
-
 # ---------------------------------------------------------------- identity
 
 
 def identity(body: object) -> Identity:
     """Read `/info`. Raises `MalformedReply` if it is no object or not VNish's."""
-    info = _page(body, "/info")
+    info = as_page(body, "/info")
     name = text(info, "fw_name")
     if name is None or "vnish" not in name.lower():
         raise MalformedReply(f"/info: the firmware calls itself {name!r}, not Vnish")
@@ -124,7 +116,7 @@ def uptime_s(words: str | None) -> float | None:
 
 def status(body: object) -> Status:
     """Read `/status`. Raises `MalformedReply` if it is no object or has no state at all."""
-    page = _page(body, "/status")
+    page = as_page(body, "/status")
     word = text(page, "miner_state")
     if word is None:
         raise MalformedReply("/status: no miner_state")
@@ -152,7 +144,7 @@ def summary(body: object, hash_unit: str | None) -> dict[str, Reading]:
 
     Raises `MalformedReply` if it is no object. `{"miner": null}` is legal: everything is missing.
     """
-    page = _page(body, "/summary")
+    page = as_page(body, "/summary")
     readings: dict[str, Reading] = dict.fromkeys(CORE_POINTS, MISSING)
     miner = as_object(page.get("miner"))
     if miner is None:
@@ -244,67 +236,6 @@ def _boards_working(boards: list[Object]) -> Reading:
     return Reading(float(sum(state not in _BROKEN_BOARD for state in states)))
 
 
-# ---------------------------------------------------------------- presets
-
-
-_WATTS = re.compile(r"(\d{2,6})\s*w(?:att)?\b", re.IGNORECASE | re.ASCII)
-_RATE = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*([TGM])h", re.IGNORECASE | re.ASCII)
-_RATE_TO_THS = MappingProxyType({"T": 1.0, "G": 1e-3, "M": 1e-6})
-
-
-def running(body: object) -> Running:
-    """Read `/perf-summary`. Raises `MalformedReply` if it is no object."""
-    page = _page(body, "/perf-summary")
-    current = child(page, "current_preset")
-    name = text(current, "name")
-    return Running(
-        preset=name,
-        preset_w=preset_power_w(name, text(current, "pretty")) if name is not None else None,
-        switcher=child(page, "preset_switcher"),
-    )
-
-
-def preset_power_w(name: str, pretty: str | None) -> float | None:
-    """Rated watts of a preset: its name where that is a number, else the text for people."""
-    if name.isascii() and name.isdigit() and len(name) <= 6:
-        return float(name)
-    match = _WATTS.search(pretty or "")
-    return float(match.group(1)) if match else None
-
-
-def presets(body: object) -> tuple[Preset, ...]:
-    """The ladder of `/autotune/presets`, by power. Raises `MalformedReply` if it is no list.
-
-    Left out is what is no rung: "disabled", and entries without a rated power or hashrate.
-    """
-    if not isinstance(body, list):
-        raise MalformedReply("/autotune/presets: not a list")
-    ladder: dict[str, Preset] = {}
-    for item in body:
-        rung = _rung(as_object(item))
-        if rung is not None:
-            ladder[rung.name] = rung
-    return tuple(sorted(ladder.values(), key=lambda rung: rung.power_w))
-
-
-def _rung(item: Object | None) -> Preset | None:
-    name, pretty = text(item, "name"), text(item, "pretty") or ""
-    if name is None or name == "disabled":
-        return None
-    power_w = preset_power_w(name, pretty)
-    rate = _RATE.search(pretty)
-    if power_w is None or rate is None:
-        return None
-    return Preset(
-        name=name,
-        power_w=power_w,
-        hashrate_ths=float(rate.group(1)) * _RATE_TO_THS[rate.group(2).upper()],
-        tuned=text(item, "status") == "tuned",
-        needs_liquid=pretty.rstrip().endswith(" LC"),
-        needs_modded_psu=flag(item, "modded_psu_required") is not False,
-    )
-
-
 # ---------------------------------------------------------------- small
 
 
@@ -315,13 +246,6 @@ def error_text(body: bytes) -> str:
     except NOT_JSON:
         told = None
     return told or body[:200].decode("utf-8", "replace")
-
-
-def _page(body: object, what: str) -> Object:
-    page = as_object(body)
-    if page is None:
-        raise MalformedReply(f"{what}: not an object")
-    return page
 
 
 def _amount(parent: Object | None, key: str) -> float | None:

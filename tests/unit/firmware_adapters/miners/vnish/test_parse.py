@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from firmware_adapters.miners.vnish import emulator_ladder as ladders
 from firmware_adapters.miners.vnish import emulator_pages as pages
-from firmware_adapters.miners.vnish import fields, parse
+from firmware_adapters.miners.vnish import fields, ladder, parse
 from firmware_adapters.miners.vnish.emulated import MinerView, PresetView, Traps
 from shared.errors import MalformedReply
 from shared.telemetry import METRICS, MISSING, MinerState, Quality, Reading, metric_of
@@ -201,7 +201,7 @@ def test_a_number_that_cannot_be_is_missing_and_never_zero(lie: object) -> None:
 
 @pytest.mark.parametrize("body", [None, [], "x", 3, True])
 def test_a_page_that_is_no_object_is_malformed(body: object) -> None:
-    for parser in (read, parse.status, parse.identity, parse.running):
+    for parser in (read, parse.status, parse.identity, ladder.running):
         with pytest.raises(MalformedReply):
             parser(body)
 
@@ -267,7 +267,7 @@ def test_a_missing_field_never_becomes_a_zero(name: str) -> None:
 @given(_anything)
 @settings(max_examples=300, deadline=None)
 def test_no_page_raises_anything_but_malformed(body: object) -> None:
-    for parser in (parse.status, parse.identity, parse.running, parse.presets):
+    for parser in (parse.status, parse.identity, ladder.running, ladder.presets):
         try:
             parser(body)
         except MalformedReply:
@@ -361,33 +361,33 @@ def test_a_state_that_no_document_knows_is_unknown_and_one_that_is_missing_is_ma
 
 
 def test_the_running_preset_and_its_watts() -> None:
-    shown = parse.running(ladders.perf_summary(s21_pro(), {"enabled": True}))
+    shown = ladder.running(ladders.perf_summary(s21_pro(), {"enabled": True}))
     assert (shown.preset, shown.preset_w, shown.switcher) == ("2800", 2800.0, {"enabled": True})
-    free = parse.running({"current_preset": None})
+    free = ladder.running({"current_preset": None})
     assert (free.preset, free.preset_w, free.switcher) == (None, None, None)
-    named = parse.running({"current_preset": {"name": "eco", "pretty": "2100 watt ~ 78 TH"}})
+    named = ladder.running({"current_preset": {"name": "eco", "pretty": "2100 watt ~ 78 TH"}})
     assert named.preset_w == 2100
-    assert parse.running({"current_preset": {"name": "disabled", "pretty": "Disabled"}}).preset_w is None
+    assert ladder.running({"current_preset": {"name": "disabled", "pretty": "Disabled"}}).preset_w is None
 
 
 def test_the_ladder_has_rungs_only_and_rises() -> None:
     view = s21_pro(presets=tuple(reversed(s21_pro().presets)))
-    ladder = parse.presets(ladders.presets(view))
-    assert [(rung.name, rung.tuned) for rung in ladder] == [
+    rungs = ladder.presets(ladders.presets(view))
+    assert [(rung.name, rung.tuned) for rung in rungs] == [
         ("2550", True),
         ("2800", True),
         ("3160", True),
         ("4690", False),
     ]
-    assert ladder[-1].needs_liquid
-    assert ladder[-1].needs_modded_psu
-    assert ladder[1].hashrate_ths == 188
+    assert rungs[-1].needs_liquid
+    assert rungs[-1].needs_modded_psu
+    assert rungs[1].hashrate_ths == 188
 
 
 def test_a_scrypt_ladder_is_in_gigahash() -> None:
     rung = PresetView(name="3260", power_w=3260, hashrate_ths=0.0162, tuned=True)
-    ladder = parse.presets(ladders.presets(s21_pro(algorithm=Algorithm.SCRYPT, presets=(rung,))))
-    assert ladder[0].hashrate_ths == pytest.approx(0.0162)
+    rungs = ladder.presets(ladders.presets(s21_pro(algorithm=Algorithm.SCRYPT, presets=(rung,))))
+    assert rungs[0].hashrate_ths == pytest.approx(0.0162)
 
 
 @pytest.mark.parametrize(
@@ -403,9 +403,9 @@ def test_a_scrypt_ladder_is_in_gigahash() -> None:
 )
 def test_what_is_no_rung_is_left_out(entry: object) -> None:
     good = {"name": "2600", "pretty": "2600 watt ~ 173 Th", "status": "tuned", "modded_psu_required": False}
-    assert [rung.name for rung in parse.presets([entry, good])] == ["2600"]
+    assert [rung.name for rung in ladder.presets([entry, good])] == ["2600"]
 
 
 def test_a_rung_that_does_not_say_what_it_needs_counts_as_untuned_and_needing_a_psu() -> None:
-    rung = parse.presets([{"name": "2600", "pretty": "2600 watt ~ 173 TH"}])[0]
+    rung = ladder.presets([{"name": "2600", "pretty": "2600 watt ~ 173 TH"}])[0]
     assert (rung.tuned, rung.needs_modded_psu) == (False, True)

@@ -46,7 +46,7 @@ async def test_a_session_lost_in_mid_run_is_opened_again_once_for_all() -> None:
     http = in_memory(emulator)
     session = Session(http, ADMIN, clock)
     await session.get("/settings", login=True)
-    emulator.drop_sessions()
+    emulator.logins.drop()
     await asyncio.gather(*(session.get("/settings", login=True) for _ in range(4)))
     assert unlocks(http) == 2
 
