@@ -134,18 +134,22 @@ def summary(view: MinerView, version: str, traps: Traps, *, v13: bool) -> Json:
         miner["power_usage"] = round(view.power_w, 1)
     else:
         miner["power_consumption"] = round(view.power_w)
-    if view.psu is not None:
-        miner["psu"] = {
-            "temps": {
-                "pfc_temp": round(view.psu.pfc_c),
-                "llc1_temp": round(view.psu.llc1_c),
-                "llc2_temp": round(view.psu.llc2_c),
-            },
-            "psu_power_metering": view.power_metered,
-        }
+    if view.psu is not None or view.power_metered:
+        miner["psu"] = _psu(view)
     if v13:
         miner["restart_count"] = 0
     return {"miner": miner}
+
+
+def _psu(view: MinerView) -> Json:
+    page: Json = {"psu_power_metering": view.power_metered}
+    if view.psu is not None:
+        page["temps"] = {
+            "pfc_temp": round(view.psu.pfc_c),
+            "llc1_temp": round(view.psu.llc1_c),
+            "llc2_temp": round(view.psu.llc2_c),
+        }
+    return page
 
 
 def limits(board: BoardView, what: str) -> tuple[float | None, float | None]:

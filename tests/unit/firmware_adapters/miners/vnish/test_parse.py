@@ -76,7 +76,9 @@ def test_without_a_unit_a_hashrate_is_missing_and_the_rest_stays() -> None:
 
 def test_watts_are_good_only_where_the_supply_measures_them() -> None:
     assert read(page(s21_pro(power_metered=True)))["power_w"] == Reading(2790.0, Quality.GOOD)
-    assert read(page(s21_pro(power_metered=True, psu=None)))["power_w"].quality is Quality.ESTIMATED
+    assert read(page(s21_pro(power_metered=True, psu=None)))["power_w"].quality is Quality.GOOD
+    assert read(page(s21_pro(psu=None)))["power_w"].quality is Quality.ESTIMATED
+    assert "psu_temp_c" not in read(page(s21_pro(psu=None)))
 
 
 def test_old_firmware_without_power_consumption_is_read_from_power_usage() -> None:
