@@ -264,6 +264,22 @@ async def test_a_machine_that_does_not_mine_is_not_started_by_a_preset(state: Mi
     assert "start" not in bench.machine.commands
 
 
+@pytest.mark.parametrize("state", [MinerState.STOPPED, MinerState.FAILURE, MinerState.SHUTTING_DOWN])
+async def test_nor_by_a_firmware_that_asks_for_the_restart_all_the_same(state: MinerState) -> None:
+    bench = Bench(Machine(s21_pro(state=state)))
+    whole = bench.http._answer
+
+    async def insist(request: HttpRequest) -> HttpReply:
+        found = await whole(request)
+        assert isinstance(found, HttpReply)
+        is_write = (request.method, request.path) == ("POST", "/api/v1/settings")
+        return HttpReply(200, b'{"restart_required":true,"reboot_required":false}') if is_write else found
+
+    bench.http._answer = insist
+    await bench.adapter.set_preset("2550")
+    assert "POST /mining/restart" not in bench.asked()
+
+
 async def test_a_preset_posted_to_a_machine_shutting_down_is_there_when_it_starts() -> None:
     bench = Bench(Machine(s21_pro(state=MinerState.SHUTTING_DOWN)))
     await bench.adapter.set_preset("2550")
