@@ -98,7 +98,9 @@ class _Step:
             return
         self.samples += 1
         if sample.at_ms >= self.newest_ms:
-            self.newest_ms, self.state, self.preset = sample.at_ms, sample.state, sample.preset
+            self.newest_ms, self.state = sample.at_ms, sample.state
+            # Adapters ask for the preset less often than for the rest; the newest word within the step counts.
+            self.preset = sample.preset if sample.preset is not None else self.preset
         for point, reading in sample.readings.items():
             metric = point.split(".", 1)[0]
             if metric not in _METRICS:
