@@ -18,16 +18,14 @@ async def page(
     after: tuple[int, int] | None,
     limit: int,
 ) -> list[EventRow]:
-    """Events, newest first. Zone status is state and not news; it shows only where `system` is asked for."""
-    statement = select(EventRow)
+    """Events, newest first. Zone status is state and not news: it shows in the site's summary only."""
+    statement = select(EventRow).where(EventRow.key.not_like(f"{ZONE_STATUS}%"))
     if site is not None:
         statement = statement.where(EventRow.site == site)
     if device is not None:
         statement = statement.where(EventRow.device == device)
     if kinds:
         statement = statement.where(EventRow.kind.in_(kinds))
-    else:
-        statement = statement.where(EventRow.key.not_like(f"{ZONE_STATUS}%"))
     if after is not None:
         statement = statement.where(tuple_(EventRow.at_ms, EventRow.row) < after)
     statement = statement.order_by(EventRow.at_ms.desc(), EventRow.row.desc()).limit(limit)
