@@ -1,7 +1,8 @@
 """The VNish adapter: one object per machine, over its HTTP API with the 4028 socket as a read-only fallback.
 
-Cadence: `/status` and `/summary` on every read (neither needs a login); `/perf-summary` and `/info` on
-every `SLOW_EVERY`-th, and `/perf-summary` on each read within `AFTER_WRITE_S` of a preset write. A read that
+Cadence: `/status` and `/summary` on every read (neither needs a login); `/perf-summary` on every
+`PRESET_EVERY`-th, `/info` on every `SLOW_EVERY`-th, and `/perf-summary` on each read within `AFTER_WRITE_S` of
+a preset write. A read that
 did not ask which preset runs says `preset=None`: unknown, never what it was earlier.
 """
 
@@ -29,6 +30,8 @@ from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState, Reading
 from shared.units import Algorithm
 
+PRESET_EVERY = 2
+"""Often enough that every roll-up step of two polls or more knows the running preset, which the features need."""
 SLOW_EVERY = 5
 AFTER_WRITE_S = 120.0
 DEFAULT_PASSWORD = "admin"
@@ -123,7 +126,8 @@ class VnishAdapter:
             self._identity = parse.identity(await self._session.get("/info"))
             uptime_s = self._identity.uptime_s
         readings = parse.summary(await self._session.get("/summary"), self._identity.hash_unit)
-        running = await self._running() if slow or self._just_written() else None
+        asks_preset = self._reads % PRESET_EVERY == 0 or self._just_written()
+        running = await self._running() if asks_preset else None
         self._reads += 1
         if uptime_s is not None:
             readings["uptime_s"] = Reading(uptime_s)
