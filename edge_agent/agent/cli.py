@@ -19,7 +19,7 @@ from shared.errors import ArtifactError, MinewardenError, WireError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit code (1 = refused or failed, 2 = wrong use)."""
+    """Run one command; returns the exit code (1 = refused or failed, 2 = wrong use or unusable site file)."""
     args = _parser().parse_args(argv)
     try:
         site = config.load(Path(args.site))
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         return _list(site) if args.action == "list" else _rollback(site)
     except MinewardenError as error:
         print(f"minewarden agent: {error}", file=sys.stderr)
-        return 1
+        return 2 if error.code == "config" else 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,7 +53,7 @@ def _list(site: SiteFile) -> int:
         try:
             assignment = msgspec.msgpack.decode(slots.load(sha256).signed.payload, type=Assignment)
             manifest = msgspec.msgpack.decode(assignment.manifest.payload, type=Manifest)
-        except (ArtifactError, WireError, msgspec.DecodeError) as error:
+        except (ArtifactError, WireError, msgspec.DecodeError, UnicodeDecodeError) as error:
             print(f"{name:<10} {sha256[:12]}  unreadable: {error}")
             continue
         print(

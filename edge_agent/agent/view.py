@@ -54,8 +54,11 @@ class SiteView:
         return any(device in zone.inhibited for zone in self.zones.values())
 
     def take_inventory(self, message: Inventory) -> None:
-        self.devices = {device.id: device for device in message.devices}
-        self.facts = message.facts
+        """Part 0 of an inventory starts anew, the others add to it."""
+        if message.part == 0:
+            self.devices, self.facts = {}, {}
+        self.devices |= {device.id: device for device in message.devices}
+        self.facts |= message.facts
 
     def take_sample(self, sample: Sample) -> None:
         if sample.failure is None:

@@ -17,13 +17,13 @@ from sqlite_utils import Database
 from edge_agent import config
 from edge_agent.agent.store.frames import read_frames, unpack
 from edge_agent.agent.store.opening import FILE_NAME
-from shared.errors import MinewardenError, StoreError
+from shared.errors import ConfigError, MinewardenError, StoreError
 from shared.telemetry import COLUMN_NAMES, RollupRow
 from shared.wire import codec
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit code (1 = damaged or refused)."""
+    """Run one command; returns the exit code (1 = damaged or refused, 2 = wrong use)."""
     args = _parser().parse_args(argv)
     try:
         state = _state(args)
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
             return {"info": _info, "tables": _tables, "integrity": _integrity}[args.command](database, state)
     except (MinewardenError, sqlite3.Error, OSError) as error:
         print(f"minewarden store: {error}", file=sys.stderr)
-        return 1
+        return 2 if isinstance(error, ConfigError) else 1
 
 
 def _parser() -> argparse.ArgumentParser:

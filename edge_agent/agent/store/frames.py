@@ -98,7 +98,7 @@ def read_frames(path: Path) -> Iterator[Frame]:
         for body in _bodies(file):
             try:
                 yield decoder.decode(zlib.decompress(body))
-            except (zlib.error, msgspec.DecodeError) as error:
+            except (zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise StoreError(f"{path}: a raw frame is damaged: {error}") from error
 
 

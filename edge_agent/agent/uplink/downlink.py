@@ -97,7 +97,7 @@ class Downlink:
         """Pass the signed bytes on untouched; the guardian verifies. The body is read for its id only."""
         try:
             body = msgspec.msgpack.decode(signed.payload, type=CommandBody)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise WireError(f"command body does not decode: {error}") from error
         if not await self._order(Order(signed=signed)):
             self._tell(

@@ -1,0 +1,85 @@
+"""Samples to rows over restarts: the same rows as without, whatever the moment of the crash."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.agent.recorder import Cursor, Loss, Recorder
+from shared.telemetry import RollupRow, Sample
+from support.agent import STEP_S, T0, miner_sample, sweep
+
+START = T0 - T0 % 5_000
+
+
+def stream(polls: int) -> list[Sample]:
+    return [s for n in range(polls) for s in sweep(1 + 4 * n, START + n * 1_700)]
+
+
+def plain(samples: list[Sample]) -> list[RollupRow]:
+    recorder = Recorder(STEP_S, None)
+    recorder.add(samples)
+    return recorder.close(samples[-1].at_ms)
+
+
+@given(
+    polls=st.integers(4, 40),
+    cuts=st.lists(st.integers(1, 160), max_size=6),
+    commits=st.lists(st.booleans(), min_size=6, max_size=6),
+)
+def test_a_crash_anywhere_repeats_no_row_and_loses_none(
+    polls: int, cuts: list[int], commits: list[bool]
+) -> None:
+    """Each life reads from the cursor to a cut, maybe commits, and dies; the last one reads to the end."""
+    samples = stream(polls)
+    committed: list[RollupRow] = []
+    cursor: Cursor | None = None
+    for cut, commit in zip([*sorted(cuts), len(samples)], [*commits[: len(cuts)], True], strict=True):
+        recorder = Recorder(STEP_S, cursor)
+        boot, seq = recorder.seen
+        seen = [s for s in samples[:cut] if s.boot != boot or s.seq > seq]
+        assert not recorder.add(seen)
+        rows = recorder.close(seen[-1].at_ms) if seen else []
+        if commit and rows:
+            committed += rows
+            cursor = recorder.cursor
+    keys = [(row.device, row.at_ms) for row in committed]
+    assert len(keys) == len(set(keys))
+    assert sorted(keys) == sorted((row.device, row.at_ms) for row in plain(samples))
+    assert {(r.device, r.at_ms): r.samples for r in committed} == {
+        (r.device, r.at_ms): r.samples for r in plain(samples)
+    }
+
+
+def test_a_jump_is_counted_to_the_sample() -> None:
+    recorder = Recorder(STEP_S, None)
+    assert recorder.add([miner_sample("m01", 7, START)]) == [], "a fresh store has nothing to miss"
+    [loss] = recorder.add([miner_sample("m01", 12, START + 100)])
+    assert (loss.first_seq, loss.last_seq, loss.count) == (8, 11, 4)
+
+
+def test_a_new_boot_whose_first_samples_are_gone_is_a_loss_too() -> None:
+    recorder = Recorder(STEP_S, Cursor(boot="boot-1", seq=50, step_ms=START))
+    [loss] = recorder.add([miner_sample("m01", 3, START + 60_000, boot="boot-2")])
+    assert loss == Loss(boot="boot-2", first_seq=1, last_seq=2, at_ms=START + 60_000)
+
+
+def test_the_same_sample_twice_counts_once() -> None:
+    recorder = Recorder(STEP_S, None)
+    samples = sweep(1, START)
+    recorder.add(samples)
+    recorder.add(samples)
+    [row, *_] = recorder.close(START + 20_000)
+    assert row.samples == 1
+
+
+def test_the_cursor_stays_before_the_open_step() -> None:
+    recorder = Recorder(STEP_S, None)
+    recorder.add(stream(5))  # 0, 1.7, 3.4 | 5.1, 6.8 s
+    recorder.close(START + 6_800)
+    assert recorder.cursor == Cursor(boot="boot-1", seq=12, step_ms=START)
+
+
+def test_a_wall_clock_set_back_by_an_hour_still_gives_rows_after_a_restart() -> None:
+    recorder = Recorder(STEP_S, Cursor(boot="boot-1", seq=10, step_ms=START))
+    back = START - 3_600_000
+    recorder.add([miner_sample("m01", 11, back)])
+    assert [row.at_ms for row in recorder.close(back + 20_000)] == [back]
