@@ -84,16 +84,17 @@ class MinerDoors:
     def __init__(self, miners: Mapping[tuple[str, int], VnishEmulator], *, clock: Clock) -> None:
         self._web = {(host, port): emulator for (host, port), emulator in miners.items()}
         self._socket = {(host, socket_port(port)): emulator for (host, port), emulator in miners.items()}
-        self._server = web.Server(self._serve_http)
+        self._clock = clock
         self._streams: set[asyncio.StreamWriter] = set()
-        ports = {port for _, port in self._web}
-        self._doors = [WildcardDoor(port, self._server, clock=clock) for port in sorted(ports)]
-        self._doors += [
-            WildcardDoor(socket_port(port), self._stream_protocol, clock=clock) for port in sorted(ports)
-        ]
+        self._server: web.Server | None = None
+        self._doors: list[WildcardDoor] = []
 
     def open(self) -> None:
         """Listen on all ports. Raises `OSError` when one is taken."""
+        self._server = server = web.Server(self._serve_http)
+        for port in sorted({port for _, port in self._web}):
+            self._doors.append(WildcardDoor(port, server, clock=self._clock))
+            self._doors.append(WildcardDoor(socket_port(port), self._stream_protocol, clock=self._clock))
         for door in self._doors:
             door.open()
 
@@ -103,7 +104,8 @@ class MinerDoors:
             await door.close()
         for writer in tuple(self._streams):
             writer.transport.abort()
-        await self._server.shutdown(timeout=0.2)
+        if self._server is not None:
+            await self._server.shutdown(timeout=0.2)
 
     @property
     def refused(self) -> int:

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import cast
 
 from firmware_adapters.site.modbus_unit import ModbusUnit
 from shared.clock import Clock, SystemClock
@@ -83,7 +84,7 @@ class ModbusEmulator:
         self.requests = 0
         self._clock = clock or SystemClock()
         self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def start(self) -> None:
         """Listen; port 0 picks a free one and stores it in `port`. Raises `OSError`."""
@@ -94,8 +95,10 @@ class ModbusEmulator:
         """Close listener and connections."""
         if self._server is not None:
             self._server.close()
-            for writer in tuple(self._open):
+            serving = dict(self._open)
+            for writer in serving.values():
                 writer.transport.abort()
+            await asyncio.gather(*serving, return_exceptions=True)
             await self._server.wait_closed()
             self._server = None
 
@@ -104,13 +107,14 @@ class ModbusEmulator:
         if self.reset_on_accept or (self.single_connection and self._open):
             writer.transport.abort()
             return
-        self._open.add(writer)
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._open[task] = writer
         try:
             with contextlib.suppress(asyncio.IncompleteReadError, OSError):
                 while await self._serve(reader, writer):
                     pass
         finally:
-            self._open.discard(writer)
+            del self._open[task]
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

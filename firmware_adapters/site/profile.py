@@ -2,7 +2,7 @@
 
 A profile is data that people write from a manual, so it is checked as strictly as a site file: unknown keys
 are refused, units must be those of `shared.telemetry.METRICS`, plausibility limits are mandatory, and every
-profile names its source. `docs/device-profiles.md` explains the keys.
+profile names its source.
 """
 
 import re
