@@ -47,7 +47,7 @@ RESEND_STOP_AFTER_S = 10.0
 """A stop that is not confirmed is sent once more after this long (miners.md §5.7)."""
 READ_BACK_EVERY_S = 1.0
 WRITE_REQUESTS = 8
-"""A VNish preset write makes up to 8 requests (login, ladder, switcher, settings, restart, a second login)."""
+"""A VNish preset write makes up to 8 requests (logins, ladder, switcher, settings, restart)."""
 
 
 class Executor:

@@ -1,9 +1,8 @@
 """The VNish adapter: one object per machine, over its HTTP API with the 4028 socket as a read-only fallback.
 
 Cadence: `/status` and `/summary` on every read (neither needs a login); `/perf-summary` on every
-`PRESET_EVERY`-th, `/info` on every `SLOW_EVERY`-th, and `/perf-summary` on each read within `AFTER_WRITE_S` of
-a preset write. A read that
-did not ask which preset runs says `preset=None`: unknown, never what it was earlier.
+`PRESET_EVERY`-th and on each read within `AFTER_WRITE_S` of a preset write; `/info` on every `SLOW_EVERY`-th.
+A read that did not ask which preset runs says `preset=None`: unknown, never what it was earlier.
 """
 
 import asyncio
@@ -31,7 +30,7 @@ from shared.telemetry import DeviceKind, MinerState, Reading
 from shared.units import Algorithm
 
 PRESET_EVERY = 2
-"""Often enough that every roll-up step of two polls or more knows the running preset, which the features need."""
+"""Every roll-up step of two polls or more knows the running preset then; the features need it."""
 SLOW_EVERY = 5
 AFTER_WRITE_S = 120.0
 DEFAULT_PASSWORD = "admin"
