@@ -28,6 +28,8 @@ MIN_DEVICES = 8
 """An algorithm with fewer machines is left out: its normal cannot be told from one machine's habits."""
 TRAIN_SHARE = 0.5
 VALIDATE_SHARE = 0.25
+INCIDENT_AROUND_S = 1_800
+"""Half of the running median's span: weather moves a site by less than a tolerance in it."""
 
 
 class Dataset(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,12 +140,16 @@ def windows(spec: FeatureSpec, rows: Iterable[RollupRow]) -> Windows:
 
 
 class Split(msgspec.Struct, frozen=True, kw_only=True):
-    """Windows to fit on, to set thresholds on, and to judge on; `how` says how they were divided."""
+    """Windows to fit on, to set thresholds on, and to judge on; `how` says how they were divided.
+
+    `incidents` counts the windows that were left out because the whole site was in trouble.
+    """
 
     train: Windows
     validate: Windows
     test: Windows
     how: str
+    incidents: int
 
 
 def trainable(dataset: Dataset) -> tuple[list[RollupRow], tuple[Algorithm, ...]]:
@@ -159,18 +165,64 @@ def trainable(dataset: Dataset) -> tuple[list[RollupRow], tuple[Algorithm, ...]]
     return [row for row in dataset.rows if row.algorithm in enough], enough
 
 
-def split(spec: FeatureSpec, rows: list[RollupRow]) -> Split:
-    """Divide by time into train, validate and test: 50, 25 and 25 % of the steps.
+def incidents(found: Windows) -> NDArray[np.bool_]:
+    """Mask [m] of windows at times when the whole site moved within minutes: not normal, not to learn from.
 
-    With too few steps for three parts the held-out time is one part, and its devices (every other one by id)
-    take turns: thresholds are set on one half, judged on the other. Raises `ArtifactError` with less than two
-    windows' length.
+    A lost exhaust wall, a trip and the restart after it move all machines at once; weather does it slowly and
+    is kept. What moves is the median over machines of their deviation from their own usual; a step is marked
+    where that leaves its running median (one hour) by more than one tolerance of any feature, and `window`
+    steps on both sides go with it. If that were over half of the time it would be the site's way of running,
+    and nothing is left out. Single ill machines are the models' own business: they trim.
     """
-    steps = sorted({row.at_ms for row in rows})
+    spec = found.spec
+    if not len(found):
+        return np.zeros(0, dtype=np.bool_)
+    ends, place = np.unique(found.end_ms, return_inverse=True)
+    site = _site_motion(found, place, len(ends)) / np.array([feature.tolerance for feature in spec.features])
+    half = min(INCIDENT_AROUND_S // spec.step_s, len(ends) - 1)
+    padded = np.pad(site, ((half, half), (0, 0)), constant_values=np.nan)
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1, axis=0)
+    marked = ends[(np.abs(site - np.nanmedian(around, axis=2)) > 1.0).any(axis=1)]
+    reach_ms = spec.window * spec.step_s * 1000
+    near = (np.abs(ends[:, None] - marked[None, :]) <= reach_ms).any(axis=1)
+    if near.mean() > 0.5:
+        return np.zeros(len(found), dtype=np.bool_)
+    mask: NDArray[np.bool_] = near[place]
+    return mask
+
+
+def _site_motion(found: Windows, place: NDArray[np.intp], ends: int) -> NDArray[np.float64]:
+    """Median over machines, per window end [ends, F], of the newest step minus the machine's own median."""
+    count = len(found.spec.features)
+    newest = found.x[:, -count:].astype(np.float64)
+    _, machine = np.unique(found.devices, return_inverse=True)
+    for index in range(int(machine.max()) + 1):
+        mine = machine == index
+        newest[mine] -= np.median(newest[mine], axis=0)
+    order = np.argsort(place, kind="stable")
+    groups = np.split(newest[order], np.cumsum(np.bincount(place, minlength=ends))[:-1])
+    return np.stack([np.median(group, axis=0) for group in groups])
+
+
+def split(spec: FeatureSpec, rows: list[RollupRow]) -> Split:
+    """Divide by time into train, validate and test: 50, 25 and 25 % of the steps that have windows.
+
+    Times of site-wide incidents are left out first. With too few steps for three parts the held-out time is
+    one part, and its devices (every other one by id) take turns: thresholds are set on one half, judged on
+    the other. Raises `ArtifactError` with less than two windows' length.
+    """
+    everything = windows(spec, rows)
+    strange = incidents(everything)
+    found = everything.take(~strange)
+    step_ms = spec.step_s * 1000
+    reach_ms = (spec.window - 1) * step_ms
+    steps = sorted(
+        {int(end) - back * step_ms for end in set(found.end_ms.tolist()) for back in range(spec.window)}
+    )
     if len(steps) < 2 * spec.window:
-        raise ArtifactError(f"{len(steps)} steps are too few: at least {2 * spec.window} are needed")
-    found = windows(spec, rows)
-    reach_ms = (spec.window - 1) * spec.step_s * 1000
+        raise ArtifactError(
+            f"windows cover {len(steps)} steps, at least {2 * spec.window} are needed; wait for more data"
+        )
 
     def part(start_ms: int, end_ms: int) -> Windows:
         return found.take((found.end_ms - reach_ms >= start_ms) & (found.end_ms < end_ms))
@@ -188,7 +240,7 @@ def split(spec: FeatureSpec, rows: list[RollupRow]) -> Split:
         odd = np.array([order[device] % 2 == 1 for device in held.devices], dtype=np.bool_)
         validate, test = held.take(odd), held.take(~odd)
         how = "two parts by time, held-out devices halved"
-    return _checked(Split(train=train, validate=validate, test=test, how=how))
+    return _checked(Split(train=train, validate=validate, test=test, how=how, incidents=int(strange.sum())))
 
 
 def _checked(parts: Split) -> Split:

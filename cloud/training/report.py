@@ -36,6 +36,7 @@ class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     split: str
     windows: dict[str, int]
+    """Per part, and `incidents`: left out because the whole site was in trouble."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

@@ -99,7 +99,7 @@ class Training:
             to_ms=self.rows[-1].at_ms + self.spec.step_s * 1000,
             sha256=self.dataset.sha256,
             split=self.parts.how,
-            windows={name: len(part) for name, part in parts.items()},
+            windows={**{name: len(part) for name, part in parts.items()}, "incidents": self.parts.incidents},
         )
 
     def candidate(self, algorithm: str) -> Candidate:
