@@ -1,0 +1,119 @@
+"""Which batch goes next: now before the past, the past at a bounded rate, everything again until acked."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_agent.agent.uplink.lanes import MAX_UNACKED, RESEND_S, Lanes
+
+
+def send(lanes: Lanes, now_s: float, limit: int = 16) -> list[int]:
+    chosen = lanes.take(now_s, limit)
+    for row_id in chosen:
+        lanes.sent(row_id, now_s)
+    return chosen
+
+
+def test_live_goes_before_backlog_newest_first() -> None:
+    lanes = Lanes(now_s=0)
+    lanes.add_backlog([1, 2, 3])
+    lanes.add_live([9, 8])
+    assert send(lanes, 0, limit=3) == [9, 8, 1]
+    lanes.add_live([11, 10])
+    assert send(lanes, 0, limit=3) == [11, 10, 2]
+
+
+def test_the_backlog_keeps_its_rate() -> None:
+    lanes = Lanes(now_s=0, backlog_per_s=10)
+    lanes.add_backlog(range(1, 10_000))
+    sent = [len(send(lanes, n * 0.1)) for n in range(101)]
+    assert sum(sent) <= 10 + 10 * 10
+
+
+def test_live_batches_are_not_held_back_by_the_rate() -> None:
+    lanes = Lanes(now_s=0, backlog_per_s=1)
+    lanes.add_backlog(range(1, 100))
+    lanes.add_live(range(200, 100, -1))
+    assert send(lanes, 0, limit=100) == list(range(200, 100, -1))
+
+
+def test_without_acks_the_backlog_stops() -> None:
+    lanes = Lanes(now_s=0, backlog_per_s=1e6)
+    lanes.add_backlog(range(1, 10_000))
+    count = 0
+    while chosen := send(lanes, 1.0):
+        count += len(chosen)
+    assert MAX_UNACKED <= count <= MAX_UNACKED + 16
+    lanes.acked(range(1, 101))
+    assert send(lanes, 2.0)
+
+
+def test_what_is_not_acked_is_sent_again_ever_more_rarely() -> None:
+    lanes = Lanes(now_s=0)
+    lanes.add_live([1])
+    times = [n for n in range(2_000) if send(lanes, float(n))]
+    assert times[:4] == [0, RESEND_S, RESEND_S * 3, RESEND_S * 7]
+
+
+def test_an_ack_makes_waits_short_again() -> None:
+    lanes = Lanes(now_s=0)
+    lanes.add_live([1])
+    for n in range(200):
+        send(lanes, float(n))
+    lanes.add_live([2])
+    assert send(lanes, 200.0) == [2]
+    lanes.acked([1])
+    assert send(lanes, 200.0 + RESEND_S) == [2]
+
+
+def test_what_is_acked_is_not_sent_again() -> None:
+    lanes = Lanes(now_s=0)
+    lanes.add_live([1, 2])
+    send(lanes, 0)
+    lanes.acked([1])
+    lanes.forget(2)
+    assert not send(lanes, 10_000)
+    assert lanes.unacked == 0
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("live"), st.integers(1, 5)),
+            st.tuples(st.just("take"), st.integers(1, 8)),
+            st.tuples(st.just("ack"), st.integers(0, 5)),
+            st.tuples(st.just("wait"), st.integers(1, 50)),
+        ),
+        max_size=60,
+    ),
+    old=st.integers(0, 50),
+)
+def test_everything_is_sent_and_nothing_is_sent_twice_before_its_time(
+    steps: list[tuple[str, int]], old: int
+) -> None:
+    lanes = Lanes(now_s=0)
+    lanes.add_backlog(range(1, old + 1))
+    now_s, newest = 0.0, old
+    last: dict[int, float] = {}
+    acked: set[int] = set()
+    for what, number in steps:
+        match what:
+            case "live":
+                lanes.add_live(range(newest + number, newest, -1))
+                newest += number
+            case "wait":
+                now_s += number
+            case "ack":
+                done = [row_id for row_id in last if row_id not in acked][:number]
+                acked |= set(done)
+                lanes.acked(done)
+            case _:
+                for row_id in send(lanes, now_s, number):
+                    assert row_id not in acked
+                    assert now_s - last.get(row_id, -1e9) >= RESEND_S
+                    last[row_id] = now_s
+    while chosen := send(lanes, now_s):
+        last |= dict.fromkeys(chosen, now_s)
+        lanes.acked(chosen)
+        acked |= set(chosen)
+        now_s += 1000
+    assert set(last) == set(range(1, newest + 1))

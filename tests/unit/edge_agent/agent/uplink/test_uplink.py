@@ -1,0 +1,324 @@
+"""The uplink over the in-memory broker: what is sent, what is believed, what survives a bad link."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.agent.records import Records
+from edge_agent.agent.store.database import Store
+from edge_agent.agent.store.frames import RawStore
+from edge_agent.agent.store.rows import Commit
+from edge_agent.agent.store.writer import Writer
+from edge_agent.agent.uplink.downlink import Downlink
+from edge_agent.agent.uplink.lanes import RESEND_S
+from edge_agent.agent.uplink.memory import MemoryBroker
+from edge_agent.agent.uplink.transport import Message
+from edge_agent.agent.uplink.uplink import Uplink
+from edge_agent.agent.view import SiteView
+from edge_agent.ipc import Order
+from shared.artifacts.signing import Purpose, Signed
+from shared.clock import ManualClock
+from shared.commands import CommandBody, CommandState, CommandStatus, SafeStopOrder
+from shared.ids import CommandId
+from shared.wire import codec, topics
+from shared.wire.envelope import PROTOCOL, Ack, Batch, Birth, Chunk, ChunkRequest, SiteState
+from support.agent import KEYS, SITE, STEP_S, T0, make_site, rollup_row, some_event
+
+
+class Bench:
+    """An uplink with everything it leans on; time stands still unless the test moves it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = ManualClock()
+        self.broker = MemoryBroker()
+        self.view = SiteView(make_site(folder))
+        self.writer = Writer()
+        self.store = Store(folder / "agent.sqlite", self.clock, outbox_bytes=2**30)
+        raw = RawStore(folder / "raw", keep_bytes=2**30)
+        self.records = Records(self.store, raw, self.writer, self.view)
+        self.guardian_there = True
+        self.orders: list[Order] = []
+        self.models: list[Signed] = []
+        self.chunks: list[Chunk] = []
+        self.downlink = Downlink(
+            SITE,
+            self.clock,
+            self.view,
+            order=self._order,
+            tell=lambda status: self.uplink.tell(status),
+            model=self._model,
+            chunk=self.chunks.append,
+        )
+        self.uplink = Uplink(
+            self.clock,
+            site=SITE,
+            boot="boot-a",
+            transport=self.broker,
+            records=self.records,
+            view=self.view,
+            downlink=self.downlink,
+            birth=self._birth,
+        )
+
+    async def _order(self, order: Order) -> bool:
+        if self.guardian_there:
+            self.orders.append(order)
+        return self.guardian_there
+
+    async def _model(self, signed: Signed) -> None:
+        self.models.append(signed)
+
+    def _birth(self) -> Birth:
+        return Birth(
+            site=SITE,
+            name="Test site",
+            boot="boot-a",
+            epoch=self.store.epoch,
+            at_ms=T0,
+            version="0",
+            protocol=PROTOCOL,
+            step_s=STEP_S,
+            inventory_sha256="",
+            inventory=msgspec.Raw(msgspec.msgpack.encode(())),
+        )
+
+    async def record(self, steps: int, *, first: int = 0) -> None:
+        for step in range(first, first + steps):
+            await self.records.commit(Commit(rollups=(rollup_row("m01", T0 + step * 5_000),)))
+
+    def sent(self, stream: str = "rollup") -> list[int]:
+        """Numbers of the batches that the broker got, in order."""
+        topic = topics.events(SITE) if stream == "ev" else topics.telemetry(SITE, stream)
+        return [codec.decode(m.payload, Batch).seq for m in self.broker.published if m.topic == topic]
+
+    def ack(self, upto: int, *, epoch: str | None = None, stream: str = "rollup") -> None:
+        ack = Ack(epoch=epoch or self.store.epoch, stream=stream, upto=upto)
+        self.broker.deliver(topics.ack(SITE), codec.encode(ack))
+
+    async def until(self, what: Callable[[], bool], *, advance_s: float = 0.0) -> None:
+        async with asyncio.timeout(10):
+            while not what():
+                if advance_s:
+                    self.clock.advance(advance_s)
+                await asyncio.sleep(0.001)
+
+    async def settle(self) -> None:
+        """Let everything that can happen now happen."""
+        for _ in range(30):
+            await asyncio.sleep(0.001)
+
+
+@asynccontextmanager
+async def bench(folder: Path) -> AsyncIterator[Bench]:
+    b = Bench(folder)
+    task = asyncio.create_task(b.uplink.supervise())
+    try:
+        yield b
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        b.writer.close()
+        b.store.close()
+
+
+async def test_birth_and_state_are_retained_at_each_connect(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.until(lambda: b.uplink.connected)
+        assert codec.decode(b.broker.retained[topics.birth(SITE)].payload, Birth).site == SITE
+        assert codec.decode(b.broker.retained[topics.state(SITE)].payload, SiteState).online
+        b.broker.cut()
+        await b.until(lambda: not b.uplink.connected)
+        assert not codec.decode(b.broker.retained[topics.state(SITE)].payload, SiteState).online
+        await b.until(lambda: b.uplink.connected, advance_s=1)
+        assert [m.topic for m in b.broker.published].count(topics.birth(SITE)) == 2
+
+
+async def test_a_batch_leaves_the_outbox_on_its_ack_and_not_before(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.record(3)
+        await b.until(lambda: len(b.sent()) == 3)
+        await b.settle()
+        assert len(b.store.waiting()) == 3, "a PUBACK means nothing"
+        b.ack(2)
+        await b.until(lambda: len(b.store.waiting()) == 1)
+
+
+async def test_an_ack_above_the_highest_published_number_is_counted_and_ignored(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.record(1)
+        await b.until(lambda: b.sent() == [1])
+        b.ack(2)
+        await b.until(lambda: b.view.quarantine.get("ack-refused") == 1)
+        assert len(b.store.waiting()) == 1
+
+
+async def test_after_an_outage_now_comes_first_and_the_past_follows(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        b.broker.down = True
+        await b.until(lambda: b.uplink.since_ms is not None or b.uplink._complained)
+        await b.record(40)
+        b.broker.down = False
+        await b.until(lambda: b.uplink.connected, advance_s=1)
+        await b.record(1, first=40)
+        await b.until(lambda: len(b.sent()) == 41, advance_s=0.2)
+        order = b.sent()
+        assert order.index(41) < 40, "the newest did not wait for the whole backlog"
+        assert [n for n in order if n != 41] == list(range(1, 41))
+
+
+async def test_a_publish_of_unknown_outcome_is_sent_again_and_nothing_is_deleted(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.until(lambda: b.uplink.connected)
+        b.broker.black_hole = True
+        await b.record(2)
+        await b.until(lambda: b.uplink.unknown > 0)
+        assert len(b.store.waiting()) == 2
+        b.broker.black_hole = False
+        await b.until(lambda: set(b.sent()) == {1, 2}, advance_s=1)
+        assert b.broker.connects >= 2, "a link that does not answer is given up"
+
+
+async def test_without_an_ack_the_same_batch_comes_again(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        await b.record(1)
+        await b.until(lambda: b.sent() == [1])
+        await b.settle()
+        assert b.sent() == [1]
+        b.clock.advance(RESEND_S + 1)
+        await b.until(lambda: b.sent() == [1, 1])
+
+
+async def test_rows_of_an_earlier_life_are_sent_under_their_own_epoch(tmp_path: Path) -> None:
+    old = Store(tmp_path / "agent.sqlite", ManualClock(), outbox_bytes=2**30)
+    old.commit(Commit(rollups=(rollup_row("m01", T0),)))
+    epoch = old.epoch
+    old.close()
+    async with bench(tmp_path) as b:
+        await b.until(lambda: b.sent() == [1])
+        b.ack(1)
+        await b.until(lambda: b.view.quarantine.get("ack-refused") == 1)
+        b.ack(1, epoch=epoch)
+        await b.until(lambda: not b.store.waiting())
+
+
+async def test_events_overtake_telemetry(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        b.broker.down = True
+        await b.record(20)
+        await b.records.emit(some_event(1))
+        b.broker.down = False
+        await b.until(lambda: bool(b.sent("ev")), advance_s=1)
+        topics_sent = [m.topic for m in b.broker.published]
+        first_row = next((i for i, t in enumerate(topics_sent) if "/up/t/" in t), len(topics_sent))
+        assert topics_sent.index(topics.events(SITE)) < first_row
+
+
+class TestCommands:
+    def signed(self, command: str = "c-1") -> Signed:
+        body = CommandBody(
+            id=CommandId(command),
+            site=SITE,
+            issued_ms=T0,
+            expires_ms=T0 + 60_000,
+            counter=1,
+            actor="someone",
+            order=SafeStopOrder(),
+        )
+        return KEYS.command.sign(Purpose.COMMAND, msgspec.msgpack.encode(body))
+
+    def statuses(self, b: Bench) -> list[CommandStatus]:
+        return [codec.decode(m.payload, CommandStatus) for m in b.broker.published if "/up/res/" in m.topic]
+
+    async def test_the_signed_bytes_reach_the_guardian_untouched(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as b:
+            signed = self.signed()
+            b.broker.deliver(topics.command(SITE), codec.encode(signed))
+            await b.until(lambda: bool(b.orders))
+            assert b.orders == [Order(signed=signed)]
+            assert not self.statuses(b), "the guardian's word comes as a result"
+
+    async def test_without_a_guardian_the_cloud_is_told_so(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as b:
+            b.guardian_there = False
+            b.broker.deliver(topics.command(SITE), codec.encode(self.signed()))
+            await b.until(lambda: bool(self.statuses(b)))
+            [status] = self.statuses(b)
+            assert status.state is CommandState.REFUSED
+            assert status.id == "c-1"
+
+    async def test_a_retained_command_is_never_passed_on(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as b:
+            b.broker.deliver(topics.command(SITE), codec.encode(self.signed()), retain=True)
+            await b.until(lambda: b.view.quarantine.get("bad-message") == 1)
+            assert not b.orders
+
+    async def test_states_wait_for_the_link_newest_per_command(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as b:
+            b.broker.down = True
+            for state in (CommandState.ACCEPTED, CommandState.RUNNING, CommandState.DONE):
+                b.uplink.tell(CommandStatus(id=CommandId("c-1"), state=state, detail="", at_ms=T0))
+            b.broker.down = False
+            await b.until(lambda: bool(self.statuses(b)), advance_s=1)
+            assert [status.state for status in self.statuses(b)] == [CommandState.DONE]
+
+
+class TestBadMessages:
+    async def test_each_is_counted_with_its_reason_and_the_rest_goes_on(self, tmp_path: Path) -> None:
+        bad: list[tuple[str, bytes]] = [
+            (topics.ack(SITE), b""),
+            (topics.ack(SITE), b"\x01not zlib"),
+            (topics.ack(SITE), codec.encode({"is": "nonsense"})),
+            (topics.ack(SITE), codec.encode(Ack(epoch="e", stream="rollup", upto=-1))),
+            (topics.ack(SITE), codec.encode(Ack(epoch="e", stream="rollup", upto=0, ranges=((5, 2),)))),
+            (topics.command(SITE), codec.encode(Signed(payload=b"\xff\xff", signatures=()))),
+            (f"{topics.ROOT}/{SITE}/dn/unheard", b"\x00"),
+            (f"{topics.ROOT}/other/dn/ack", b"\x00"),
+            ("somewhere/else", b"\x00"),
+            (topics.chunk(SITE, "a" * 64, 3), b"\x00\xc1"),
+        ]
+        async with bench(tmp_path) as b:
+            await b.record(1)
+            await b.until(lambda: b.sent() == [1])
+            for topic, payload in bad:
+                b.broker.deliver(topic, payload)
+            b.ack(1)
+            await b.until(lambda: not b.store.waiting())
+            assert b.view.quarantine == {"bad-message": len(bad)}
+            assert b.broker.connects == 1
+
+    async def test_a_chunk_under_another_name_is_refused(self, tmp_path: Path) -> None:
+        chunk = Chunk(sha256="a" * 64, number=1, total=2, chunk_sha256="", data=b"")
+        async with bench(tmp_path) as b:
+            b.broker.deliver(topics.chunk(SITE, "a" * 64, 2), codec.encode(chunk))
+            b.broker.deliver(topics.chunk(SITE, "a" * 64, 1), codec.encode(chunk))
+            await b.until(lambda: bool(b.chunks))
+            assert b.chunks == [chunk]
+            assert b.view.quarantine == {"bad-message": 1}
+
+    async def test_an_emptied_assignment_topic_is_no_message(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as b:
+            b.broker.deliver(topics.model(SITE), b"", retain=True)
+            b.broker.deliver(
+                topics.model(SITE), codec.encode(Signed(payload=b"x", signatures=())), retain=True
+            )
+            await b.until(lambda: bool(b.models))
+            assert not b.view.quarantine
+
+
+async def test_chunk_requests_are_only_made_over_a_live_link(tmp_path: Path) -> None:
+    request = ChunkRequest(sha256="a" * 64, chunks=(0, 1))
+
+    def asked(b: Bench) -> list[Message]:
+        return [m for m in b.broker.published if m.topic == topics.chunk_request(SITE)]
+
+    async with bench(tmp_path) as b:
+        b.uplink.request_chunks(request)
+        await b.until(lambda: b.uplink.connected)
+        await b.settle()
+        assert not asked(b)
+        b.uplink.request_chunks(request)
+        await b.until(lambda: bool(asked(b)))
+        assert codec.decode(asked(b)[0].payload, ChunkRequest) == request
