@@ -57,15 +57,19 @@ def open_database(config: CloudConfig) -> Database:
 
 
 @asynccontextmanager
-async def running(config: CloudConfig, clock: Clock) -> AsyncIterator[Context]:
-    """All parts but the web server, from migrated database to live hub; ended in reverse order."""
+async def running(config: CloudConfig, clock: Clock, *, connect: bool = True) -> AsyncIterator[Context]:
+    """All parts but the web server, from migrated database to live hub; ended in reverse order.
+
+    Without `connect` the broker is left alone: whatever needs it says that it is not connected.
+    """
     keys = Keys.load(config.keys)
     database = open_database(config)
     try:
         await runner.upgrade(database)
         context, work = _assemble(config, clock, database, keys)
-        context.ingest.start()
-        context.command_link.start()
+        if connect:
+            context.ingest.start()
+            context.command_link.start()
         tasks = [_start(name, job) for name, job in work.items()]
         try:
             yield context
@@ -73,8 +77,7 @@ async def running(config: CloudConfig, clock: Clock) -> AsyncIterator[Context]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await context.ingest_link.stop()
-            await context.command_link.stop()
+            await asyncio.gather(context.ingest_link.stop(), context.command_link.stop())
     finally:
         await database.close()
 

@@ -80,6 +80,7 @@ class Link:
         self.generation = 0
         """Number of the present connection: packet ids of an earlier one must never be acknowledged."""
         self._topics: tuple[str, ...] = ()
+        self._stopping = False
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"{settings.client_id}-{login.role}",
@@ -124,6 +125,7 @@ class Link:
 
     async def stop(self) -> None:
         """Disconnect and end the thread."""
+        self._stopping = True
         self._client.disconnect()
         await asyncio.to_thread(self._client.loop_stop)
         self._loop = None
@@ -191,7 +193,7 @@ class Link:
     def _disconnected(
         self, _client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _properties: object
     ) -> None:
-        if self._loop is not None:
+        if not self._stopping:
             _log.warning("%s client lost the broker: %s", self._role, reason)
 
     def _published(

@@ -199,6 +199,9 @@ _HTTP_CODES = {400: "bad-request", 404: "not-found", 405: "method-not-allowed"}
 
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - as above
+    if isinstance(error.__cause__, ApiError):
+        # FastAPI turns whatever goes wrong while a body is read into its own 400.
+        return from_error(error.__cause__, request.url.path)
     return problem(
         status=error.status_code,
         code=_HTTP_CODES.get(error.status_code, "bad-request" if error.status_code < 500 else "internal"),

@@ -294,11 +294,11 @@ class Service:
 async def service(
     folder: Path, *, url: str | None = None, clock: Clock | None = None
 ) -> AsyncIterator[Service]:
-    """A running cloud whose broker is not there (port 1); requests go in without a socket."""
+    """A running cloud that leaves the broker alone; requests go in without a socket."""
     extra = "" if url is None else f'database_url = "{url}"'
     settings: CloudConfig = load(configure(folder, extra=extra))
     manual = clock or ManualClock(utc_ms=NOW_MS)
-    async with cloud_app.running(settings, manual) as context:
+    async with cloud_app.running(settings, manual, connect=False) as context:
         application = cloud_app.make_app(context, token=TOKEN)
         transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:

@@ -1,0 +1,219 @@
+"""The ingest loop: acknowledged only after the commit, patient with the database, deaf to poison."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from cloud.ingest.committer import Committed, Committer
+from cloud.ingest.decoding import Decoded, Wanted
+from cloud.ingest.service import MAX_PER_COMMIT, WINDOW, Arrival, Ingest
+from cloud.kit.changes import Changes
+from shared.clock import ManualClock
+from shared.wire import codec, topics
+from shared.wire.envelope import Ack, ChunkRequest
+from support.cloud import NOW_MS, SITE, Bench, batch, event, row, said, told
+
+
+class FakeLink:
+    """Stands for the broker: notes what was acknowledged and posted, and when."""
+
+    def __init__(self) -> None:
+        self.generation = 1
+        self.is_up = True
+        self.log: list[tuple[Any, ...]] = []
+
+    def acknowledge(self, mid: int, qos: int, generation: int) -> None:
+        if qos and generation == self.generation:
+            self.log.append(("puback", mid))
+
+    def post(self, topic: str, payload: bytes) -> None:
+        ack = codec.decode(payload, Ack)
+        self.log.append(("ack", topic, ack.stream, ack.upto))
+
+
+class SlowCommitter:
+    """A committer whose next commits fail in given ways before the real one is asked."""
+
+    def __init__(self, real: Committer, log: list[tuple[Any, ...]]) -> None:
+        self._real = real
+        self._log = log
+        self.failures: list[Exception] = []
+        self.poison: Callable[[Decoded], Exception | None] = lambda _message: None
+
+    async def commit(self, messages: Sequence[Decoded]) -> Committed:
+        if self.failures:
+            raise self.failures.pop(0)
+        for message in messages:
+            if (error := self.poison(message)) is not None:
+                raise error
+        committed = await self._real.commit(messages)
+        self._log.append(("commit", len(messages)))
+        return committed
+
+
+class World:
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.clock: ManualClock = bench.clock
+        self.link = FakeLink()
+        self.committer = SlowCommitter(bench.committer, self.link.log)
+        self.changes = Changes()
+        self.wanted: list[Wanted] = []
+        self.ingest = Ingest(
+            self.link,  # type: ignore[arg-type]  # the fake has what ingest uses
+            self.committer,  # type: ignore[arg-type]  # as above
+            self.clock,
+            on_changes=self.changes.merge,
+            on_wanted=self.wanted.append,
+        )
+
+    def arrival(self, payload: bytes, mid: int, *, stream: str = "rollup", qos: int = 1) -> Arrival:
+        return Arrival(
+            message=said(payload, stream=stream),
+            topic=topics.events(SITE) if stream == "ev" else topics.telemetry(SITE, stream),
+            payload=payload,
+            mid=mid,
+            qos=qos,
+            generation=self.link.generation,
+        )
+
+    async def while_advancing(self, work: Awaitable[None]) -> None:
+        """Await the work while the clock runs."""
+        task = asyncio.ensure_future(work)
+        for _ in range(2_000):
+            if task.done():
+                break
+            self.clock.advance(1.0)
+            await asyncio.sleep(0)
+        await asyncio.wait_for(task, 5)
+
+
+@pytest.fixture
+def world(sqlite_bench: Bench) -> World:
+    return World(sqlite_bench)
+
+
+async def test_commit_then_puback_then_ack(world: World) -> None:
+    await world.ingest.handle([world.arrival(batch([row()]), 7)])
+    assert world.link.log == [
+        ("commit", 1),
+        ("puback", 7),
+        ("ack", "mw/1/north/dn/ack", "rollup", 1),
+    ]
+    assert world.changes.devices == {SITE}
+    assert world.ingest.counters.new_rows == 1
+
+
+async def test_nothing_is_acknowledged_while_the_database_is_away(world: World) -> None:
+    gone = OperationalError("INSERT", {}, Exception("connection refused"))
+    world.committer.failures = [gone, OSError("no route"), gone]
+    task = asyncio.ensure_future(world.ingest.handle([world.arrival(batch([row()]), 7)]))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert world.link.log == []
+    assert world.ingest.trouble is not None
+    assert "connection refused" in world.ingest.trouble
+    await world.while_advancing(task)
+    assert world.link.log[:2] == [("commit", 1), ("puback", 7)]
+    assert world.ingest.trouble is None
+    assert world.ingest.counters.failed_commits == 3
+    assert await world.bench.one("SELECT count(*) FROM rollup") == 1
+
+
+async def test_poison_is_cut_out_and_its_neighbours_are_stored(world: World) -> None:
+    bad = batch([row("m-66")], 2)
+    world.committer.poison = lambda message: (
+        OverflowError("Python int too large")
+        if getattr(getattr(message, "batch", None), "seq", 0) == 2 and hasattr(message, "rows")
+        else None
+    )
+    arrivals = [
+        world.arrival(batch([row("m-01")], 1), 1),
+        world.arrival(bad, 2),
+        world.arrival(batch([row("m-02")], 3), 3),
+    ]
+    await world.ingest.handle(arrivals)
+    assert {entry[1] for entry in world.link.log if entry[0] == "puback"} == {1, 2, 3}
+    assert await world.bench.all("SELECT device FROM rollup ORDER BY device") == [("m-01",), ("m-02",)]
+    ((reason, size),) = await world.bench.all("SELECT reason, size FROM quarantine")
+    assert "OverflowError" in reason
+    assert size == len(bad)
+    assert world.link.log[-1] == ("ack", "mw/1/north/dn/ack", "rollup", 3), (
+        "its bytes are here, so it is taken over"
+    )
+
+
+async def test_poison_that_cannot_even_be_quarantined_does_not_stop_the_loop(world: World) -> None:
+    world.committer.poison = lambda _message: ValueError("never")
+    await world.ingest.handle([world.arrival(batch([row()]), 1)])
+    assert world.link.log == [("puback", 1)]
+    world.committer.poison = lambda _message: None
+    await world.ingest.handle([world.arrival(batch([row()]), 2)])
+    assert await world.bench.one("SELECT count(*) FROM rollup") == 1
+
+
+async def test_an_old_connections_packet_id_is_never_acknowledged(world: World) -> None:
+    """After a reconnect the same id may name a message that is not committed."""
+    old = world.arrival(batch([row()]), 7)
+    world.link.generation = 2
+    await world.ingest.handle([old])
+    assert ("puback", 7) not in world.link.log
+    assert await world.bench.one("SELECT count(*) FROM rollup") == 1, "it is stored all the same"
+    again = world.arrival(batch([row()]), 1)
+    await world.ingest.handle([again])
+    assert ("puback", 1) in world.link.log
+    assert await world.bench.one("SELECT count(*) FROM rollup") == 1
+
+
+async def test_old_connections_are_dropped_when_crowded(world: World) -> None:
+    """A link that flaps while the database is away must not fill the memory."""
+    for mid in range(2 * WINDOW + 2):
+        world.ingest.offer(world.arrival(batch([row()]), mid))
+    old = world.arrival(batch([row()]), 7)
+    world.link.generation = 2
+    await world.ingest.handle([old])
+    assert world.link.log == []
+
+
+async def test_qos_0_has_no_brake_so_it_is_dropped_when_full(world: World) -> None:
+    for mid in range(2 * WINDOW):
+        world.ingest.offer(world.arrival(batch([row()]), mid))
+    world.ingest.offer(world.arrival(batch([row()]), 0, qos=0))
+    world.ingest.offer(world.arrival(batch([row()]), 1))
+    assert (world.ingest.counters.messages, world.ingest.counters.dropped) == (2 * WINDOW + 2, 1)
+
+
+async def test_the_loop_takes_what_waits_in_one_commit(world: World) -> None:
+    for number in range(MAX_PER_COMMIT + 5):
+        world.ingest.offer(world.arrival(batch([row(at_ms=NOW_MS - 60_000 * number)], number + 1), number))
+    task = asyncio.create_task(world.ingest.run())
+    while world.ingest.counters.commits < 2:
+        await asyncio.sleep(0)
+    task.cancel()
+    assert [entry for entry in world.link.log if entry[0] == "commit"] == [
+        ("commit", MAX_PER_COMMIT),
+        ("commit", 5),
+    ]
+
+
+async def test_chunk_requests_are_handed_on_after_the_commit(world: World) -> None:
+    request = ChunkRequest(sha256="ab", chunks=(1,))
+    arrival = Arrival(
+        message=told(topics.chunk_request(SITE), codec.encode(request)),
+        topic=topics.chunk_request(SITE),
+        payload=b"",
+        mid=1,
+        qos=1,
+        generation=1,
+    )
+    await world.ingest.handle([arrival])
+    assert [wanted.request for wanted in world.wanted] == [request]
+
+
+async def test_new_events_are_told_to_the_viewers(world: World) -> None:
+    await world.ingest.handle([world.arrival(batch([event(1)]), 1, stream="ev")])
+    assert world.changes.events == {(SITE, "e-1")}
+    assert len(world.changes.alarms) == 1
