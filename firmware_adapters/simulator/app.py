@@ -69,14 +69,17 @@ class Simulator:
             )
         source = self.gear[entry.id]
         if profile.modbus is not None:
-            shared = (
-                one for one, _ in self.modbus.values() if (one.host, one.port) == (entry.host, entry.port)
-            )
-            emulator = next(shared, None) or ModbusEmulator(entry.host, entry.port, {}, clock=self._clock)
+            emulator = self._emulator_at(entry.host, entry.port)
+            emulator.single_connection |= profile.modbus.single_connection
             emulator.units[entry.unit_id] = ModbusUnit(profile, source)
             self.modbus[str(entry.id)] = (emulator, entry.unit_id)
         else:
             self.snmp[str(entry.id)] = SnmpAgent(entry.host, entry.port, profile, source)
+
+    def _emulator_at(self, host: str, port: int) -> ModbusEmulator:
+        """The server at an endpoint; several units at one endpoint make it a gateway."""
+        there = (one for one in self._emulators if (one.host, one.port) == (host, port))
+        return next(there, None) or ModbusEmulator(host, port, {}, clock=self._clock)
 
     @property
     def _emulators(self) -> list[ModbusEmulator]:

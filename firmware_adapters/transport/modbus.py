@@ -260,7 +260,11 @@ class ModbusConnection:
                 blame = False
                 raise self._late(name, timeout_s) from error
             except asyncio.CancelledError:
+                # The caller's own deadline came first: for the unit that is the same silence.
                 blame = False
+                if not forced:
+                    self._failure[unit] = DeviceTimeout
+                    self._breaker(unit).failed()
                 raise
             except ModbusException as error:
                 raise MalformedReply(f"{name}: {error}") from error

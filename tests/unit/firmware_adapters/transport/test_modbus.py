@@ -147,6 +147,24 @@ async def test_cancelling_a_read_spoils_nothing() -> None:
         assert await served.connection.read(1, TEMPERATURE, timeout_s=1) == truth
 
 
+async def test_a_callers_own_deadline_counts_against_a_silent_unit_but_not_against_the_queue() -> None:
+    """A poller whose deadline is as short as ours must not keep the breaker from opening."""
+    async with served_unit("xy-md02") as served:
+        served.emulator.units[2] = served.emulator.units[1]
+        served.emulator.faults[1] = ModbusFault(Misbehaviour.SILENT)
+        connection = ModbusConnection(HOST, served.emulator.port, clock=ManualClock())
+        for _ in range(3):
+            reads = [
+                asyncio.wait_for(connection.read(unit, TEMPERATURE, timeout_s=5), 0.05) for unit in (1, 2)
+            ]
+            both = await asyncio.gather(*reads, return_exceptions=True)
+            assert all(isinstance(one, TimeoutError) for one in both)
+        with pytest.raises(DeviceTimeout, match="next probe"):
+            await connection.read(1, TEMPERATURE, timeout_s=5)
+        await connection.read(2, TEMPERATURE, timeout_s=5)
+        await connection.close()
+
+
 async def test_nobody_listening_is_unreachable() -> None:
     connection = ModbusConnection(HOST, 9)
     with pytest.raises(Unreachable):
