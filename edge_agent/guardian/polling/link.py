@@ -131,6 +131,7 @@ class DeviceLink:
             log.warning("%s: facts not read: %s", self.device, error)
             return False
         except Exception:
+            # Supervisor: an adapter's bug costs the facts of one device, not the poller.
             log.exception("%s: adapter failed in an unforeseen way", self.device)
             return False
         return True

@@ -1,0 +1,308 @@
+"""One zone of the pure core, told as short scenes."""
+
+from pathlib import Path
+
+import pytest
+
+from edge_agent.guardian.interlocks import asks
+from edge_agent.guardian.interlocks.asks import Denied, Granted
+from edge_agent.guardian.interlocks.inputs import DemandKind, ModelClaim
+from edge_agent.guardian.interlocks.state import SafeWhy
+from edge_agent.ipc import Mode
+from shared.alarms import EventKind, Severity
+from shared.commands import Priority, SetPoint
+from shared.telemetry import MinerState
+from support.guardian import WALL, ZONE, ZoneBench, make_site, miner_id
+
+
+def reset(zone: ZoneBench) -> Granted | Denied:
+    answer = asks.reset(zone.state, ZONE, by="ada", reason="repaired")
+    if isinstance(answer, Granted):
+        zone.state = answer.state
+        zone.findings += answer.found
+    return answer
+
+
+def safe_stop(zone: ZoneBench) -> None:
+    zone.state = asks.safe_stop(zone.state, ZONE, by="ada", reason="smoke").state
+
+
+def set_mode(zone: ZoneBench, mode: Mode) -> Granted | Denied:
+    answer = asks.set_mode(zone.state, ZONE, mode, by="ada", reason="work")
+    if isinstance(answer, Granted):
+        zone.state = answer.state
+    return answer
+
+
+class TestStart:
+    def test_a_zone_starts_safe_and_goes_on_when_cooling_is_proven(self, zone: ZoneBench) -> None:
+        assert zone.run(9.5).mode is Mode.SAFE
+        assert not zone.demands, "a plain start changes nothing on the miners"
+        assert zone.run(1).mode is Mode.LOCAL_AUTO
+
+    def test_it_stays_safe_while_cooling_is_not_proven(self, zone: ZoneBench) -> None:
+        assert zone.cool(30).run(60).mode is Mode.SAFE
+
+    def test_a_zone_that_never_answers_alarms_but_does_not_trip(self, zone: ZoneBench) -> None:
+        zone.silent().cool(None).run(60)
+        assert zone.mode is Mode.SAFE
+        urgent = [f for f in zone.kinds(EventKind.ALARM) if f.key == f"silent/{ZONE}"]
+        assert [f.severity for f in urgent] == [Severity.URGENT]
+        zone.put(age_s=0.5).run(1)
+        assert f"silent/{ZONE}" in [f.key for f in zone.kinds(EventKind.ALARM_CLEARED)]
+
+
+class TestHeat:
+    def test_warn_inhibits_and_tells_after_its_delay(self, zone: ZoneBench) -> None:
+        zone.auto().hot(2, 79).run(3.5)
+        assert not zone.inhibited
+        zone.run(1)
+        assert zone.inhibited == {"m-2": "chip temperature (warn)"}
+        assert not zone.demands
+
+    def test_shed_lowers_worst_first_and_pauses_until_the_step_shows(self, zone: ZoneBench) -> None:
+        zone.auto().hot(1, 84).hot(3, 86).run(5)
+        assert zone.lowered == ["m-3", "m-1"]
+        zone.command(3).step()
+        assert zone.lowered == ["m-1"]
+        zone.run(21)
+        assert zone.lowered == ["m-3", "m-1"], "still above shed after the change settled: one more step"
+
+    def test_between_shed_and_release_nothing_more_is_lowered_but_the_inhibit_stays(
+        self, zone: ZoneBench
+    ) -> None:
+        zone.auto().hot(1, 84).run(5).hot(1, 80).run(5)
+        assert not zone.lowered
+        assert "m-1" in zone.inhibited
+        zone.hot(1, 73).run(11)
+        assert not zone.inhibited
+
+    def test_one_miner_over_trip_is_latched_and_the_zone_goes_on(self, zone: ZoneBench) -> None:
+        zone.auto().hot(1, 89).step()
+        assert (zone.mode, zone.stopping) == (Mode.LOCAL_AUTO, ["m-1"])
+        [trip] = zone.state.trips
+        assert (trip.device, trip.interlock) == ("m-1", "chip-temp")
+        assert trip.first_out == "chip-temp 89 °C, trip limit 88 °C"
+
+    def test_a_latched_miner_stays_stopped_whatever_it_reads(self, zone: ZoneBench) -> None:
+        zone.auto().hot(1, 89).step().stopped(1).run(60)
+        assert not zone.stopping
+        zone.mining(1).step()
+        assert zone.stopping == ["m-1"], "a miner that mines again by itself is stopped again"
+
+    def test_three_over_trip_trip_the_zone(self, tmp_path: Path) -> None:
+        zone = ZoneBench(make_site(tmp_path, 40)).auto()
+        zone.hot(1, 89).hot(2, 89).step()
+        assert zone.mode is Mode.LOCAL_AUTO, "two of forty are 5 %"
+        zone.hot(3, 89).step()
+        assert zone.mode is Mode.TRIPPED
+        assert len(zone.stopping) == 40
+
+    def test_board_temperature_trips_too(self, zone: ZoneBench) -> None:
+        zone.auto().put(2, board_c=76.0).step()
+        assert [t.interlock for t in zone.state.trips] == ["board-temp"]
+
+
+class TestSettling:
+    def test_missing_temperatures_are_expected_after_a_change(self, zone: ZoneBench) -> None:
+        zone.auto().command(1).put(1, chip_c=None, board_c=None).run(15)
+        assert zone.inhibited == {"m-1": "settling after a change"}
+        zone.run(10)
+        assert zone.inhibited == {"m-1": "no usable temperature"}
+        assert not zone.kinds(EventKind.ALARM)
+        zone.run(31)
+        assert [f.key for f in zone.kinds(EventKind.ALARM)] == ["no-data/m-1"]
+
+    def test_hot_evidence_ends_the_window_early(self, zone: ZoneBench) -> None:
+        zone.auto().command(1).run(2).hot(1, 79).run(5)
+        assert zone.inhibited == {"m-1": "chip temperature (warn)"}
+
+    def test_a_firmware_that_restarts_itself_opens_one_bounded_window(self, zone: ZoneBench) -> None:
+        zone.auto().put(1, state=MinerState.INITIALIZING, chip_c=None, board_c=None).run(5)
+        assert zone.inhibited == {"m-1": "settling after a change"}
+        zone.run(20)
+        assert zone.inhibited == {"m-1": "no usable temperature"}
+
+
+class TestStale:
+    def test_one_silent_miner_is_an_inhibit_with_an_alarm_after_30_s(self, zone: ZoneBench) -> None:
+        zone.auto().silent(2, age_s=7.0).run(29)
+        assert zone.inhibited == {"m-2": "no data (stale)"}
+        assert not zone.kinds(EventKind.ALARM)
+        zone.run(2)
+        assert [f.key for f in zone.kinds(EventKind.ALARM)] == ["no-data/m-2"]
+        zone.put(2, age_s=0.5).step()
+        assert not zone.inhibited
+        assert [f.key for f in zone.kinds(EventKind.ALARM_CLEARED)] == ["no-data/m-2"]
+        assert zone.mode is Mode.LOCAL_AUTO
+
+    def test_all_sensors_bad_trip_the_zone(self, zone: ZoneBench) -> None:
+        zone.auto().silent(age_s=7.0).run(11.5)
+        assert zone.mode is Mode.LOCAL_AUTO
+        zone.run(1)
+        assert zone.mode is Mode.TRIPPED
+        assert [t.interlock for t in zone.state.trips] == ["all-sensors-bad"]
+
+    def test_blind_counts_like_silent(self, zone: ZoneBench) -> None:
+        assert zone.auto().put(chip_c=None, board_c=None).run(13).mode is Mode.TRIPPED
+
+    def test_stopped_miners_need_no_temperature(self, zone: ZoneBench) -> None:
+        zone.auto().stopped().run(120)
+        assert zone.mode is Mode.LOCAL_AUTO
+        assert not zone.inhibited
+
+
+class TestCooling:
+    def test_lost_for_its_delay_trips_stops_all_and_drives_the_fans_on(self, zone: ZoneBench) -> None:
+        zone.auto().cool(5).run(3.5)
+        assert zone.mode is Mode.LOCAL_AUTO
+        zone.run(1)
+        assert zone.mode is Mode.TRIPPED
+        assert zone.stopping == ["m-1", "m-2", "m-3", "m-4"]
+        assert {d.priority for d in zone.demands} == {Priority.TRIP}
+        [fan] = [d for d in zone.demands if d.kind is DemandKind.COOLING]
+        assert fan.action == SetPoint(device=WALL, point="speed_setpoint_pct", value=100.0)
+        assert [d.kind for d in zone.demands][:4] == [DemandKind.STOP] * 4, "load drops first"
+
+    def test_unknown_is_lost(self, zone: ZoneBench) -> None:
+        assert zone.auto().cool(None).run(5).mode is Mode.TRIPPED
+
+    def test_a_short_dip_only_unproves(self, zone: ZoneBench) -> None:
+        zone.auto().cool(5).run(2).cool(80).run(1)
+        assert zone.mode is Mode.LOCAL_AUTO
+        assert not zone.state.cooling.proven
+        assert zone.run(10).state.cooling.proven
+
+    def test_without_load_lost_cooling_is_no_trip(self, zone: ZoneBench) -> None:
+        assert zone.auto().stopped().run(1).cool(0).run(30).mode is Mode.LOCAL_AUTO
+        assert zone.mining(1).run(1).mode is Mode.TRIPPED, "load without cooling is"
+
+    def test_fans_that_read_fail_safe_are_not_written_again(self, zone: ZoneBench) -> None:
+        zone.auto().cool(5).run(5)
+        zone.at_fail_safe = True
+        assert not zone.step().wanted(DemandKind.COOLING)
+
+
+class TestReset:
+    def tripped(self, zone: ZoneBench) -> ZoneBench:
+        zone.auto().stopped(4).step().cool(5).run(5).stopped().run(1)
+        assert zone.mode is Mode.TRIPPED
+        return zone
+
+    def test_is_refused_while_the_cause_is_present(self, zone: ZoneBench) -> None:
+        self.tripped(zone)
+        assert isinstance(reset(zone), Denied)
+        assert zone.mode is Mode.TRIPPED
+
+    def test_needs_a_reason(self, zone: ZoneBench) -> None:
+        self.tripped(zone).cool(100).run(1)
+        assert isinstance(asks.reset(zone.state, ZONE, by="ada", reason="  "), Denied)
+
+    def test_leads_over_safe_and_proven_cooling_to_a_restart_of_what_ran(self, zone: ZoneBench) -> None:
+        self.tripped(zone).cool(100).run(1)
+        assert isinstance(reset(zone), Granted)
+        assert zone.run(8).mode is Mode.SAFE
+        assert not zone.wanted(DemandKind.START)
+        zone.run(2)
+        assert zone.wanted(DemandKind.START) == ["m-1", "m-2", "m-3"], "m-4 did not run before"
+        zone.command(1, start=True).command(2, start=True).step()
+        assert zone.wanted(DemandKind.START) == ["m-1", "m-2"], "the open batch, and nobody else"
+        zone.mining(1).step()
+        assert zone.mode is Mode.SAFE
+        zone.mining(2).step()
+        told = [f for f in zone.kinds(EventKind.SYSTEM) if "restart batch confirmed" in f.title]
+        assert [f.data for f in told] == [{"confirmed": 2, "left": 1}]
+        zone.step()
+        assert zone.mode is Mode.LOCAL_AUTO
+        assert zone.wanted(DemandKind.START) == ["m-3"]
+        zone.command(3, start=True).step().mining(3).step()
+        assert not zone.state.pending
+        assert zone.outputs is not None
+        assert not zone.outputs.status.restarting
+
+    def test_a_miner_that_never_comes_back_is_left_with_an_alarm(self, zone: ZoneBench) -> None:
+        self.tripped(zone).cool(100).run(1)
+        reset(zone)
+        zone.run(11).mining(1, 2).step()
+        for _ in range(4):
+            zone.command(3, start=True).run(5)
+        assert not zone.state.pending
+        assert [f.device for f in zone.kinds(EventKind.ALARM)][-1] == "m-3"
+
+    def test_of_one_miner_starts_only_that_one(self, zone: ZoneBench) -> None:
+        zone.auto().hot(1, 89).step().stopped(1).run(12)
+        assert isinstance(reset(zone), Granted)
+        assert zone.step().wanted(DemandKind.START) == ["m-1"]
+        assert zone.mode is Mode.LOCAL_AUTO
+
+    def test_keeps_what_still_has_its_cause(self, zone: ZoneBench) -> None:
+        self.tripped(zone).cool(100).mining(1).hot(1, 90).run(1)
+        answer = reset(zone)
+        assert isinstance(answer, Granted)
+        assert [t.interlock for t in answer.cleared] == ["cooling-lost"]
+        assert [t.device for t in zone.state.trips] == ["m-1"]
+
+    def test_without_a_trip_is_refused(self, zone: ZoneBench) -> None:
+        assert isinstance(reset(zone.auto()), Denied)
+
+
+class TestSafeStop:
+    def test_stops_everything_and_stays_stopped(self, zone: ZoneBench) -> None:
+        safe_stop(zone.auto())
+        zone.step()
+        assert (zone.mode, len(zone.stopping)) == (Mode.SAFE, 4)
+        zone.stopped().run(600)
+        assert zone.mode is Mode.SAFE
+        assert not zone.wanted(DemandKind.START)
+
+    def test_is_ended_by_the_operator_who_hands_back(self, zone: ZoneBench) -> None:
+        safe_stop(zone.auto())
+        zone.step().stopped().run(5)
+        assert isinstance(set_mode(zone, Mode.LOCAL_AUTO), Granted)
+        zone.run(1)
+        assert len(zone.wanted(DemandKind.START)) == 4
+
+    def test_during_a_trip_outlives_the_reset(self, zone: ZoneBench) -> None:
+        zone.auto().cool(5).run(5)
+        safe_stop(zone)
+        zone.stopped().cool(100).run(12)
+        assert isinstance(reset(zone), Granted)
+        zone.run(60)
+        assert (zone.mode, zone.state.safe_why) == (Mode.SAFE, SafeWhy.STOP)
+        assert not zone.wanted(DemandKind.START)
+
+
+class TestModes:
+    def test_models_climb_with_assignment_and_swap_and_fall_without(self, zone: ZoneBench) -> None:
+        zone.auto().model = ModelClaim.SHADOW
+        assert zone.step().mode is Mode.ML_SHADOW
+        zone.model = ModelClaim.ACTIVE
+        assert zone.step().mode is Mode.ML_ACTIVE
+        zone.model = ModelClaim.SHADOW
+        assert zone.step().mode is Mode.ML_SHADOW
+        zone.model = ModelClaim.NONE
+        assert zone.step().mode is Mode.LOCAL_AUTO
+
+    def test_manual_is_left_alone_by_leases_and_models_but_not_by_trips(self, zone: ZoneBench) -> None:
+        assert isinstance(set_mode(zone.auto(), Mode.MANUAL), Granted)
+        zone.model, zone.lease_overdue_s = ModelClaim.ACTIVE, 1e6
+        assert zone.run(5).mode is Mode.MANUAL
+        assert zone.cool(0).run(5).mode is Mode.TRIPPED
+
+    @pytest.mark.parametrize("mode", [Mode.ML_ACTIVE, Mode.SAFE, Mode.TRIPPED, Mode.ML_SHADOW])
+    def test_an_operator_chooses_manual_or_auto_only(self, zone: ZoneBench, mode: Mode) -> None:
+        assert isinstance(set_mode(zone.auto(), mode), Denied)
+
+    def test_nobody_leaves_tripped_by_choosing_a_mode(self, zone: ZoneBench) -> None:
+        zone.auto().cool(0).run(5)
+        assert isinstance(set_mode(zone, Mode.LOCAL_AUTO), Denied)
+        assert isinstance(set_mode(zone, Mode.MANUAL), Denied)
+
+    def test_lost_lease_leads_to_safe_set_points_and_back(self, zone: ZoneBench) -> None:
+        zone.auto().lease_overdue_s = 121.0
+        zone.run(1)
+        assert zone.mode is Mode.SAFE
+        assert zone.wanted(DemandKind.SAFE_PRESET) == [miner_id(n) for n in (1, 2, 3, 4)]
+        assert zone.wanted(DemandKind.COOLING) == [WALL]
+        zone.lease_overdue_s = 0.0
+        assert zone.run(1).mode is Mode.LOCAL_AUTO
