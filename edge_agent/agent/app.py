@@ -38,12 +38,11 @@ from edge_agent.config import SiteFile
 from shared.alarms import EventKind, Severity
 from shared.artifacts.signing import Keyring
 from shared.clock import Clock, SystemClock
-from shared.errors import StoreError
 from shared.wire.envelope import PROTOCOL, Birth
 
 _MB: Final = 1024 * 1024
-_HISTORY_STEPS: Final = 300
-"""Steps of roll-ups that are read back at start: more than any model's window and settling time."""
+_LEAST_DEADLINE_S: Final = 2.0
+"""A busy gateway may pause this long without its model being at fault."""
 
 
 class Agent:
@@ -66,7 +65,7 @@ class Agent:
             slots=Slots(state / "models"),
             keyring=keyring,
             records=self.records,
-            engine=Engine(clock, deadline_s=site.agent.score_every_s / 2),
+            engine=Engine(clock, deadline_s=max(_LEAST_DEADLINE_S, site.agent.score_every_s / 2)),
             tell_guardian=self._send,
             ask_cloud=lambda request: self.uplink.request_chunks(request),
         )
@@ -154,13 +153,7 @@ class Agent:
             await self._tell_of_quarantine(self.opened.quarantined, self.opened.why)
         await self.pipeline.open()
         await self.cycle.open()
-        since_ms = self.clock.utc_ms() - _HISTORY_STEPS * self.site.timing.step_s * 1000
-        try:
-            history = await self.writer.call(lambda: list(self.records.store.rollups_since(since_ms)))
-        except StoreError as error:
-            log.error("stored roll-ups cannot be read, models start with empty windows: %s", error)
-            history = []
-        await self.keeper.open(history)
+        await self.keeper.open()
 
     async def _tell_of_quarantine(self, aside: Path, why: str) -> None:
         await self.records.emit(
