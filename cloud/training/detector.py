@@ -103,8 +103,14 @@ def outlying(score: Floats, *, share: float = TRIM_MAX) -> NDArray[np.bool_]:
 Fitted = TypeVar("Fitted", bound=Detector)
 
 
-def fit_trimmed(fit: Callable[[Inputs], Fitted], x: Inputs) -> Fitted:
-    """Fit, drop the few windows that stand out (a machine that was ill already), and fit again."""
-    first = fit(x)
-    out = outlying(first.score(x).score)
-    return fit(x[~out]) if out.any() else first
+def fit_trimmed(spec: FeatureSpec, fit: Callable[[Inputs], Fitted], x: Inputs) -> Fitted:
+    """Fit on what is normal: drop the few windows that stand out, before the fit and once more after it.
+
+    Before, by their plain distance, because a model that was fitted on an ill machine finds it normal; after,
+    by their score, because only the model sees that numbers do not belong together.
+    """
+    distance = residual_of(fit_scaling(spec, x).apply(spec, x)).max(axis=1, initial=0.0)
+    kept = x[~outlying(distance)]
+    first = fit(kept)
+    out = outlying(first.score(kept).score)
+    return fit(kept[~out]) if out.any() else first

@@ -88,7 +88,7 @@ class LstmAutoencoder:
     @classmethod
     def fit(cls, spec: FeatureSpec, x: Inputs) -> "LstmAutoencoder":
         """Train on features [N, window * F], fixed seed and number of steps; ImportError without torch."""
-        return fit_trimmed(lambda kept: cls._fit_once(spec, kept), x)
+        return fit_trimmed(spec, lambda kept: cls._fit_once(spec, kept), x)
 
     @classmethod
     def _fit_once(cls, spec: FeatureSpec, x: Inputs) -> "LstmAutoencoder":

@@ -49,7 +49,7 @@ class PcaDetector:
     @classmethod
     def fit(cls, spec: FeatureSpec, x: Inputs) -> "PcaDetector":
         """Fit on features [N, window * F] of mostly healthy machines; no randomness (full SVD)."""
-        return fit_trimmed(lambda kept: cls._fit_once(spec, kept), x)
+        return fit_trimmed(spec, lambda kept: cls._fit_once(spec, kept), x)
 
     @classmethod
     def _fit_once(cls, spec: FeatureSpec, x: Inputs) -> "PcaDetector":

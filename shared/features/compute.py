@@ -40,8 +40,9 @@ def features(spec: FeatureSpec, matrix: Floats) -> NDArray[np.float32]:
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         known = _miner(columns, spec.step_s)
     stack = np.stack([known[name] for name in spec.names], axis=2)
-    filled = _fill(stack, ~np.isfinite(stack), np.array([feature.neutral for feature in spec.features]))
-    return np.clip(filled, -LIMIT, LIMIT).astype(np.float32).reshape(len(matrix), spec.width)
+    neutral = np.array([feature.neutral for feature in spec.features])
+    filled = _fill(np.clip(stack, -LIMIT, LIMIT), ~np.isfinite(stack), neutral)
+    return filled.astype(np.float32).reshape(len(matrix), spec.width)
 
 
 def _miner(c: Mapping[str, Floats], step_s: int) -> dict[str, Floats]:

@@ -67,7 +67,7 @@ def test_a_worn_set_of_fans_shows_against_its_duty() -> None:
 
 
 def test_standing_fans_are_not_neutral() -> None:
-    still = {name: 0.0 for name in ("fan_rpm_mean", "fan_rpm_min", "fan_rpm_max")}
+    still = dict.fromkeys(("fan_rpm_mean", "fan_rpm_min", "fan_rpm_max"), 0.0)
     seen = named(features(SPEC, matrix(**still)))
     assert (seen["fan_response"], seen["fan_weakest"], seen["fan_min_ratio"]) == (0.0, 0.0, 0.0)
 
