@@ -41,9 +41,16 @@ class Board:
         with self._lock:
             before = self._last.get(sample.device, NEVER)
             if sample.failure is not None:
-                after = Last(before.good, before.stopped_since_s, sample.failure, before.failed_in_a_row + 1)
+                failed = before.failed_in_a_row + 1
+                after = msgspec.structs.replace(before, failure=sample.failure, failed_in_a_row=failed)
             else:
-                after = Last(sample, _stopped_since(before, sample))
+                told = sample.preset is not None
+                after = Last(
+                    good=sample,
+                    stopped_since_s=_stopped_since(before, sample),
+                    preset=sample.preset if told else before.preset,
+                    preset_at_s=sample.at_s if told else before.preset_at_s,
+                )
             self._last[sample.device] = after
         return after
 
