@@ -137,8 +137,8 @@ async def test_what_is_written_shows_in_later_reads_of_other_devices(running: Ru
     assert isinstance(pdu, OutletControl)
     assert isinstance(miner, MiningControl)
     before_w = (await meter.read()).readings["power_w"].value
-    await wall.write_point("speed_setpoint_pct", 100.0)
-    await until(wall, lambda seen: (seen.readings["speed_pct"].value or 0) > 99)
+    await wall.write_point("speed_setpoint_pct", 90.0)
+    await until(wall, lambda seen: (seen.readings["speed_pct"].value or 0) > 89)
     await miner.stop_mining()
     await until(miner, lambda seen: seen.state is MinerState.STOPPED)
     await pdu.switch_outlet(3, False)
@@ -171,22 +171,22 @@ async def test_faults_come_and_go_over_the_api(running: Running) -> None:
     assert health["lag_s"] == 0.0
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"{",
-        b'{"name":"gremlins","target":"m-01"}',
-        b'{"name":"fan_wear","target":"m-01","sevrity":1}',
-        b'{"name":"fan_wear","target":"m-01","severity":7}',
-    ],
+BAD_BODIES = (
+    b"{",
+    b'{"name":"gremlins","target":"m-01"}',
+    b'{"name":"fan_wear","target":"m-01","sevrity":1}',
+    b'{"name":"fan_wear","target":"m-01","severity":7}',
 )
-def test_a_bad_request_is_a_problem_and_harms_nothing(running: Running, body: bytes) -> None:
-    request = urllib.request.Request(running.api + "/faults", method="POST", data=body)
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=5)
-    with caught.value as error:
-        assert error.code == 400
-        assert error.headers["content-type"] == "application/problem+json"
+
+
+def test_a_bad_request_is_a_problem_and_harms_nothing(running: Running) -> None:
+    for body in BAD_BODIES:
+        request = urllib.request.Request(running.api + "/faults", method="POST", data=body)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=5)
+        with caught.value as error:
+            assert error.code == 400, body
+            assert error.headers["content-type"] == "application/problem+json"
     assert running.call("GET", "/faults") == []
 
 
