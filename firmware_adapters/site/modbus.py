@@ -11,8 +11,9 @@ import math
 from firmware_adapters.capabilities import Credential, Observation
 from firmware_adapters.site.codec import DataType, number_to_words, to_raw, to_reading, words_to_number
 from firmware_adapters.site.profile import ModbusRules, Point, Profile, WriteRule, load_profile
-from firmware_adapters.transport.modbus import ModbusLink, SharedModbus
+from firmware_adapters.transport.modbus import ModbusLink
 from firmware_adapters.transport.modbus_plan import Span, Table, merge_spans
+from firmware_adapters.transport.modbus_shared import SharedModbus
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.errors import Busy, ConfigError, DeviceError, Unsupported
 from shared.inventory import DeviceEntry

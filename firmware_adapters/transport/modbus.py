@@ -17,7 +17,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
@@ -25,6 +24,7 @@ from pymodbus.pdu import ModbusPDU
 
 from firmware_adapters.transport.breaker import CircuitBreaker
 from firmware_adapters.transport.modbus_plan import Span, Table
+from firmware_adapters.transport.modbus_reply import exception_error, reply_problem
 from shared.clock import Clock, SystemClock
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 
@@ -56,55 +56,6 @@ class ModbusLink(Protocol):
     async def close(self) -> None:
         """Let go of the connection; never raises."""
         ...
-
-
-_EXCEPTIONS: dict[int, tuple[type[DeviceError], str]] = {
-    1: (Unsupported, "the unit does not know this function"),
-    2: (Unsupported, "no such address"),
-    3: (Unsupported, "the unit refuses this value or count"),
-    4: (Busy, "the unit failed to do it"),
-    5: (Busy, "accepted, but it takes long"),
-    6: (Busy, "the unit is busy"),
-    7: (Busy, "the unit refuses for now"),
-    10: (Unreachable, "the gateway has no path to the unit"),
-    11: (DeviceTimeout, "the unit behind the gateway does not answer"),
-}
-
-
-def exception_error(code: int, what: str) -> DeviceError:
-    """The typed failure behind a Modbus exception code (Modbus Application Protocol V1.1b3, §7)."""
-    kind, text = _EXCEPTIONS.get(code, (MalformedReply, "a code that the standard does not have"))
-    return kind(f"{what}: {text} (exception {code})")
-
-
-def reply_problem(request: bytes, reply: bytes) -> str | None:
-    """Why `reply` (what came so far) cannot answer `request`; None while it can, or is not whole yet."""
-    if len(reply) < 8:
-        return None
-    length = int.from_bytes(reply[4:6], "big")
-    function, asked = reply[7], request[7]
-    refusals = (
-        (reply[2:4] != b"\0\0" or not 3 <= length <= 254, "not a Modbus TCP header"),
-        (reply[0:2] != request[0:2], "transaction id of another request"),
-        (reply[6] != request[6], f"reply of unit {reply[6]}"),
-        (len(reply) > 6 + length, "more bytes than the header says"),
-        (function not in (asked, asked | 0x80), f"function {function} answers {asked}"),
-    )
-    problem = next((text for refused, text in refusals if refused), None)
-    if problem is None and len(reply) == 6 + length:
-        return _body_problem(request, reply[7:])
-    return problem
-
-
-def _body_problem(request: bytes, body: bytes) -> str | None:
-    asked = request[7]
-    if body[0] & 0x80:
-        return None if len(body) == 2 else "exception reply of odd length"
-    if asked in (1, 2, 3, 4):
-        count = int.from_bytes(request[10:12], "big")
-        size = (count + 7) // 8 if asked <= 2 else count * 2
-        return None if body[1] == size == len(body) - 2 else "byte count does not match the request"
-    return None if body == request[7:12] else "write echo differs from the request"
 
 
 class _Session:
@@ -336,67 +287,3 @@ def _reader(unit: int, span: Span) -> Callable[[AsyncModbusTcpClient], Awaitable
         return method(span.address, count=span.count, device_id=unit)
 
     return ask
-
-
-# ---------------------------------------------------------------- one connection per endpoint
-
-_Endpoints = dict[tuple[str, int], "_Shared"]
-_ENDPOINTS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Endpoints] = WeakKeyDictionary()
-"""Per event loop, because a connection belongs to the loop that made it."""
-
-
-class _Shared:
-    def __init__(self, connection: ModbusConnection) -> None:
-        self.connection = connection
-        self.users = 0
-
-
-class SharedModbus:
-    """A driver's handle on the endpoint's one connection; the last handle to close closes it.
-
-    Many devices allow a single TCP client, and behind a serial gateway requests must not overlap anyway.
-    The connection is looked up at the first use, because drivers are made before the loop runs.
-    """
-
-    def __init__(self, host: str, port: int) -> None:
-        self._key = (host, port)
-        self._held: _Shared | None = None
-
-    @property
-    def connection(self) -> ModbusConnection:
-        """The shared connection of the running loop."""
-        if self._held is None:
-            endpoints = _ENDPOINTS.setdefault(asyncio.get_running_loop(), {})
-            if self._key not in endpoints:
-                endpoints[self._key] = _Shared(ModbusConnection(*self._key))
-            self._held = endpoints[self._key]
-            self._held.users += 1
-        return self._held.connection
-
-    async def read(self, unit: int, span: Span, *, timeout_s: float) -> tuple[int, ...]:
-        """See `ModbusLink`."""
-        return await self.connection.read(unit, span, timeout_s=timeout_s)
-
-    async def write_register(self, unit: int, address: int, value: int, *, timeout_s: float) -> None:
-        """See `ModbusLink`."""
-        await self.connection.write_register(unit, address, value, timeout_s=timeout_s)
-
-    async def write_registers(
-        self, unit: int, address: int, values: tuple[int, ...], *, timeout_s: float
-    ) -> None:
-        """See `ModbusLink`."""
-        await self.connection.write_registers(unit, address, values, timeout_s=timeout_s)
-
-    async def write_coil(self, unit: int, address: int, *, on: bool, timeout_s: float) -> None:
-        """See `ModbusLink`."""
-        await self.connection.write_coil(unit, address, on=on, timeout_s=timeout_s)
-
-    async def close(self) -> None:
-        """See `ModbusLink`."""
-        held, self._held = self._held, None
-        if held is None:
-            return
-        held.users -= 1
-        if held.users == 0:
-            _ENDPOINTS.get(asyncio.get_running_loop(), {}).pop(self._key, None)
-            await held.connection.close()

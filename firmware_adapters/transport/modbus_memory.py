@@ -2,8 +2,8 @@
 
 from collections import deque
 
-from firmware_adapters.transport.modbus import exception_error
 from firmware_adapters.transport.modbus_plan import Span, Table
+from firmware_adapters.transport.modbus_reply import exception_error
 from shared.errors import DeviceError
 
 

@@ -11,13 +11,10 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from firmware_adapters.site.modbus_emulator import Misbehaviour, ModbusEmulator, ModbusFault
 from firmware_adapters.site.modbus_unit import ModbusUnit
 from firmware_adapters.site.profile import load_profile
-from firmware_adapters.transport.modbus import (
-    ModbusConnection,
-    SharedModbus,
-    exception_error,
-    reply_problem,
-)
+from firmware_adapters.transport.modbus import ModbusConnection
 from firmware_adapters.transport.modbus_plan import Span, Table
+from firmware_adapters.transport.modbus_reply import exception_error, reply_problem
+from firmware_adapters.transport.modbus_shared import SharedModbus
 from shared.clock import ManualClock
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 from support.site_devices import HOST, full_source, served_unit

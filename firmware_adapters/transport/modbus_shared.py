@@ -1,0 +1,68 @@
+"""One connection per endpoint, however many drivers use it."""
+
+import asyncio
+from weakref import WeakKeyDictionary
+
+from firmware_adapters.transport.modbus import ModbusConnection
+from firmware_adapters.transport.modbus_plan import Span
+
+_Endpoints = dict[tuple[str, int], "_Shared"]
+_ENDPOINTS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Endpoints] = WeakKeyDictionary()
+"""Per event loop, because a connection belongs to the loop that made it."""
+
+
+class _Shared:
+    def __init__(self, connection: ModbusConnection) -> None:
+        self.connection = connection
+        self.users = 0
+
+
+class SharedModbus:
+    """A driver's handle on the endpoint's one connection; the last handle to close closes it.
+
+    Many devices allow a single TCP client, and behind a serial gateway requests must not overlap anyway.
+    The connection is looked up at the first use, because drivers are made before the loop runs.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._key = (host, port)
+        self._held: _Shared | None = None
+
+    @property
+    def connection(self) -> ModbusConnection:
+        """The shared connection of the running loop."""
+        if self._held is None:
+            endpoints = _ENDPOINTS.setdefault(asyncio.get_running_loop(), {})
+            if self._key not in endpoints:
+                endpoints[self._key] = _Shared(ModbusConnection(*self._key))
+            self._held = endpoints[self._key]
+            self._held.users += 1
+        return self._held.connection
+
+    async def read(self, unit: int, span: Span, *, timeout_s: float) -> tuple[int, ...]:
+        """See `ModbusLink`."""
+        return await self.connection.read(unit, span, timeout_s=timeout_s)
+
+    async def write_register(self, unit: int, address: int, value: int, *, timeout_s: float) -> None:
+        """See `ModbusLink`."""
+        await self.connection.write_register(unit, address, value, timeout_s=timeout_s)
+
+    async def write_registers(
+        self, unit: int, address: int, values: tuple[int, ...], *, timeout_s: float
+    ) -> None:
+        """See `ModbusLink`."""
+        await self.connection.write_registers(unit, address, values, timeout_s=timeout_s)
+
+    async def write_coil(self, unit: int, address: int, *, on: bool, timeout_s: float) -> None:
+        """See `ModbusLink`."""
+        await self.connection.write_coil(unit, address, on=on, timeout_s=timeout_s)
+
+    async def close(self) -> None:
+        """See `ModbusLink`."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        held.users -= 1
+        if held.users == 0:
+            _ENDPOINTS.get(asyncio.get_running_loop(), {}).pop(self._key, None)
+            await held.connection.close()
