@@ -9,7 +9,7 @@ import json
 import mimetypes
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,8 +37,8 @@ class Dashboard(ThreadingHTTPServer):
     def __init__(self, *, clock: Clock | None = None, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.clock = clock or SystemClock()
-        self.sites = scene.sites
-        self.devices = scene.devices
+        self.sites: Callable[[int], list[Json]] = scene.sites
+        self.devices: Callable[[int], dict[str, list[Json]]] = scene.devices
         self.posts: list[tuple[str, Json]] = []
         self.commands: list[Json] = scene.commands(self.clock.utc_ms())
         self.failing: set[str] = set()
@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Silent: the browser's own console is what tests look at."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the base class names it so
+    def do_GET(self) -> None:
         where = urlsplit(self.path)
         if not where.path.startswith("/api/v1/"):
             self._file(where.path)
@@ -123,12 +123,18 @@ class _Handler(BaseHTTPRequestHandler):
         if path.startswith("/commands/"):
             return next((one for one in self.server.commands if path.endswith(one["id"])), None)
         site = query.get("site")
-        lists = {
-            "/alarms": lambda: [a for a in scene.alarms(now) if query["state"] == "all" or a["cleared_ms"] is None],
-            "/events": lambda: [e for e in scene.events(now) if query.get("kind") in (None, e["kind"])],
+        lists: dict[str, Callable[[], list[Json]]] = {
+            "/alarms": lambda: [
+                a for a in scene.alarms(now) if query["state"] == "all" or a["cleared_ms"] is None
+            ],
+            "/events": lambda: [
+                e
+                for e in scene.events(now)
+                if query.get("kind") in (None, e["kind"]) and query.get("device") in (None, e["device"])
+            ],
             "/models": lambda: scene.models(now),
             "/rollouts": lambda: scene.rollouts(now),
-            "/training": list,
+            "/training": lambda: [],
             "/commands": lambda: self.server.commands,
         }
         if path not in lists:
@@ -136,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         items = [one for one in lists[path]() if site is None or one.get("site") in (None, site)]
         return {"items": items, "next_cursor": None}
 
-    def do_POST(self) -> None:  # noqa: N802 - the base class names it so
+    def do_POST(self) -> None:
         body: Json = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.headers["Authorization"] != f"Bearer {TOKEN}":
             self._problem(HTTPStatus.UNAUTHORIZED, "A bearer token is needed")
@@ -149,9 +155,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(HTTPStatus.OK, alarm | {"acknowledged_ms": now, "acknowledged_by": body["by"]})
         elif path == "/commands":
             command = scene.commands(now)[0] | {
-                "id": f"command-{len(self.server.posts)}", "site": body["site"], "actor": body["actor"], "issued_ms": now,
-                "expires_ms": now + 30_000, "state": "sent", "outcome": None, "writes": [], "history": [],
-            }  # fmt: skip
+                "id": f"command-{len(self.server.posts)}",
+                "site": body["site"],
+                "actor": body["actor"],
+                "order": body["order"],
+                "issued_ms": now,
+                "expires_ms": now + 30_000,
+                "state": "sent",
+                "outcome": None,
+                "writes": [],
+                "history": [],
+            }
             self.server.commands = [command, *self.server.commands]
             self._json(HTTPStatus.ACCEPTED, command)
         else:
@@ -193,7 +207,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def _problem(self, status: HTTPStatus, title: str) -> None:
-        body = {"type": "about:blank", "title": title, "status": int(status), "detail": "Try again.", "code": "fixture"}
+        body = {
+            "type": "about:blank",
+            "title": title,
+            "status": int(status),
+            "detail": "Try again.",
+            "code": "fixture",
+        }
         self._json(status, body, "application/problem+json")
 
     def _head(self, status: HTTPStatus, kind: str, length: int | None = None) -> None:

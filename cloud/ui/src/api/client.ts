@@ -3,7 +3,7 @@
 import { syncClock } from "../state/clock";
 import { token } from "../state/session";
 import type {
-  AlarmView, CommandView, EventView, Items, ModelView, Order, Page, RolloutView, Telemetry, TrainingView,
+  AlarmView, CommandView, EventView, Items, ModelView, Order, Page, RolloutView, Stage, Telemetry, TrainingView,
 } from "./types";
 
 const BASE = "/api/v1";
@@ -88,11 +88,11 @@ export const api = {
   acknowledge: (id: string, by: string, note: string) =>
     post<AlarmView>(`/alarms/${at(id)}/acknowledge`, note ? { by, note } : { by }),
   events: (
-    query: { site?: string | null; kind?: string | null; cursor?: string | null }, signal?: AbortSignal,
+    query: { site?: string | null; kind?: string | null; device?: string | null; cursor?: string | null }, signal?: AbortSignal,
   ) => get<Page<EventView>>("/events", { ...query, limit: 100 }, signal),
   models: (signal?: AbortSignal) => get<Items<ModelView>>("/models", {}, signal),
   rollouts: (signal?: AbortSignal) => get<Items<RolloutView>>("/rollouts", {}, signal),
-  rollOut: (body: { site: string; name: string; version: number; stage: RolloutView["stage"] }) =>
+  rollOut: (body: { site: string; name: string; version: number; stage: Stage }) =>
     post<RolloutView>("/rollouts", body),
   training: (signal?: AbortSignal) => get<Items<TrainingView>>("/training", {}, signal),
   train: (site: string) => post<TrainingView>("/training", { site, algorithms: null }),

@@ -27,6 +27,8 @@ export interface ZoneView {
   readonly first_out: string | null;
   readonly inhibited: number | null;
   readonly restarting: boolean | null;
+  /** When the guardian said so. */
+  readonly at_ms: number | null;
 }
 
 export interface SiteModel {
@@ -50,12 +52,14 @@ export interface SiteSummary {
   readonly algorithms: Readonly<Record<string, AlgorithmTotals>>;
   readonly miners_total: number;
   readonly miners_hashing: number;
+  /** Miners with fresh data: of the others it is not known whether they hash. */
+  readonly miners_fresh: number;
   readonly open_alarms: number;
   readonly urgent_alarms: number;
   readonly zones: readonly ZoneView[];
   readonly model: SiteModel | null;
-  /** Step of the roll-up rows, where the cloud tells it: three steps without a row is stale. */
-  readonly step_s?: number | null;
+  /** Step of the roll-up rows. */
+  readonly step_s: number | null;
 }
 
 export interface Anomaly {
@@ -63,9 +67,9 @@ export interface Anomaly {
   readonly threshold: number | null;
   readonly at_ms: number | null;
   /** Feature with the largest residual: the evidence. */
-  readonly top_feature?: string | null;
-  readonly model?: string | null;
-  readonly version?: number | null;
+  readonly top_feature: string | null;
+  readonly model: string | null;
+  readonly version: number | null;
 }
 
 export interface DeviceView {
@@ -79,6 +83,7 @@ export interface DeviceView {
   readonly model: string | null;
   readonly algorithm: Algorithm | null;
   readonly host: string | null;
+  readonly nominal_w: number | null;
   readonly data_age_s: number | null;
   readonly at_ms: number | null;
   readonly state: string | null;
@@ -94,7 +99,7 @@ export interface DeviceView {
 
 export interface Telemetry {
   readonly device: string;
-  readonly step_s: number;
+  readonly step_s: number | null;
   readonly columns: readonly string[];
   readonly at_ms: readonly number[];
   /** One list per column, in the order of `columns`. */
@@ -113,9 +118,11 @@ export interface AlarmView {
   readonly zone: string | null;
   readonly device: string | null;
   readonly opened_ms: number;
+  readonly last_ms: number;
   readonly cleared_ms: number | null;
   readonly acknowledged_ms: number | null;
   readonly acknowledged_by: string | null;
+  readonly note: string | null;
   readonly count: number;
   readonly data: Data;
 }
@@ -145,6 +152,8 @@ export interface ModelView {
   readonly version: number;
   readonly algorithm: string;
   readonly family: string;
+  /** Whose data it was trained on. */
+  readonly site: string | null;
   readonly created_ms: number;
   readonly data_from_ms: number | null;
   readonly data_to_ms: number | null;
@@ -162,20 +171,27 @@ export interface RolloutStep {
   readonly detail: string;
 }
 
+export type Stage = "shadow" | "active" | "withdrawn";
+
 export interface RolloutView {
   readonly site: string;
   readonly name: string;
   readonly version: number;
-  readonly stage: "shadow" | "active" | "withdrawn";
+  /** What the cloud assigned; null where a site runs what this cloud never sent. */
+  readonly stage: Stage | null;
+  /** The site's newest assignment; the others are history. */
+  readonly current: boolean;
   readonly reported: RolloutStep | null;
-  readonly assigned_ms: number;
+  readonly assigned_ms: number | null;
   readonly history: readonly RolloutStep[];
 }
 
 export interface TrainingView {
   readonly id: string;
   readonly site: string;
+  readonly algorithms: readonly string[];
   readonly state: "queued" | "running" | "done" | "failed";
+  readonly requested_ms: number;
   readonly started_ms: number | null;
   readonly ended_ms: number | null;
   readonly detail: string;
@@ -202,6 +218,7 @@ export interface CommandView {
   readonly id: string;
   readonly site: string;
   readonly actor: string;
+  readonly order: Order;
   readonly issued_ms: number;
   readonly expires_ms: number;
   readonly state: "sent" | "accepted" | "refused" | "running" | "done" | "expired";
@@ -235,4 +252,5 @@ export type LiveMessage =
   | { readonly type: "alarm"; readonly body: AlarmView }
   | { readonly type: "event"; readonly body: EventView }
   | { readonly type: "model"; readonly body: unknown }
-  | { readonly type: "rollout"; readonly body: unknown };
+  | { readonly type: "rollout"; readonly body: unknown }
+  | { readonly type: "command"; readonly body: CommandView };

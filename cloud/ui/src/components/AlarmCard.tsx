@@ -9,6 +9,7 @@ import { Badge, SeverityMark, When } from "./basics";
 import { ask } from "./confirm";
 
 function acknowledge(alarm: AlarmView): void {
+  let note = "";
   ask({
     title: "Acknowledge this alarm?",
     verb: "Acknowledge",
@@ -16,25 +17,28 @@ function acknowledge(alarm: AlarmView): void {
       <>
         <p><strong>{alarm.title}</strong></p>
         <p>Everyone sees that you have taken it. The alarm stays open until its cause is gone.</p>
+        <label class="note-field">Note (optional) <input maxLength={300} onInput={(event) => (note = event.currentTarget.value.trim())} /></label>
       </>
     ),
-    run: async (actor) => receiveAlarm(await api.acknowledge(alarm.id, actor, "")),
+    run: async (actor) => receiveAlarm(await api.acknowledge(alarm.id, actor, note)),
   });
 }
 
-export function AlarmCard({ alarm, showSite }: { readonly alarm: AlarmView; readonly showSite: boolean }): JSX.Element {
+/** `inbox`: on a page of alarms only, where each is a section of its own and may come from any site. */
+export function AlarmCard({ alarm, inbox = false }: { readonly alarm: AlarmView; readonly inbox?: boolean }): JSX.Element {
+  const Heading = inbox ? "h2" : "h3";
   const open = alarm.cleared_ms === null;
   const data = Object.entries(alarm.data);
   return (
     <li class={`alarm ${open ? alarm.severity : "cleared"}`}>
       <div class="alarm-head">
         <SeverityMark severity={alarm.severity} />
-        <h3>{alarm.title}</h3>
+        <Heading>{alarm.title}</Heading>
         {open ? null : <Badge tone="good">Cleared <When at_ms={alarm.cleared_ms} relative /></Badge>}
       </div>
       {alarm.advice ? <p class="advice"><strong>Do:</strong> {alarm.advice}</p> : null}
       <div class="alarm-facts">
-        {showSite ? <a href={toSite(alarm.site)}>{alarm.site}</a> : null}
+        {inbox ? <a href={toSite(alarm.site)}>{alarm.site}</a> : null}
         {alarm.zone ? <span>zone {alarm.zone}</span> : null}
         {alarm.device ? <a href={toDevice(alarm.site, alarm.device)}>{alarm.device}</a> : null}
         <span>since <When at_ms={alarm.opened_ms} /> (<When at_ms={alarm.opened_ms} relative />)</span>
@@ -50,7 +54,7 @@ export function AlarmCard({ alarm, showSite }: { readonly alarm: AlarmView; read
       ) : null}
       <div class="alarm-ack">
         {alarm.acknowledged_ms !== null ? (
-          <span class="acked">✓ Acknowledged by {alarm.acknowledged_by ?? "unknown"}, <When at_ms={alarm.acknowledged_ms} relative /></span>
+          <span class="acked">✓ Acknowledged by {alarm.acknowledged_by ?? "unknown"}, <When at_ms={alarm.acknowledged_ms} relative />{alarm.note ? `: ${alarm.note}` : ""}</span>
         ) : open ? (
           <button type="button" onClick={() => acknowledge(alarm)}>Acknowledge…</button>
         ) : (

@@ -24,7 +24,7 @@ interface Props {
   readonly digits?: number;
 }
 
-const HEIGHT = 168;
+const HEIGHT = 156;
 const DASHES: Readonly<Record<number, number[]>> = { 1: [], 2: [6, 4], 3: [2, 3] };
 
 function styleOf(name: string): string {
@@ -42,7 +42,7 @@ function options(props: Props, width: number): uPlot.Options {
     cursor: { sync: { key: "history" }, drag: { x: false, y: false }, points: { size: 6 } },
     legend: { show: false },
     scales: { x: { time: true, range: [props.from_s, props.to_s] } },
-    axes: [{ ...axis, space: 64, values: (_plot, splits) => splits.map(clock) }, { ...axis, size: 52, space: 28 }],
+    axes: [{ ...axis, space: 64, size: 30, values: (_plot, splits) => splits.map(clock) }, { ...axis, size: 52, space: 28 }],
     series: [
       {},
       ...props.series.map((one) => ({

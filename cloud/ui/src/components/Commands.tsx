@@ -2,27 +2,36 @@
 
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
-import { signal } from "@preact/signals";
 import { api } from "../api/client";
 import type { CommandView, Order } from "../api/types";
 import { now } from "../state/clock";
 import { useResource } from "../state/resource";
+import { fleet, receiveCommand } from "../state/store";
 import { Badge, Empty, Failure, Loading, When, type Tone } from "./basics";
 import { span } from "../format/time";
 
-/** Moves when this page sends something, so that the list looks at once. */
-export const sent = signal(0);
-
 export async function send(site: string, order: Order, actor: string): Promise<void> {
-  await api.send(site, order, actor);
-  sent.value += 1;
+  receiveCommand(await api.send(site, order, actor));
+}
+
+/** An order in words: "safe stop of hall-a", "m-05: preset 2550". */
+export function orderWords(order: Order): string {
+  if (order.order === "safe-stop") return `safe stop of ${order.zone ?? "the site"}`;
+  return order.actions
+    .map((action) => `${action.device}: ${action.do === "set-preset" ? `preset ${action.preset}` : action.do}`)
+    .join(", ");
+}
+
+function concerns(command: CommandView, device: string): boolean {
+  return command.order.order === "safe-stop" || command.order.actions.some((action) => action.device === device);
 }
 
 const TONES: Readonly<Record<CommandView["state"], Tone>> = {
   sent: "info", accepted: "info", running: "info", done: "good", refused: "bad", expired: "warn",
 };
 const MOVING: ReadonlySet<string> = new Set(["sent", "accepted", "running"]);
-const POLL_MS = 1500;
+/** The live stream tells changes at once; this only covers a stream that is down. */
+const POLL_MS = 3000;
 const SHOWN = 8;
 
 /** Longest time that a command is watched: its life and a generous execution. */
@@ -30,30 +39,27 @@ const WATCH_MS = 180_000;
 
 export function Commands({ site, device }: { readonly site: string; readonly device?: string }): JSX.Element {
   const list = useResource(`commands ${site}`, (signal) => api.commands(site, signal));
-  const mine = (list.data?.items ?? [])
+  const merged = new Map((list.data?.items ?? []).map((command) => [command.id, command]));
+  // The live stream and our own answers are newer than the list, but not newer than a list loaded since.
+  for (const command of fleet.value.commands.values()) {
+    const known = merged.get(command.id);
+    if (command.site === site && (known === undefined || known.history.length <= command.history.length)) merged.set(command.id, command);
+  }
+  const mine = [...merged.values()]
     .filter((command) => device === undefined || concerns(command, device))
     .toSorted((a, b) => b.issued_ms - a.issued_ms)
     .slice(0, SHOWN);
   const moving = mine.some((command) => MOVING.has(command.state) && now.value - command.issued_ms < WATCH_MS);
   useEffect(() => {
-    if (sent.value > 0) list.reload();
-  }, [sent.value]);
-  useEffect(() => {
     if (!moving) return undefined;
     const timer = setInterval(list.reload, POLL_MS);
     return () => clearInterval(timer);
   }, [moving]);
-  if (list.data === null) {
+  if (list.data === null && mine.length === 0) {
     return list.problem ? <Failure problem={list.problem} retry={list.reload} /> : <Loading what="commands" />;
   }
   if (mine.length === 0) return <Empty title="No commands sent yet" />;
   return <ul class="commands">{mine.map((command) => <CommandLine key={command.id} command={command} />)}</ul>;
-}
-
-/** The writes name their device; before there are any, the command is shown with the site's. */
-function concerns(command: CommandView, device: string): boolean {
-  if (command.writes.length === 0) return JSON.stringify(command).includes(`"${device}"`) || MOVING.has(command.state);
-  return command.writes.some((write) => write.action["device"] === device);
 }
 
 function CommandLine({ command }: { readonly command: CommandView }): JSX.Element {
@@ -64,7 +70,7 @@ function CommandLine({ command }: { readonly command: CommandView }): JSX.Elemen
       <Badge tone={command.state === "done" && command.outcome !== "applied" ? "warn" : TONES[command.state]}>
         {command.state}{command.outcome ? `: ${command.outcome}` : ""}
       </Badge>{" "}
-      <When at_ms={command.issued_ms} /> by {command.actor}
+      <strong>{orderWords(command.order)}</strong> · <When at_ms={command.issued_ms} /> by {command.actor}
       {command.state === "sent" && left > 0 ? <span class="muted"> · expires in {span(left)}</span> : null}
       {command.detail ? <div class="muted">{command.detail}</div> : null}
       {command.writes.length ? (

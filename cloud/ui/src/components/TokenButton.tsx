@@ -22,7 +22,7 @@ export function TokenButton(): JSX.Element {
   return (
     <>
       <button
-        type="button" class="quiet token-button" aria-label={has ? "Write token is set: change or forget it" : "Reading only: set the write token"}
+        type="button" class="quiet token-button" title={has ? "Change or forget the write token" : "Set the write token"}
         onClick={() => (askingToken.value = true)}
       >
         <Lock open={has} /> <span class="token-text">{has ? actor.value || "Token set" : "Read only"}</span>

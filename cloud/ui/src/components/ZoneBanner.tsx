@@ -27,7 +27,7 @@ export function ZoneBanner({ zone, stale, trip }: Props): JSX.Element {
   return (
     <section class={`zone ${stale ? "stale" : mode.tone}`} aria-label={`Zone ${zone.id}`}>
       <div class="zone-line">
-        <h3>{zone.id}</h3>
+        <h2>{zone.id}</h2>
         <Badge tone={stale ? "unknown" : mode.tone} title={mode.about}>{stale ? "was " : ""}{mode.label}</Badge>
         <Cooling proven={stale ? null : zone.cooling_proven} />
         {zone.inhibited ? <Badge tone="warn">{zone.inhibited} inhibited</Badge> : null}

@@ -59,6 +59,11 @@ export function algorithmName(algorithm: string | null): string {
   return algorithm ? `Algorithm ${algorithm}` : "Unknown algorithm";
 }
 
+/** "44/48"; where nothing fresh is known of any, "—/48" and not zero. */
+export function hashingText(hashing: number, fresh: number, total: number): string {
+  return `${fresh === 0 && total > 0 ? UNKNOWN : hashing}/${total}`;
+}
+
 /** Share in percent; null where either side is unknown or the whole is not positive. */
 export function percent(part: Maybe, whole: Maybe): number | null {
   return known(part) && known(whole) && whole > 0 ? (100 * part) / whole : null;

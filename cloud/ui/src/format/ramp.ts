@@ -42,7 +42,8 @@ export function contrast(a: Rgb, b: Rgb): number {
   return (high + 0.05) / (low + 0.05);
 }
 
-export const INK_DARK: Rgb = [10, 14, 20];
+// Pure black and white: between them every colour has one with at least 4.58 to 1.
+export const INK_DARK: Rgb = [0, 0, 0];
 export const INK_LIGHT: Rgb = [255, 255, 255];
 
 /** Black or white, whichever reads better on this colour. */

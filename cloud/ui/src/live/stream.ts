@@ -9,7 +9,7 @@ import { SseParser, type SseEvent } from "./sse";
 
 export const link = signal<Link>(NEW_LINK);
 
-const TYPES = new Set<string>(["snapshot", "site", "devices", "alarm", "event", "model", "rollout"]);
+const TYPES = new Set<string>(["snapshot", "site", "devices", "alarm", "event", "model", "rollout", "command"]);
 
 /** The message in an event; null for a type that this build does not know (a newer cloud may send one). */
 export function messageOf(event: SseEvent): LiveMessage | null {

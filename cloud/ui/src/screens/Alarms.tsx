@@ -41,7 +41,7 @@ export function Alarms(): JSX.Element {
       {list.problem ? <Failure problem={list.problem} kept_ms={list.loaded_ms} retry={list.reload} /> : null}
       {list.data === null && list.loading && shown.length === 0 ? <Loading what="alarms" /> : null}
       {shown.length ? (
-        <ul class="alarms cards">{shown.map((alarm) => <AlarmCard key={alarm.id} alarm={alarm} showSite />)}</ul>
+        <ul class="alarms cards">{shown.map((alarm) => <AlarmCard key={alarm.id} alarm={alarm} inbox />)}</ul>
       ) : list.data !== null ? (
         <Empty title={state === "open" ? "No open alarms" : "No alarms"}>{state === "open" ? "Cleared ones are under “All”." : ""}</Empty>
       ) : null}

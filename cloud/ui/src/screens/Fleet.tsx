@@ -1,7 +1,7 @@
 /** Fleet: one tile per site. What is wrong comes first, and every number has its age. */
 
 import type { JSX } from "preact";
-import { algorithmName, efficiency, hashrate, power } from "../format/numbers";
+import { algorithmName, efficiency, hashingText, hashrate, known, power } from "../format/numbers";
 import { modeWords } from "../format/words";
 import { toSite, href } from "../route";
 import { now } from "../state/clock";
@@ -37,13 +37,14 @@ function worstFirst(all: readonly Site[]): Site[] {
 /** The whole fleet in one sentence, with stale sites left out and named. */
 function FleetLine({ sites: all }: { readonly sites: readonly Site[] }): JSX.Element {
   const fresh = all.filter((site) => !isStale(site, now.value, staleAfter(site)));
-  const watts = fresh.reduce((sum, site) => sum + (site.power_w ?? site.miners_power_w ?? 0), 0);
+  const powers = fresh.map((site) => site.power_w ?? site.miners_power_w).filter(known);
+  const watts = powers.length ? powers.reduce((sum, one) => sum + one, 0) : null;
   const urgent = open.value.filter((alarm) => alarm.severity === "urgent");
   const stale = all.length - fresh.length;
   return (
     <div class="fleet-line">
       <span><strong>{all.length}</strong> {all.length === 1 ? "site" : "sites"}</span>
-      <span><strong>{fresh.length ? power(watts) : "—"}</strong> now</span>
+      <span><strong><Value text={power(watts)} /></strong> now{powers.length < fresh.length ? `, ${fresh.length - powers.length} unknown` : ""}</span>
       {stale ? <span class="stale-note"><strong>{stale}</strong> stale, not in the sum</span> : null}
       {urgent.length ? (
         <a class="urgent-note" href={href("/alarms")}>
@@ -69,18 +70,18 @@ function Tile({ site }: { readonly site: Site }): JSX.Element {
       </header>
       {stale ? (
         <p class="last-known">
-          {site.online ? "Not sending data." : <>Not connected; last heard <When at_ms={site.last_seen_ms} relative />.</>} The
-          values below are the last known.
+          {site.online ? "Not sending data." : <>Not connected; last heard <When at_ms={site.last_seen_ms} relative />.</>} Nothing
+          below is from now.
         </p>
       ) : null}
       <div class="tile-top">
         <div class="big">
           <span class="big-value"><Value text={power(site.power_w)} /></span>
-          <span class="big-label">meter{site.power_w === null ? ` (miners say ${power(site.miners_power_w)})` : ""}</span>
+          <span class="big-label">meter{site.power_w === null && site.miners_power_w !== null ? ` (miners say ${power(site.miners_power_w)})` : ""}</span>
         </div>
         <div class="big">
-          <span class="big-value">{site.miners_hashing}<small>/{site.miners_total}</small></span>
-          <span class="big-label">miners hashing</span>
+          <span class="big-value">{hashingText(site.miners_hashing, site.miners_fresh, site.miners_total).split("/")[0]}<small>/{site.miners_total}</small></span>
+          <span class="big-label">miners hashing{site.miners_fresh > 0 && site.miners_fresh < site.miners_total ? `, ${site.miners_total - site.miners_fresh} unknown` : ""}</span>
         </div>
         <div class="big">
           <span class={`big-value ${site.urgent_alarms ? "urgent-ink" : ""}`}>{site.open_alarms}</span>
@@ -125,7 +126,7 @@ export function Algorithms({ site }: { readonly site: Site }): JSX.Element {
             <th scope="row">{algorithmName(name)}</th>
             <td><Value text={hashrate(totals.hashrate_ths, name)} /></td>
             <td><Value text={efficiency(totals.j_per_th, name)} /></td>
-            <td>{totals.hashing}/{totals.miners}</td>
+            <td>{hashingText(totals.hashing, totals.hashrate_ths === null ? 0 : totals.miners, totals.miners)}</td>
           </tr>
         ))}
       </tbody>

@@ -7,24 +7,26 @@ import type { EventView } from "../api/types";
 import { EVENT_KINDS, kindWords } from "../format/words";
 import { route, setQuery } from "../route";
 import { problemOf, useResource } from "../state/resource";
-import { fleet } from "../state/store";
+import { devicesOf, fleet } from "../state/store";
 import { Empty, Failure, Loading } from "../components/basics";
 import { EventLine } from "../components/EventLine";
 import { SiteFilter } from "./Alarms";
 
-/** Pages looked through per click when a device filter leaves little of each. */
-const PAGES_PER_CLICK = 5;
+function knownDevices(site: string | null): string[] {
+  const ids = site === null ? [...fleet.value.devices.values()].flatMap((devices) => [...devices.keys()]) : devicesOf(site).map((device) => device.id);
+  return [...new Set(ids)].sort();
+}
 
 export function Log(): JSX.Element {
   const query = route.value.query;
   const [site, kind, device] = [query["site"] ?? null, query["kind"] ?? null, query["device"] ?? ""];
-  const list = useResource(`events ${site} ${kind}`, (signal) => api.events({ site, kind }, signal));
+  const list = useResource(`events ${site} ${kind} ${device}`, (signal) => api.events({ site, kind, device }, signal));
   const [more, setMore] = useState<{ items: EventView[]; cursor: string | null } | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
-  useEffect(() => setMore(null), [site, kind, list.loaded_ms]);
+  useEffect(() => setMore(null), [site, kind, device, list.loaded_ms]);
 
   const fits = (event: EventView): boolean =>
-    (site === null || event.site === site) && (kind === null || event.kind === kind) && (device === "" || (event.device ?? "").includes(device));
+    (site === null || event.site === site) && (kind === null || event.kind === kind) && (device === "" || event.device === device);
   const merged = new Map<string, EventView>();
   for (const event of [...fleet.value.events, ...(list.data?.items ?? []), ...(more?.items ?? [])]) merged.set(event.id, event);
   const shown = [...merged.values()].filter(fits).sort((a, b) => b.at_ms - a.at_ms);
@@ -32,16 +34,9 @@ export function Log(): JSX.Element {
 
   const loadMore = async (): Promise<void> => {
     try {
-      const items = [...(more?.items ?? [])];
-      let next = cursor;
-      for (let page = 0; page < PAGES_PER_CLICK && next !== null; page += 1) {
-        const answer = await api.events({ site, kind, cursor: next });
-        items.push(...answer.items);
-        next = answer.next_cursor;
-        if (answer.items.some(fits)) break;
-      }
+      const page = await api.events({ site, kind, device, cursor });
       setProblem(null);
-      setMore({ items, cursor: next });
+      setMore({ items: [...(more?.items ?? []), ...page.items], cursor: page.next_cursor });
     } catch (error) {
       setProblem(problemOf(error));
     }
@@ -60,7 +55,8 @@ export function Log(): JSX.Element {
             </select>
           </label>
           <label class="inline">Device{" "}
-            <input value={device} size={10} placeholder="any" onInput={(event) => setQuery({ device: event.currentTarget.value.trim() || null })} />
+            <input value={device} size={10} placeholder="any" list="devices" onChange={(event) => setQuery({ device: event.currentTarget.value.trim() || null })} />
+            <datalist id="devices">{knownDevices(site).map((id) => <option key={id} value={id} />)}</datalist>
           </label>
           <SiteFilter site={site} />
         </div>

@@ -2,7 +2,7 @@
 
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { algorithmName, known, num } from "../format/numbers";
+import { algorithmName, known, num, power } from "../format/numbers";
 import { COLUMNS, columnLabel, columnValue, KEY_COLUMNS } from "../format/columns";
 import { deviceKind, qualityWords, sentence, stateWords } from "../format/words";
 import { href, toSite } from "../route";
@@ -78,7 +78,7 @@ export function Miner({ site: siteId, id }: { readonly site: string; readonly id
       <HistoryPanel key={device.id} title="History" device={device} charts={chartsOf(device)} />
       <div class="columns">
         <Panel title="Open alarms">
-          {alarms.length ? <ul class="alarms">{alarms.map((alarm) => <AlarmCard key={alarm.id} alarm={alarm} showSite={false} />)}</ul> : <Empty title="No open alarms on this device" />}
+          {alarms.length ? <ul class="alarms">{alarms.map((alarm) => <AlarmCard key={alarm.id} alarm={alarm} />)}</ul> : <Empty title="No open alarms on this device" />}
         </Panel>
         {miner ? (
           <Panel title="Commands"><Orders device={device} /><Commands site={siteId} device={id} /></Panel>
@@ -133,6 +133,7 @@ function Identity({ device }: { readonly device: Device }): JSX.Element {
         <Fact name="Model">{device.model ?? <Value text="—" />}</Fact>
         {device.kind === "miner" ? <Fact name="Algorithm">{algorithmName(device.algorithm)}</Fact> : null}
         {device.kind === "miner" ? <Fact name="Running preset">{device.preset ?? <Value text="—" />}</Fact> : null}
+        {device.kind === "miner" ? <Fact name="Nominal power"><Value text={power(device.nominal_w)} /></Fact> : null}
         <Fact name="Zone">{device.zone ?? <Value text="—" />}</Fact>
         {device.kind === "miner" ? <Fact name="Place">{place ?? <Value text="—" />}</Fact> : null}
         <Fact name="Address"><code>{device.host ?? "—"}</code></Fact>

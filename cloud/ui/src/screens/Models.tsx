@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import { api } from "../api/client";
-import type { ModelView, RolloutView, TrainingView } from "../api/types";
+import type { ModelView, RolloutView, Stage, TrainingView } from "../api/types";
 import { bytes, num, plain, three } from "../format/numbers";
 import { span } from "../format/time";
 import { sentence } from "../format/words";
@@ -57,7 +57,7 @@ export function Models(): JSX.Element {
           rollouts.problem ? null : <Loading what="roll-outs" />
         ) : rollouts.data.items.length ? (
           <ul class="rollouts">
-            {rollouts.data.items.toSorted((a, b) => b.assigned_ms - a.assigned_ms).map((one) => <Rollout key={`${one.site} ${one.name} ${one.version}`} rollout={one} />)}
+            {rollouts.data.items.toSorted((a, b) => Number(b.current) - Number(a.current) || (b.assigned_ms ?? 0) - (a.assigned_ms ?? 0)).map((one) => <Rollout key={`${one.site} ${one.name} ${one.version}`} rollout={one} />)}
           </ul>
         ) : (
           <Empty title="No model has been rolled out">Sites run on their own rules until one is.</Empty>
@@ -85,14 +85,14 @@ function train(site: string, name: string, reload: () => void): void {
 const RUN_TONE: Readonly<Record<TrainingView["state"], Tone>> = { queued: "info", running: "info", done: "good", failed: "bad" };
 
 function TrainingRuns({ runs }: { readonly runs: readonly TrainingView[] }): JSX.Element | null {
-  const latest = runs.toSorted((a, b) => (b.started_ms ?? Infinity) - (a.started_ms ?? Infinity)).slice(0, 4);
+  const latest = runs.toSorted((a, b) => b.requested_ms - a.requested_ms).slice(0, 4);
   if (latest.length === 0) return null;
   return (
     <Panel title="Training runs">
       <ul class="runs">
         {latest.map((run) => (
           <li key={run.id}>
-            <Badge tone={RUN_TONE[run.state]}>{run.state}</Badge> {run.site} · <When at_ms={run.started_ms} />
+            <Badge tone={RUN_TONE[run.state]}>{run.state}</Badge> {run.site} · <When at_ms={run.requested_ms} />{run.algorithms.length ? ` · ${run.algorithms.join(", ")}` : ""}
             {run.started_ms !== null ? <> · {span(((run.ended_ms ?? now.value) - run.started_ms) / 1000)}</> : null}
             {run.detail ? <div class="muted">{run.detail}</div> : null}
           </li>
@@ -111,7 +111,8 @@ function Rollout({ rollout }: { readonly rollout: RolloutView }): JSX.Element {
     <li class="rollout">
       <div class="rollout-head">
         <strong>{rollout.name} v{rollout.version}</strong> at <a href={toSite(rollout.site)}>{rollout.site}</a>
-        <Badge tone="plain">assigned: {rollout.stage}</Badge>
+        <Badge tone="plain">{rollout.stage === null ? "not assigned from here" : `assigned: ${rollout.stage}`}</Badge>
+        {rollout.current ? null : <Badge tone="plain">earlier</Badge>}
         {off ? <Badge tone={rollout.stage === "withdrawn" ? "plain" : "bad"}>{sentence(state)}</Badge> : null}
         <span class="muted"><When at_ms={rollout.reported?.at_ms ?? rollout.assigned_ms} relative /></span>
       </div>
@@ -176,15 +177,15 @@ function Version({ model, reload }: { readonly model: ModelView; readonly reload
   );
 }
 
-const STAGE_ABOUT: Readonly<Record<RolloutView["stage"], string>> = {
+const STAGE_ABOUT: Readonly<Record<Stage, string>> = {
   shadow: "The site downloads and verifies it, then scores beside what acts now. It changes nothing.",
   active: "The site downloads, verifies and shadows it, then lets it act: it may propose, the guardian bounds and decides.",
   withdrawn: "The site stops using it and falls back to its own rules.",
 };
-const STAGE_VERB: Readonly<Record<RolloutView["stage"], string>> = { shadow: "Shadow", active: "Activate", withdrawn: "Withdraw" };
+const STAGE_VERB: Readonly<Record<Stage, string>> = { shadow: "Shadow", active: "Activate", withdrawn: "Withdraw" };
 
 function RollOutButtons({ model, reload }: { readonly model: ModelView; readonly reload: () => void }): JSX.Element {
-  const rollOut = (site: string, siteName: string, stage: RolloutView["stage"]): void =>
+  const rollOut = (site: string, siteName: string, stage: Stage): void =>
     ask({
       title: `${STAGE_VERB[stage]} ${model.name} v${model.version} at ${siteName}?`,
       verb: STAGE_VERB[stage],

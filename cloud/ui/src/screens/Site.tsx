@@ -3,7 +3,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import type { AlarmView, EventView, ZoneView } from "../api/types";
-import { power } from "../format/numbers";
+import { hashingText, power } from "../format/numbers";
 import { COLUMNS, columnLabel, columnValue, KEY_COLUMNS } from "../format/columns";
 import { deviceKind, stateWords } from "../format/words";
 import { href, route, setQuery, toDevice } from "../route";
@@ -22,7 +22,7 @@ import { HistoryPanel } from "../components/HistoryPanel";
 import { span } from "../format/time";
 import { Algorithms } from "./Fleet";
 
-const POWER_CHART = [{ title: "Site power", unit: "kW", digits: 1, scale: 0.001, lines: [{ column: "power_w_mean", label: "meter" }] }] as const;
+const POWER_CHART = [{ title: "Power", unit: "kW", digits: 1, scale: 0.001, lines: [{ column: "power_w_mean", label: "meter" }] }] as const;
 
 export function Site({ id }: { readonly id: string }): JSX.Element {
   if (!fleet.value.loaded) return <WaitingForData />;
@@ -35,7 +35,7 @@ export function Site({ id }: { readonly id: string }): JSX.Element {
   const meters = devices.filter((device) => device.kind === "meter");
   return (
     <>
-      <SiteHead site={site} stale={stale} limit={limit} />
+      <SiteHead site={site} limit={limit} />
       {stale ? <StaleNote site={site} /> : null}
       <div class="zones">
         {site.zones.map((zone) => <ZoneBanner key={zone.id} zone={zone} stale={stale} trip={tripOf(id, zone)} />)}
@@ -57,7 +57,7 @@ export function Site({ id }: { readonly id: string }): JSX.Element {
         <div class="stack">
           <Panel title="Open alarms" aside={<a href={href("/alarms", { site: id })}>All alarms</a>}>
             {alarms.length ? (
-              <ul class="alarms">{alarms.slice(0, 4).map((alarm) => <AlarmCard key={alarm.id} alarm={alarm} showSite={false} />)}</ul>
+              <ul class="alarms">{alarms.slice(0, 4).map((alarm) => <AlarmCard key={alarm.id} alarm={alarm} />)}</ul>
             ) : (
               <Empty title={stale ? "No open alarms when last heard" : "No open alarms"} />
             )}
@@ -79,7 +79,7 @@ function tripOf(site: string, zone: ZoneView): EventView | AlarmView | null {
   return fleet.value.events.find(here) ?? open.value.find(here) ?? null;
 }
 
-function SiteHead({ site, stale, limit }: { readonly site: SiteState; readonly stale: boolean; readonly limit: number }): JSX.Element {
+function SiteHead({ site, limit }: { readonly site: SiteState; readonly limit: number }): JSX.Element {
   return (
     <div class="page-head">
       <div>
@@ -90,8 +90,8 @@ function SiteHead({ site, stale, limit }: { readonly site: SiteState; readonly s
         </h1>
       </div>
       <dl class="head-facts">
-        <div><dt>Power{stale ? ", last known" : ""}</dt><dd><Value text={power(site.power_w)} /></dd></div>
-        <div><dt>Hashing</dt><dd>{site.miners_hashing}/{site.miners_total}</dd></div>
+        <div><dt>Power</dt><dd><Value text={power(site.power_w)} /></dd></div>
+        <div><dt>Hashing</dt><dd>{hashingText(site.miners_hashing, site.miners_fresh, site.miners_total)}</dd></div>
         <div><dt>Data</dt><dd><Age of={site} limit_s={limit} /></dd></div>
       </dl>
       <button type="button" class="danger" onClick={() => safeStop(site, null)}>Safe stop…</button>
@@ -103,7 +103,7 @@ function StaleNote({ site }: { readonly site: SiteState }): JSX.Element {
   return (
     <p class="note stale-note" role="status">
       <strong>{site.online ? "The site is connected but sends no data." : "The site is not connected."}</strong> Last heard{" "}
-      <When at_ms={site.last_seen_ms} relative />. Everything below is the last known state. The gateway keeps the site safe by itself
+      <When at_ms={site.last_seen_ms} relative />. What is shown below is the last that was known, not the present. The gateway keeps the site safe by itself
       and sends what it recorded when the line is back.
     </p>
   );
@@ -117,10 +117,13 @@ function safeStop(site: SiteState, zone: string | null): void {
     body: (
       <>
         <p>
-          Every miner {zone ? `in zone ${zone}` : "of the site"} stops hashing ({site.miners_hashing} hash now). Cooling keeps
+          Every miner {zone ? `in zone ${zone}` : "of the site"} stops hashing ({hashingText(site.miners_hashing, site.miners_fresh, site.miners_total)} hash now). Cooling keeps
           running. Each stop is confirmed by a read-back.
         </p>
-        <p>The zones go to mode <strong>Safe</strong> and start again only when cooling is proven and stable, staggered.</p>
+        <p>
+          It goes to mode <strong>Safe</strong> and <strong>stays stopped</strong> until a person on site hands it back; that cannot
+          be done from here.
+        </p>
         {site.online ? null : <p><strong>The site is offline: the command will most likely expire unheard.</strong></p>}
       </>
     ),

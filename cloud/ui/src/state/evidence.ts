@@ -9,10 +9,10 @@ export interface Part {
 
 /** First match wins; what matches none is evidence. */
 const STEPS: readonly (readonly [string, RegExp])[] = [
-  ["Proposal", /^(policy|proposal|asked|action|do|reason|why|model|version|sha256|confidence|priority|actor|order|ttl|preset$|point$|requested)/],
-  ["Verdict", /^(verdict|outcome|result$|permit|violation|bound|rule|limit|refused|applied|allowed|clamped|lease)/],
-  ["Writes", /^(write|wrote|took|detail)/],
-  ["Read-back", /^(read_?back|before|after|confirmed|observed|settle)/],
+  ["Proposal", /^(id$|source|why|asked|by$|policy|proposal|action|reason|model|version|sha256|confidence|priority|actor|order|preset$|point$)/],
+  ["Verdict", /^(verdict|outcome|permit|violation|bound|rule|limit|refused|applied|narrowed|allowed)/],
+  ["Writes", /^(write|result$|took|detail)/],
+  ["Read-back", /^(read_?back|before|after|confirmed|observed)/],
 ];
 
 export function evidence(data: Data): Part[] {

@@ -5,11 +5,12 @@
  * growing while nothing arrives.
  */
 
-import type { AlarmView, DeviceView, EventView, LiveMessage, SiteSummary } from "../api/types";
+import type { AlarmView, CommandView, DeviceView, EventView, LiveMessage, SiteSummary } from "../api/types";
 
-/** Where no step is told: three default steps of 60 s. */
-const DEFAULT_STALE_S = 180;
-const MIN_STALE_S = 15;
+/** The cloud's own rule (`cloud.devices.freshness`): three steps, and slack for a slow line. */
+const STALE_STEPS = 3;
+const SLACK_S = 15;
+const DEFAULT_STEP_S = 60;
 /** Rows kept for the log's live head; older ones come by page from REST. */
 export const MAX_EVENTS = 300;
 
@@ -26,6 +27,8 @@ export interface Fleet {
   readonly alarms: ReadonlyMap<string, AlarmView>;
   /** Newest first, each once. */
   readonly events: readonly EventView[];
+  /** Commands that changed while this page was open: newer than any list that was loaded. */
+  readonly commands: ReadonlyMap<string, CommandView>;
   /** Counts `model` and `rollout` messages, so that their screen knows when to load again. */
   readonly model_changes: number;
   /** False until the first snapshot: "nothing known yet" is not "nothing there". */
@@ -37,6 +40,7 @@ export const EMPTY: Fleet = {
   devices: new Map(),
   alarms: new Map(),
   events: [],
+  commands: new Map(),
   model_changes: 0,
   loaded: false,
 };
@@ -75,6 +79,7 @@ export function reduce(fleet: Fleet, message: LiveMessage, now_ms: number): Flee
         ),
         alarms: byId(alarms),
         events: mergeEvents([], events),
+        commands: fleet.commands,
         model_changes: fleet.model_changes + 1,
         loaded: true,
       };
@@ -90,6 +95,8 @@ export function reduce(fleet: Fleet, message: LiveMessage, now_ms: number): Flee
       return { ...fleet, alarms: new Map(fleet.alarms).set(message.body.id, message.body) };
     case "event":
       return { ...fleet, events: mergeEvents(fleet.events, [message.body]) };
+    case "command":
+      return { ...fleet, commands: new Map(fleet.commands).set(message.body.id, message.body) };
     case "model":
     case "rollout":
       return { ...fleet, model_changes: fleet.model_changes + 1 };
@@ -99,7 +106,7 @@ export function reduce(fleet: Fleet, message: LiveMessage, now_ms: number): Flee
 /** Seconds without data after which a site's values are called stale. */
 export function staleAfter(site: Pick<SiteSummary, "step_s"> | undefined): number {
   const step = site?.step_s;
-  return typeof step === "number" ? Math.max(MIN_STALE_S, 3 * step) : DEFAULT_STALE_S;
+  return STALE_STEPS * (step ?? DEFAULT_STEP_S) + SLACK_S;
 }
 
 /** Age in seconds, never negative; null where there never was data. */

@@ -22,7 +22,7 @@ export function append(old: History | null, added: Telemetry, from_ms: number): 
   const rows = added.columns.map((_, i) => [...(old?.values[i] ?? []), ...(added.values[i] ?? []).slice(start)]);
   const keep = times.findIndex((at) => at >= from_ms);
   const cut = keep < 0 ? times.length : keep;
-  return { step_s: added.step_s, at_ms: times.slice(cut), values: rows.map((row) => row.slice(cut)) };
+  return { step_s: added.step_s ?? old?.step_s ?? 0, at_ms: times.slice(cut), values: rows.map((row) => row.slice(cut)) };
 }
 
 /** Times in s with a null row in each hole, so that a gap is drawn as a gap and not bridged. */

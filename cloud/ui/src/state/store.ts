@@ -1,7 +1,7 @@
 /** The page's one live store. */
 
 import { computed, signal } from "@preact/signals";
-import type { AlarmView, LiveMessage } from "../api/types";
+import type { AlarmView, CommandView, LiveMessage } from "../api/types";
 import { EMPTY, openAlarms, reduce, type Device, type Fleet, type Site } from "./fleet";
 
 export const fleet = signal<Fleet>(EMPTY);
@@ -13,6 +13,11 @@ export function receive(message: LiveMessage, now_ms: number): void {
 /** An alarm that a REST answer changed, before the live stream says the same. */
 export function receiveAlarm(alarm: AlarmView): void {
   fleet.value = { ...fleet.value, alarms: new Map(fleet.value.alarms).set(alarm.id, alarm) };
+}
+
+/** A command that this page sent. */
+export function receiveCommand(command: CommandView): void {
+  fleet.value = { ...fleet.value, commands: new Map(fleet.value.commands).set(command.id, command) };
 }
 
 export const sites = computed<Site[]>(() => [...fleet.value.sites.values()].sort((a, b) => a.name.localeCompare(b.name)));
