@@ -1,0 +1,222 @@
+"""Commands: signed for one site and one minute, stored before they are sent, followed to the end."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from cloud.commands import schemas
+from cloud.commands import service as commands
+from cloud.kit.problems import Unavailable
+from shared.artifacts.signing import Keyring, PublicKeyEntry, Purpose, Role, Signed
+from shared.commands import (
+    ActionOutcome,
+    CommandBody,
+    CommandState,
+    CommandStatus,
+    DoActions,
+    SafeStopOrder,
+    SetPreset,
+    WriteRecord,
+    WriteResult,
+)
+from shared.ids import CommandId, DeviceId, SiteId
+from shared.wire import codec, topics
+from support.cloud import AUTH, NOW_MS, SITE, Service, born, service, told
+
+SAFE_STOP = {"site": SITE, "order": {"order": "safe-stop"}, "actor": "ann", "expires_s": 30}
+
+
+class Outbound:
+    """Stands for the command link: keeps what was published."""
+
+    def __init__(self) -> None:
+        self.is_up = True
+        self.sent: list[tuple[str, bytes, bool, int | None]] = []
+        self.fail: Unavailable | None = None
+
+    async def send(
+        self, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int | None = None
+    ) -> None:
+        if self.fail is not None:
+            raise self.fail
+        self.sent.append((topic, payload, retain, expiry_s))
+
+    def body(self, keyring: Keyring) -> CommandBody:
+        """The last command, verified."""
+        signed = codec.decode(self.sent[-1][1], Signed)
+        keyring.verify(Purpose.COMMAND, signed, Role.COMMAND)
+        return msgspec.msgpack.decode(signed.payload, type=CommandBody)
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path) -> AsyncIterator[Service]:
+    async with service(tmp_path) as running:
+        await running.bench.commit(born())
+        yield running
+
+
+@pytest.fixture
+def outbound(cloud: Service, monkeypatch: pytest.MonkeyPatch) -> Outbound:
+    fake = Outbound()
+    link = cloud.context.command_link
+    monkeypatch.setattr(link, "send", fake.send)
+    monkeypatch.setattr(type(link), "is_up", property(lambda _self: fake.is_up))
+    return fake
+
+
+@pytest.fixture
+def keyring(cloud: Service) -> Keyring:
+    key = cloud.context.keys.command
+    return Keyring((PublicKeyEntry(id=key.key_id, role=Role.COMMAND, public=key.public_text),))
+
+
+def word(command: str, state: CommandState, at_ms: int, **more: Any) -> CommandStatus:
+    return CommandStatus(id=CommandId(command), state=state, detail=state.value, at_ms=at_ms, **more)
+
+
+async def hear(cloud: Service, status: CommandStatus, site: SiteId = SITE) -> None:
+    await cloud.bench.commit(told(topics.result(site, status.id), codec.encode(status)))
+
+
+async def test_a_command_is_signed_for_this_site_and_minute(
+    cloud: Service, outbound: Outbound, keyring: Keyring
+) -> None:
+    view = await cloud.post("/commands", SAFE_STOP, 202)
+    topic, _, retain, expiry_s = outbound.sent[0]
+    assert (topic, retain, expiry_s) == ("mw/1/north/dn/cmd", False, 30)
+    body = outbound.body(keyring)
+    assert (body.id, body.site, body.actor) == (view["id"], SITE, "ann")
+    assert (body.issued_ms, body.expires_ms) == (NOW_MS, NOW_MS + 30_000)
+    assert body.order == SafeStopOrder()
+    assert (view["state"], view["detail"]) == ("sent", "the broker has it")
+    assert [step["state"] for step in view["history"]] == ["sent"]
+
+
+async def test_actions_keep_their_words(cloud: Service, outbound: Outbound, keyring: Keyring) -> None:
+    order = {"order": "actions", "actions": [{"do": "set-preset", "device": "m-01", "preset": "2700"}]}
+    view = await cloud.post("/commands", {**SAFE_STOP, "order": order}, 202)
+    assert outbound.body(keyring).order == DoActions(
+        actions=(SetPreset(device=DeviceId("m-01"), preset="2700"),)
+    )
+    assert view["order"] == order
+
+
+async def test_counters_rise_and_never_fall_behind_the_clock(
+    cloud: Service, outbound: Outbound, keyring: Keyring
+) -> None:
+    counters = []
+    for _ in range(3):
+        await cloud.post("/commands", SAFE_STOP, 202)
+        counters.append(outbound.body(keyring).counter)
+    assert counters == [NOW_MS, NOW_MS + 1, NOW_MS + 2]
+    cloud.bench.clock.step_wall(-3_600_000)
+    await cloud.post("/commands", SAFE_STOP, 202)
+    assert outbound.body(keyring).counter == NOW_MS + 3, "a clock that steps back re-uses no number"
+
+
+async def test_words_of_the_site_in_any_order(cloud: Service, outbound: Outbound) -> None:
+    view = await cloud.post("/commands", SAFE_STOP, 202)
+    record = WriteRecord(
+        action=SetPreset(device=DeviceId("m-01"), preset="2700"), result=WriteResult.APPLIED, detail="ok"
+    )
+    done = word(view["id"], CommandState.DONE, NOW_MS + 30, outcome=ActionOutcome.APPLIED, writes=(record,))
+    await hear(cloud, done)
+    await hear(cloud, word(view["id"], CommandState.ACCEPTED, NOW_MS + 10))
+    await hear(cloud, word(view["id"], CommandState.RUNNING, NOW_MS + 20))
+    await hear(cloud, done)
+    found = await cloud.get(f"/commands/{view['id']}")
+    assert (found["state"], found["outcome"]) == ("done", "applied")
+    assert found["writes"][0]["action"] == {"do": "set-preset", "device": "m-01", "preset": "2700"}
+    assert [step["state"] for step in found["history"]] == ["sent", "accepted", "running", "done"]
+
+
+async def test_another_site_has_no_word(cloud: Service, outbound: Outbound) -> None:
+    view = await cloud.post("/commands", SAFE_STOP, 202)
+    await hear(cloud, word(view["id"], CommandState.DONE, NOW_MS), SiteId("south"))
+    assert (await cloud.get(f"/commands/{view['id']}"))["state"] == "sent"
+    assert len((await cloud.get("/quarantine"))["items"]) == 1
+
+
+async def test_no_word_means_expired_until_a_late_word_comes(cloud: Service, outbound: Outbound) -> None:
+    view = await cloud.post("/commands", SAFE_STOP, 202)
+
+    async def sweep(now_ms: int) -> None:
+        async with cloud.context.database.write() as session:
+            await commands.expire(session, now_ms)
+
+    await sweep(NOW_MS + 30_000)
+    assert (await cloud.get(f"/commands/{view['id']}"))["state"] == "sent", "an answer may be under way"
+    await sweep(NOW_MS + 60_000)
+    found = await cloud.get(f"/commands/{view['id']}")
+    assert (found["state"], found["detail"]) == ("expired", "no word from the site")
+    await hear(cloud, word(view["id"], CommandState.DONE, NOW_MS + 20_000, outcome=ActionOutcome.APPLIED))
+    assert (await cloud.get(f"/commands/{view['id']}"))["state"] == "done"
+
+
+async def test_nothing_is_signed_without_a_broker(cloud: Service, outbound: Outbound) -> None:
+    outbound.is_up = False
+    found = await cloud.post("/commands", SAFE_STOP, 503)
+    assert "nothing was sent" in found["detail"]
+    assert (await cloud.get("/commands"))["items"] == []
+
+
+async def test_an_unconfirmed_publish_is_said_to_be_unconfirmed(cloud: Service, outbound: Outbound) -> None:
+    outbound.fail = Unavailable("the broker gave no answer in 5 s")
+    view = await cloud.post("/commands", SAFE_STOP, 202)
+    assert (view["state"], view["detail"]) == (
+        "sent",
+        "sending is unconfirmed: the broker gave no answer in 5 s",
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"expires_s": 61},
+        {"expires_s": 0},
+        {"actor": ""},
+        {"order": {"order": "reset-trip", "zone": "hall-a", "reason": "x"}},
+        {"order": {"order": "actions", "actions": []}},
+        {"order": {"order": "actions", "actions": [{"do": "explode", "device": "m-01"}]}},
+        {"order": {"order": "safe-stop", "zonee": "hall-a"}},
+        {"surprise": 1},
+    ],
+)
+async def test_orders_that_are_refused(cloud: Service, outbound: Outbound, change: dict[str, Any]) -> None:
+    """A trip is never reset from the cloud; a command lives a minute at most; unknown words are refused."""
+    await cloud.post("/commands", {**SAFE_STOP, **change}, 422)
+    assert outbound.sent == []
+
+
+async def test_not_a_number_is_no_set_point(cloud: Service, outbound: Outbound) -> None:
+    body = (
+        '{"site":"north","actor":"ann","order":{"order":"actions","actions":'
+        '[{"do":"set-point","device":"d","point":"speed_setpoint_pct","value":NaN}]}}'
+    )
+    headers = {**AUTH, "Content-Type": "application/json"}
+    reply = await cloud.client.post("/api/v1/commands", content=body, headers=headers)
+    assert reply.status_code == 422
+    assert outbound.sent == []
+
+
+async def test_an_unknown_site(cloud: Service, outbound: Outbound) -> None:
+    await cloud.post("/commands", {**SAFE_STOP, "site": "nowhere"}, 404)
+
+
+ACTIONS: list[dict[str, Any]] = [
+    {"do": "set-preset", "device": "m-01", "preset": "2700"},
+    {"do": "stop", "device": "m-01"},
+    {"do": "start", "device": "m-01"},
+    {"do": "set-point", "device": "wall-a", "point": "speed_setpoint_pct", "value": 100.0},
+    {"do": "outlet", "device": "pdu-1", "outlet": 3, "on": False},
+]
+
+
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda action: str(action["do"]))
+def test_the_api_speaks_the_words_of_the_site(action: dict[str, Any]) -> None:
+    order = schemas.ActionsOrder.model_validate({"order": "actions", "actions": [action]})
+    converted = msgspec.convert(order.model_dump(), type=DoActions)
+    assert msgspec.json.decode(msgspec.json.encode(converted)) == {"order": "actions", "actions": [action]}
