@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from edge_agent import config
+from shared.errors import ConfigError
 from shared.inventory import DeviceEntry, SimulatorSettings
 from shared.telemetry import DeviceKind
 
@@ -85,5 +86,5 @@ def test_the_example_is_accepted_and_is_whole() -> None:
 def test_the_example_without_a_limit_is_refused() -> None:
     """So that the test above cannot pass with a parser that accepts anything."""
     (example,) = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-    with pytest.raises(config.ConfigError, match="trip"):
+    with pytest.raises(ConfigError, match="trip"):
         config.parse(example.replace("trip = 88.0\n", ""), Path("site.toml"))
