@@ -71,6 +71,7 @@ class Cycle:
         self._lease_overdue_s = lease_overdue_s
         self._model = model
         self._lock = threading.Lock()
+        self._disk = threading.Lock()
         self._commanded: dict[DeviceId, tuple[Commanded, ...]] = {}
         self._state = core.start(site, latches.load(site, at_ms=clock.utc_ms()))
         self._saved = core.keep(self._state)
@@ -139,6 +140,10 @@ class Cycle:
 
     def keep(self) -> None:
         """Bring latches to the disk where they changed; called after the demands are on their way."""
+        with self._disk:
+            self._keep()
+
+    def _keep(self) -> None:
         with self._lock:
             kept = core.keep(self._state)
         if kept == self._saved and self.latches_ok:

@@ -299,7 +299,11 @@ class Intake:
         seq = self._record(answer)
         if seq and not await self._recorder.durable(seq, timeout_s=DURABLE_WITHIN_S):
             return Denied("the journal cannot store this, so it is not done; look at the disk")
-        return self._cycle.ask(zone, question, commit=True)
+        answer = self._cycle.ask(zone, question, commit=True)
+        await asyncio.to_thread(
+            self._cycle.keep
+        )  # a person who was told "reset" finds it so after a power cut
+        return answer
 
     def _record(self, answer: Answer) -> int:
         if isinstance(answer, Denied):
