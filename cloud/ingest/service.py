@@ -163,6 +163,7 @@ class Ingest:
             except _MESSAGE_FAULTS:
                 raise
             except Exception as error:
+                # Supervisor: a database that is away must not end ingest; nothing was acknowledged yet.
                 if isinstance(error, StatementError) and isinstance(error.orig, _MESSAGE_FAULTS):
                     raise WireError(str(error.orig)) from error
                 self._note_trouble(error)

@@ -15,6 +15,7 @@ HOT_ZONE = "hall-a"
 ZONES = {"hall-a": "ABC", "hall-b": "D"}
 """Container → its racks."""
 MINER_PASSWORD = "demo-miners"
+PDU_COMMUNITY = "private"
 
 _FLEET = (
     # (how many, model, algorithm, nominal W, safe preset, firmware)
@@ -57,7 +58,8 @@ def _keys(layout: Layout) -> None:
 
 def _credential(layout: Layout) -> None:
     site = str(layout.site_file)
-    _run("guardian", "credential", "set", "miners", "--site", site, stdin=MINER_PASSWORD + "\n")
+    for name, secret in (("miners", MINER_PASSWORD), ("pdu", PDU_COMMUNITY)):
+        _run("guardian", "credential", "set", name, "--site", site, stdin=secret + "\n")
 
 
 def _run(*words: str, stdin: str = "") -> str:
@@ -143,7 +145,7 @@ def _site_gear(layout: Layout) -> list[str]:
     gear = (
         ("wall", "drive", "danfoss-fc102"),
         ("meter", "meter", "eastron-sdm630"),
-        ("hvac", "hvac", "carel-uc2se"),
+        ("hvac", "hvac", "carel-ir33"),
         ("inlet-1", "probe", "xy-md02"),
         ("inlet-2", "probe", "xy-md02"),
         ("contacts", "contacts", "contacts"),
@@ -169,6 +171,7 @@ adapter = "snmp"
 profile = "apc-rpdu2"
 host = "127.{layout.miner_net}.210.1"
 port = {layout.snmp_port}
+credential = "pdu"
 zone = "hall-b\""""
     return [*modbus, pdu]
 

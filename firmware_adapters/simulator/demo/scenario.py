@@ -20,7 +20,7 @@ WORN = "m-07"
 """The miner whose fan wears out."""
 WALL = "wall-a"
 WAN_CUT_S = 30.0
-FIRST_TRAINING_S = 55.0
+FIRST_TRAINING_S = 60.0
 FIRMWARE_LIMIT_C = 90.0
 _POLL_S = 0.5
 _RUNNING = ("mining", "auto-tuning", "initializing", "starting", "restarting")

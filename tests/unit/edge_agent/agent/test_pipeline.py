@@ -1,0 +1,201 @@
+"""Guardian's messages to rows, events and command states; what the disk refuses is kept."""
+
+from pathlib import Path
+
+import msgspec
+
+from edge_agent import ipc
+from edge_agent.agent.store.frames import read_frames, unpack
+from edge_agent.agent.store.rows import Commit
+from shared.alarms import Event
+from shared.commands import ActionOutcome, CommandState
+from shared.errors import StoreError
+from shared.ids import CommandId
+from support.agent import STEP_S, T0, some_event, sweep
+from support.agent_bench import AgentBench, agent_bench
+
+
+def entry(seq: int, event: Event, *, previous: str | None = None) -> ipc.JournalEntry:
+    return ipc.JournalEntry(
+        seq=seq,
+        at_ms=event.at_ms,
+        at_s=0.0,
+        event=event,
+        previous=f"hash-{seq - 1}" if previous is None else previous,
+        hash=f"hash-{seq}",
+    )
+
+
+def page(first: int, last: int, *, head: int | None = None) -> ipc.JournalPage:
+    entries = tuple(entry(n, some_event(n)) for n in range(first, last + 1))
+    return ipc.JournalPage(entries=entries, head=head or last)
+
+
+def hello(next_seq: int, boot: str = "boot-1") -> ipc.Hello:
+    return ipc.Hello(
+        protocol=ipc.PROTOCOL,
+        site="testsite",
+        boot=boot,
+        config_sha256="",
+        next_seq=next_seq,  # type: ignore[arg-type]
+    )
+
+
+async def test_a_step_becomes_rows_and_one_batch_and_raw_frames(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path) as b:
+        await b.steps(4)
+        assert len(b.rollups()) == 12, "the newest step is still inside its grace"
+        assert {row.samples for row in b.rollups()} == {2}
+        raw = [s for p in b.raw.files() for f in read_frames(p) for s in unpack(f)]
+        assert len(raw) >= 24
+
+
+async def test_a_restart_resumes_where_the_rows_end(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path) as b:
+        await b.steps(4)
+        clock = b.clock
+    async with agent_bench(tmp_path, clock=clock) as b:
+        await b.pipeline.on_open(hello(33))
+        [since] = b.said(ipc.SamplesSince)
+        assert isinstance(since, ipc.SamplesSince)
+        assert (since.boot, since.seq) == ("boot-1", 24)
+
+
+async def test_within_one_life_it_resumes_at_the_newest_sample(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path) as b:
+        await b.steps(4)
+        await b.pipeline.on_open(hello(33))
+        [since] = b.said(ipc.SamplesSince)
+        assert since == ipc.SamplesSince(boot="boot-1", seq=32)
+
+
+async def test_a_jump_becomes_one_loss_event_with_its_numbers(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path) as b:
+        await b.steps(1)
+        b.next_seq += 7
+        await b.steps(1)
+        [loss] = [event for event in b.events() if event.key == "samples-lost"]
+        assert loss.data == {"count": 7, "boot": "boot-1", "first_seq": 9, "last_seq": 15}
+
+
+async def test_no_step_is_closed_by_the_wall_clock_while_a_replay_runs(tmp_path: Path) -> None:
+    """Otherwise the ring's older samples would come too late for their own steps."""
+    async with agent_bench(tmp_path) as b:
+        old_ms = b.next_ms - 60_000
+        await b.pipeline.on_open(hello(next_seq=41))
+        for n in range(10):
+            part = tuple(sweep(1 + 4 * n, old_ms + n * 2_500))
+            await b.pipeline.handle(ipc.Samples(boot="boot-1", samples=part))
+            await b.pipeline.flush()
+        assert b.rollups()
+        assert all(row.samples == 2 for row in b.rollups())
+        assert len({(row.device, row.at_ms) for row in b.rollups()}) == len(b.rollups()) == 20
+
+
+async def test_while_the_link_is_down_an_open_step_stays_open(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path) as b:
+        await b.steps(2)
+        rows = len(b.rollups())
+        b.pipeline.on_close()
+        b.clock.advance(3 * STEP_S)
+        await b.pipeline.flush()
+        assert len(b.rollups()) == rows
+        assert b.view.zones == {}, "and nothing is known of the zones"
+
+
+class TestJournal:
+    async def test_each_entry_becomes_one_event_over_any_restart(self, tmp_path: Path) -> None:
+        async with agent_bench(tmp_path) as b:
+            await b.pipeline.handle(page(1, 3, head=5))
+            assert b.said(ipc.JournalSince) == [ipc.JournalSince(cursor=3)], "and it asks for the rest"
+            await b.pipeline.handle(page(2, 5))
+        async with agent_bench(tmp_path) as b:
+            await b.pipeline.on_open(hello(1))
+            assert b.said(ipc.JournalSince) == [ipc.JournalSince(cursor=5)]
+            await b.pipeline.handle(page(4, 6))
+            assert [event.id for event in b.events()] == [f"event-{n}" for n in range(1, 7)]
+            assert b.view.journal_cursor == 6
+
+    async def test_a_status_with_a_newer_head_makes_it_ask(self, tmp_path: Path) -> None:
+        async with agent_bench(tmp_path) as b:
+            status = ipc.Status(zones={}, lease_left_s=None, journal_head=2)
+            await b.pipeline.handle(status)
+            await b.pipeline.handle(page(1, 2))
+            await b.pipeline.handle(status)
+            assert b.said(ipc.JournalSince) == [ipc.JournalSince(cursor=0)]
+
+    async def test_entries_that_are_gone_are_counted(self, tmp_path: Path) -> None:
+        async with agent_bench(tmp_path) as b:
+            await b.pipeline.handle(page(1, 2))
+            await b.pipeline.handle(page(6, 7))
+            [gap] = [event for event in b.events() if event.key == "journal-gap"]
+            assert gap.title.startswith("3 journal entries")
+
+    async def test_a_broken_chain_is_told(self, tmp_path: Path) -> None:
+        async with agent_bench(tmp_path) as b:
+            await b.pipeline.handle(page(1, 2))
+            forged = ipc.JournalPage(entries=(entry(3, some_event(3), previous="other"),), head=3)
+            await b.pipeline.handle(forged)
+            assert [e.key for e in b.events()][-1] == "journal-chain"
+
+    async def test_a_journal_that_begins_anew_is_read_from_its_start(self, tmp_path: Path) -> None:
+        async with agent_bench(tmp_path) as b:
+            await b.pipeline.handle(page(1, 9))
+            await b.pipeline.handle(ipc.Status(zones={}, lease_left_s=None, journal_head=2))
+            assert [e.key for e in b.events()][-1] == "journal-restarted"
+            assert b.said(ipc.JournalSince)[-1] == ipc.JournalSince(cursor=0)
+
+
+async def test_results_of_orders_go_to_the_cloud_and_those_of_proposals_do_not(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path) as b:
+        common = {"outcome": ActionOutcome.APPLIED, "detail": "done", "at_ms": T0}
+        await b.pipeline.handle(ipc.Result(id=CommandId("p"), **common))  # type: ignore[arg-type]
+        await b.pipeline.handle(
+            ipc.Result(id=CommandId("c"), command_state=CommandState.DONE, **common)  # type: ignore[arg-type]
+        )
+        [status] = b.told
+        assert (status.id, status.state, status.outcome) == ("c", CommandState.DONE, ActionOutcome.APPLIED)
+
+
+class TestDisk:
+    async def test_what_the_disk_refuses_is_written_once_it_takes_data_again(self, tmp_path: Path) -> None:
+        async with agent_bench(tmp_path) as b:
+            await b.steps(2)
+            refuse = _Refusing(b)
+            await b.steps(3, cycle=False)
+            b.next_seq += 2
+            await b.steps(1, cycle=False)
+            assert refuse.calls >= 3
+            refuse.stop()
+            await b.steps(1)
+            rows = [(row.device, row.at_ms) for row in b.rollups()]
+            assert len(rows) == len(set(rows)) == 24
+            assert [e.data["count"] for e in b.events() if e.key == "samples-lost"] == [2]
+
+    async def test_a_kill_while_the_disk_refuses_loses_nothing(self, tmp_path: Path) -> None:
+        async with agent_bench(tmp_path) as b:
+            await b.steps(2)
+            _Refusing(b)
+            await b.steps(3, cycle=False)
+            clock = b.clock
+        async with agent_bench(tmp_path, clock=clock) as b:
+            cursor = b.pipeline._recorder.seen
+            assert cursor == ("boot-1", 8), "the cursor did not move without its rows"
+
+
+class _Refusing:
+    """Makes the store refuse commits until told to stop."""
+
+    def __init__(self, bench: AgentBench) -> None:
+        self.calls = 0
+        self._store = bench.store
+        self._commit = bench.store.commit
+        bench.store.commit = self._refuse  # type: ignore[method-assign]
+
+    def _refuse(self, commit: Commit) -> None:
+        self.calls += 1
+        assert msgspec.structs.asdict(commit)
+        raise StoreError("disk full")
+
+    def stop(self) -> None:
+        self._store.commit = self._commit  # type: ignore[method-assign]
