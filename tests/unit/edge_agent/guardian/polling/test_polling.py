@@ -1,0 +1,199 @@
+"""Reading devices: typed failures, marks of time, back-off, and dead devices that slow nobody down."""
+
+import asyncio
+import logging
+import random
+
+import pytest
+
+from edge_agent.config import SiteFile
+from edge_agent.guardian.polling.backoff import pause_s
+from edge_agent.guardian.polling.board import Board, Ring
+from edge_agent.guardian.polling.link import DeviceLink, Samples
+from edge_agent.guardian.polling.poller import Poller
+from firmware_adapters.capabilities import Observation
+from shared.clock import ManualClock
+from shared.errors import MalformedReply, Unreachable
+from shared.telemetry import DeviceKind, MinerState, Reading, Sample
+from support.guardian import FakeMiner, FakeWall, miner_id
+
+
+def sample(seq: int, *, at_s: float = 0.0, failure: str | None = None, **fields: object) -> Sample:
+    base = {"kind": DeviceKind.MINER, "at_ms": 0, "boot": "b", **fields}
+    return Sample(device=miner_id(1), at_s=at_s, seq=seq, failure=failure, **base)  # type: ignore[arg-type] # built by hand
+
+
+class TestBoard:
+    def test_a_failure_leaves_the_last_good_word_standing(self) -> None:
+        board = Board()
+        board.put(sample(1, preset="2500"))
+        last = board.put(sample(2, failure="timeout"))
+        assert last.good is not None
+        assert (last.good.seq, last.failure, last.failed_in_a_row) == (1, "timeout", 1)
+        assert board.put(sample(3)).failed_in_a_row == 0
+
+    def test_the_running_preset_is_kept_between_reads_that_tell_it(self) -> None:
+        board = Board()
+        board.put(sample(1, at_s=10.0, preset="2500"))
+        last = board.put(sample(2, at_s=12.0))
+        assert (last.preset, last.preset_at_s) == ("2500", 10.0)
+
+    def test_stopped_since_the_first_stopped_sample(self) -> None:
+        board = Board()
+        board.put(sample(1, at_s=1.0, state=MinerState.MINING))
+        board.put(sample(2, at_s=2.0, state=MinerState.STOPPED))
+        assert board.put(sample(3, at_s=3.0, state=MinerState.STOPPED)).stopped_since_s == 2.0
+        assert board.put(sample(4, at_s=4.0, state=MinerState.STARTING)).stopped_since_s is None
+
+
+class TestRing:
+    def test_resumes_after_any_number(self) -> None:
+        ring = Ring()
+        for seq in range(1, 11):
+            ring.append(sample(seq))
+        assert [s.seq for s in ring.after(7, 100)] == [8, 9, 10]
+        assert [s.seq for s in ring.after(0, 3)] == [1, 2, 3]
+        assert ring.after(10, 5) == ()
+
+    def test_lets_the_oldest_go_by_age_and_by_bytes(self) -> None:
+        by_age = Ring(keep_s=120.0)
+        for seq in range(1, 400):
+            by_age.append(sample(seq, at_s=float(seq)))
+        assert by_age.after(0, 1)[0].seq == 399 - 120
+        by_bytes = Ring(keep_bytes=4_000)
+        for seq in range(1, 100):
+            by_bytes.append(sample(seq))
+        assert len(by_bytes.after(0, 1000)) == 10
+
+    def test_numbers_have_no_holes(self) -> None:
+        with pytest.raises(ValueError, match="does not follow"):
+            Ring().append(sample(2))
+
+
+class TestBackOff:
+    def test_doubles_up_to_the_cap_with_jitter(self) -> None:
+        jitter = random.Random(1)
+        pauses = [pause_s(2.0, n, cap_s=30.0, jitter=jitter) for n in range(1, 9)]
+        assert pause_s(2.0, 0, cap_s=30.0, jitter=jitter) == 2.0
+        for pause, plain in zip(pauses, [2, 4, 8, 16, 30, 30, 30, 30], strict=True):
+            assert 0.8 * plain <= pause <= 1.2 * plain
+        assert len(set(pauses[-4:])) == 4, "no two devices line up"
+
+    def test_a_slow_cadence_is_not_shortened_by_the_cap(self) -> None:
+        assert pause_s(60.0, 3, cap_s=30.0, jitter=random.Random(1)) >= 48.0
+
+
+class Rig:
+    """Links on a manual clock."""
+
+    def __init__(self, site: SiteFile, timeout_s: float = 1.0) -> None:
+        self.clock = ManualClock()
+        self.samples = Samples("boot", Board(), Ring())
+        self.fakes = {entry.id: FakeMiner(entry) for entry in site.miners}
+        self.links = {
+            entry.id: DeviceLink(entry, self.fakes[entry.id], self.samples, self.clock, timeout_s=timeout_s)
+            for entry in site.miners
+        }
+
+
+@pytest.fixture
+def rig(site: SiteFile) -> Rig:
+    return Rig(site)
+
+
+class TestLink:
+    async def test_a_good_read(self, rig: Rig) -> None:
+        taken = await rig.links[miner_id(1)].read()
+        assert (taken.seq, taken.boot, taken.failure, taken.preset) == (1, "boot", None, "2500")
+        assert taken.usable("chip_temp_max_c") == 65.0
+
+    async def test_a_failure_is_a_sample_and_a_counter(self, rig: Rig) -> None:
+        rig.fakes[miner_id(1)].fail = MalformedReply("lies")
+        taken = await rig.links[miner_id(1)].read()
+        assert (taken.failure, taken.readings) == ("malformed", {})
+        assert rig.samples.failures == {"malformed": 1}
+
+    async def test_a_bug_in_an_adapter_stops_no_loop(
+        self, rig: Rig, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async def broken() -> Observation:
+            raise ZeroDivisionError
+
+        rig.fakes[miner_id(1)].read = broken  # type: ignore[method-assign] # a bug, injected
+        assert (await rig.links[miner_id(1)].read()).failure == "malformed"
+        assert "unforeseen" in caplog.text
+
+    async def test_a_hanging_device_meets_its_deadline(self, site: SiteFile) -> None:
+        rig = Rig(site, timeout_s=0.01)
+
+        async def hang() -> Observation:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        rig.fakes[miner_id(1)].read = hang  # type: ignore[method-assign] # a hang, injected
+        assert (await rig.links[miner_id(1)].read()).failure == "timeout"
+
+    async def test_transitions_are_logged_once(self, rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        link, fake = rig.links[miner_id(1)], rig.fakes[miner_id(1)]
+        fake.fail = Unreachable("cable")
+        for _ in range(5):
+            await link.read()
+        fake.fail = None
+        for _ in range(5):
+            await link.read()
+        assert [r.levelname for r in caplog.records] == ["WARNING", "INFO"]
+
+    async def test_a_reading_out_of_range_is_flagged_before_anybody_sees_it(self, rig: Rig) -> None:
+        rig.fakes[miner_id(1)].chip_c = 255.0
+        assert (await rig.links[miner_id(1)].read()).usable("chip_temp_max_c") is None
+
+
+class TestPoller:
+    async def poll(self, rig: Rig, seconds: float, urgent: frozenset[str] = frozenset()) -> list[str]:
+        told: list[str] = []
+        poller = Poller(
+            rig.links,  # type: ignore[arg-type] # device ids are text
+            rig.clock,
+            poll_s=2.0,
+            urgent=urgent,  # type: ignore[arg-type] # device ids are text
+            on_facts=told.append,
+        )
+        task = asyncio.ensure_future(poller.run())
+        for _ in range(round(seconds / 0.25)):
+            for _ in range(10):
+                await asyncio.sleep(0)
+            rig.clock.advance(0.25)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return told
+
+    async def test_every_device_at_its_cadence_and_facts_once(self, rig: Rig) -> None:
+        told = await self.poll(rig, 60.0)
+        assert sorted(told) == sorted(rig.fakes)
+        for fake in rig.fakes.values():
+            assert 25 <= fake.reads <= 31
+
+    async def test_a_dead_device_backs_off_and_the_others_do_not(self, rig: Rig) -> None:
+        rig.fakes[miner_id(1)].fail = Unreachable("x")
+        await self.poll(rig, 60.0)
+        assert rig.fakes[miner_id(1)].reads <= 8
+        assert rig.fakes[miner_id(2)].reads >= 25
+
+    async def test_what_proves_cooling_never_backs_off(self, rig: Rig) -> None:
+        rig.fakes[miner_id(1)].fail = Unreachable("x")
+        await self.poll(rig, 60.0, frozenset({"m-1"}))
+        assert rig.fakes[miner_id(1)].reads >= 22
+
+    async def test_a_device_that_comes_back_is_read_at_its_cadence_again(self, rig: Rig) -> None:
+        rig.fakes[miner_id(1)].fail = Unreachable("x")
+        await self.poll(rig, 40.0)
+        rig.fakes[miner_id(1)].fail = None
+        before = rig.fakes[miner_id(1)].reads
+        await self.poll(rig, 40.0)
+        assert rig.fakes[miner_id(1)].reads - before >= 16
+
+
+async def test_fakes_are_what_the_protocols_ask_for(site: SiteFile) -> None:
+    wall = FakeWall(site.devices[0])
+    assert (await wall.read()).readings["speed_pct"] == Reading(80.0)
