@@ -26,7 +26,9 @@ class CloudProcess:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self.process = subprocess.Popen(command, stdout=self._log, stderr=self._log, env=environment)
         while ready and not self.answers("/health/ready"):
-            assert self.process.poll() is None, self.log()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=0.1)  # ends early only where the process does
+                raise AssertionError(self.log())
 
     def answers(self, path: str) -> bool:
         url = f"http://127.0.0.1:{self.port}{path}"
