@@ -1,6 +1,7 @@
 """Rules of the house that a linter does not know, checked on the source itself."""
 
 import ast
+import functools
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,6 +142,7 @@ class TestUserNamedPackages:
     }
 
     @staticmethod
+    @functools.cache
     def _imported() -> set[str]:
         names: set[str] = set()
         for path in SOURCES:

@@ -182,7 +182,7 @@ schema = 1
 
 [site]
 id = "{site}"
-name = "Demo container"
+name = "Demo site"
 timezone = "Europe/Stockholm"
 ml_may_raise = false
 remote_reset = false
