@@ -95,9 +95,9 @@ class Guardian:
         self.boot = secrets.token_hex(8)
         state = Path(site.paths.guardian_state)
         durable.private_folder(state)
-        self._lock = _Lock(state / "guardian.lock")
         keyring = Keyring.load(Path(site.paths.keyring))
         credentials = _credentials(site, state)
+        self._lock = _Lock(state / "guardian.lock")
         if synchronised is None:
             simulated = site.site.simulated
             synchronised = (
