@@ -69,6 +69,13 @@ class Server:
         subprocess.run(command, check=True, capture_output=True)
         return self.url(name)
 
+    def emptied(self) -> str:
+        """The shared database with nothing in it: much quicker than a new one per test."""
+        sql = "DROP SCHEMA public CASCADE; CREATE SCHEMA public"
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "tester", "-d", "postgres"]
+        subprocess.run([_program("psql"), "-q", *where, "-c", sql], check=True, capture_output=True)
+        return self.url("postgres")
+
     def _control(self, *words: str) -> None:
         command = [_program("pg_ctl"), "-D", str(self._data), *words]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, user=_user(), cwd="/")

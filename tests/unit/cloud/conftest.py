@@ -24,7 +24,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path / 'cloud.db'}"
     server: postgres.Server = request.getfixturevalue("postgres_server")
-    return server.create()
+    return server.emptied()
 
 
 @pytest.fixture

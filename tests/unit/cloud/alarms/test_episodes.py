@@ -53,7 +53,7 @@ def test_the_fold_does_not_see_the_order(told_: list[tuple[EventKind, int]], ran
     assert fold(events) == fold(shuffled)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.lists(st.tuples(KINDS, st.integers(0, 8)), min_size=1, max_size=9),
     st.randoms(use_true_random=False),

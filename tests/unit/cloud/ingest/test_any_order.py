@@ -45,7 +45,7 @@ async def outcome(messages: list[Decoded], sizes: random.Random) -> tuple[Any, .
             return rows, latest, streams, view.rows_in_store
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     st.randoms(use_true_random=False),
     st.lists(st.integers(0, BATCHES - 1), max_size=8),
