@@ -1,4 +1,4 @@
-"""The agent's inner parts without network: pipeline, keeper and cycle over a real store; time stands still."""
+"""The agent's inner parts without network: pipeline, keeper, cycle over a real store; time stands still."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +22,7 @@ from shared.alarms import Event
 from shared.capabilities import DeviceFacts
 from shared.clock import ManualClock
 from shared.commands import CommandStatus
-from shared.telemetry import DeviceKind, RollupRow, ScoreRow
+from shared.telemetry import DeviceKind, RollupRow, Sample, ScoreRow
 from shared.wire import codec
 from shared.wire.envelope import Batch, ChunkRequest
 from support.agent import KEYS, LADDER, STEP_S, ZONE, make_site, sweep
@@ -31,8 +31,11 @@ from support.agent import KEYS, LADDER, STEP_S, ZONE, make_site, sweep
 class AgentBench:
     """One life of the inner agent. `sent` is what the guardian was told, `asked` what the cloud was."""
 
-    def __init__(self, folder: Path, *, clock: ManualClock | None = None, connect: Connect = connect) -> None:
-        self.clock = clock or ManualClock()
+    def __init__(
+        self, folder: Path, *, before: "AgentBench | None" = None, connect: Connect = connect
+    ) -> None:
+        self.clock = before.clock if before is not None else ManualClock()
+        self.ring: list[Sample] = before.ring if before is not None else []
         self.site = make_site(folder)
         self.view = SiteView(self.site)
         self.writer = Writer()
@@ -56,8 +59,9 @@ class AgentBench:
         self.pipeline = Pipeline(self.clock, self.view, self.records, self.keeper, tell=self.told.append)
         policy = AnomalyPolicy(Rule(dwell_s=30, ttl_s=15))
         self.cycle = Cycle(self.clock, self.view, self.records, self.keeper, [policy], send=self.send)
-        self.next_seq = 1
-        self.next_ms = self.clock.utc_ms() - self.clock.utc_ms() % (STEP_S * 1000)
+        now_ms = self.clock.utc_ms()
+        self.next_seq = before.next_seq if before is not None else 1
+        self.next_ms = before.next_ms if before is not None else now_ms - now_ms % (STEP_S * 1000)
 
     async def send(self, message: ipc.FromAgent) -> bool:
         self.sent.append(message)
@@ -76,6 +80,9 @@ class AgentBench:
             for device in self.site.devices
             if device.kind is DeviceKind.MINER
         }
+        boot, seq = self.pipeline._recorder.seen
+        replay = tuple(s for s in self.ring if s.boot != boot or s.seq > seq)
+        await self.pipeline.handle(ipc.Samples(boot="boot-1", samples=replay))
         self.view.take_inventory(ipc.Inventory(devices=self.site.devices, facts=facts))
 
     def set_mode(self, mode: ipc.Mode) -> None:
@@ -87,6 +94,7 @@ class AgentBench:
         for _ in range(count):
             for _poll in range(2):
                 samples = tuple(sweep(self.next_seq, self.next_ms, rpm=rpm))
+                self.ring += samples
                 self.next_seq += len(samples)
                 self.next_ms += STEP_S * 500
                 self.clock.advance(STEP_S / 2)
@@ -126,12 +134,12 @@ class AgentBench:
 async def agent_bench(
     folder: Path,
     *,
-    clock: ManualClock | None = None,
+    before: AgentBench | None = None,
     mode: ipc.Mode = ipc.Mode.ML_SHADOW,
     connect: Connect = connect,
 ) -> AsyncIterator[AgentBench]:
-    """One life; a second call on the same folder is the next one."""
-    bench = AgentBench(folder, clock=clock, connect=connect)
+    """One life; with `before` the next one of the same site, whose guardian still has its ring."""
+    bench = AgentBench(folder, before=before, connect=connect)
     await bench.open(mode=mode)
     try:
         yield bench

@@ -17,6 +17,10 @@ from shared.inventory import DeviceEntry
 from shared.telemetry import RollupRow
 
 
+_NUMPY = (ValueError, ArithmeticError, LookupError, MemoryError)
+"""What numpy raises on data it did not expect; a model that brings it to that is not to be trusted."""
+
+
 class ModelRun(msgspec.Struct, frozen=True, kw_only=True):
     """One model in one cycle. `failure` is empty when its scores can be used."""
 
@@ -93,7 +97,7 @@ class Engine:
         started = self._clock.monotonic()
         try:
             scores = tuple(model.score(entries, deadline_s=self._deadline_s))
-        except ArtifactError as error:
+        except (ArtifactError, *_NUMPY) as error:
             return ModelRun(ref=model.ref, failure=str(error))
         took_s = self._clock.monotonic() - started
         if took_s > self._deadline_s:

@@ -70,7 +70,7 @@ class Transitions:
         """Load what the slots hold; a bad slot is emptied, and a bad active one falls back."""
         found = self.slots.current()
         if found.active is not None and not await self._resume("active", found.active):
-            self.slots.set(SlotMap(candidate=found.candidate))
+            self.slots.set(SlotMap(candidate=found.candidate, previous=found.previous))
             if found.previous is not None:
                 await self._activate_previous(found.previous)
         if found.candidate is not None and not await self._resume("candidate", found.candidate):

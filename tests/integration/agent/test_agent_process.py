@@ -1,7 +1,6 @@
 """The agent as a process with a real mosquitto: killed with -9 again and again, cut off, stopped cleanly."""
 
 import asyncio
-import contextlib
 import json
 import random
 import shutil
@@ -23,39 +22,13 @@ from shared.wire import codec, topics
 from shared.wire.envelope import SiteState
 from support.agent import FakeGuardian, free_port, make_site, some_event, sweep
 from support.agent_world import FakeCloud
+from support.broker import mosquitto
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed"),
 ]
 SITE = SiteId("testsite")
-
-
-@asynccontextmanager
-async def mosquitto(folder: Path) -> AsyncIterator[int]:
-    """A broker on loopback that keeps nothing on disk."""
-    port = free_port()
-    config = folder / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
-    process = await asyncio.create_subprocess_exec(
-        "mosquitto", "-c", str(config), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
-    )
-    try:
-        await _listening(port)
-        yield port
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def _listening(port: int) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            await asyncio.sleep(0.02)
 
 
 class AgentProcess:
@@ -173,3 +146,56 @@ async def test_killed_between_any_two_steps_nothing_is_lost_and_nothing_counts_t
     assert not [event for event in cloud.events if event.key == "samples-lost"]
     assert status["all_epochs"]["rollup"] == len(rows)  # type: ignore[index]  # JSON
     assert states[-1].online is False, "a clean stop says so itself"
+
+
+async def test_the_operators_commands_and_the_page_on_a_running_agent(tmp_path: Path) -> None:
+    """No broker at all: everything on site works without one."""
+    site = make_site(tmp_path, broker_port=free_port(), status_port=free_port())
+    guardian = FakeGuardian(Path(site.paths.guardian_socket), site.devices)
+    await guardian.start()
+    agent = AgentProcess(site, tmp_path)
+    await agent.start()
+    try:
+        await guardian.hear(ipc.Lease)
+        status = await agent.status()
+        assert status["site"] == SITE
+        assert await _minewarden(tmp_path, "agent", "model", "list") == (
+            0,
+            "no model: the site runs on rules\n",
+        )
+        code, said = await _minewarden(tmp_path, "agent", "model", "rollback")
+        assert (code, "no model is active" in said) == (1, True)
+        code, said = await _minewarden(tmp_path, "store", "info")
+        assert (code, "roll-ups" in said) == (0, True)
+        assert (Path(site.paths.agent_state) / "local-token").stat().st_mode & 0o077 == 0
+    finally:
+        assert await agent.stop() == 0
+        await guardian.stop()
+    code, said = await _minewarden(tmp_path, "agent", "model", "rollback")
+    assert (code, "no agent here" in said) == (1, True)
+
+
+async def test_an_unusable_site_file_stops_the_start_with_two(tmp_path: Path) -> None:
+    (tmp_path / "site.toml").write_text("schema = 1\n")
+    code, said = await _minewarden(tmp_path, "agent", "run")
+    assert code == 2
+    assert "site.toml" in said
+
+
+async def _minewarden(folder: Path, command: str, *args: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "shared.cli",
+        command,
+        *args,
+        "--site",
+        str(folder / "site.toml"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(20):
+        out, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode()

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from edge_agent import ipc
+from edge_agent.agent.recorder import CURSOR_KEY, Cursor
 from edge_agent.agent.store.frames import read_frames, unpack
 from edge_agent.agent.store.rows import Commit
 from shared.alarms import Event
@@ -53,12 +54,12 @@ async def test_a_step_becomes_rows_and_one_batch_and_raw_frames(tmp_path: Path) 
 async def test_a_restart_resumes_where_the_rows_end(tmp_path: Path) -> None:
     async with agent_bench(tmp_path) as b:
         await b.steps(4)
-        clock = b.clock
-    async with agent_bench(tmp_path, clock=clock) as b:
+        cursor = await b.records.get(CURSOR_KEY, Cursor)
+        assert cursor is not None
+        assert (cursor.boot, cursor.seq) == ("boot-1", 24)
+    async with agent_bench(tmp_path) as b:
         await b.pipeline.on_open(hello(33))
-        [since] = b.said(ipc.SamplesSince)
-        assert isinstance(since, ipc.SamplesSince)
-        assert (since.boot, since.seq) == ("boot-1", 24)
+        assert b.said(ipc.SamplesSince) == [ipc.SamplesSince(boot="boot-1", seq=24)]
 
 
 async def test_within_one_life_it_resumes_at_the_newest_sample(tmp_path: Path) -> None:
@@ -175,12 +176,15 @@ class TestDisk:
     async def test_a_kill_while_the_disk_refuses_loses_nothing(self, tmp_path: Path) -> None:
         async with agent_bench(tmp_path) as b:
             await b.steps(2)
+            cursor = await b.records.get(CURSOR_KEY, Cursor)
             _Refusing(b)
             await b.steps(3, cycle=False)
-            clock = b.clock
-        async with agent_bench(tmp_path, clock=clock) as b:
-            cursor = b.pipeline._recorder.seen
-            assert cursor == ("boot-1", 8), "the cursor did not move without its rows"
+            assert (await b.records.get(CURSOR_KEY, Cursor)) == cursor, "it did not move without its rows"
+        async with agent_bench(tmp_path, before=b) as b:
+            await b.steps(1)
+            rows = [(row.device, row.at_ms) for row in b.rollups()]
+            assert len(rows) == len(set(rows)) == 20
+            assert not [e for e in b.events() if e.key == "samples-lost"]
 
 
 class _Refusing:

@@ -21,8 +21,8 @@ def plain(samples: list[Sample]) -> list[RollupRow]:
 
 
 @given(
-    polls=st.integers(4, 40),
-    cuts=st.lists(st.integers(1, 160), max_size=6),
+    polls=st.integers(4, 25),
+    cuts=st.lists(st.integers(1, 100), max_size=6),
     commits=st.lists(st.booleans(), min_size=6, max_size=6),
 )
 def test_a_crash_anywhere_repeats_no_row_and_loses_none(

@@ -13,7 +13,6 @@ from edge_agent import ipc
 from edge_agent.agent.inference.slots import SlotMap
 from shared.artifacts.manifest import Manifest, Stage
 from shared.artifacts.signing import Signed
-from shared.clock import ManualClock
 from shared.wire.envelope import CHUNK_BYTES, Chunk
 from support.agent import make_assignment, make_manifest, small_spec, tiny_onnx, typical
 from support.agent_bench import AgentBench, agent_bench
@@ -26,9 +25,9 @@ V2 = make_manifest(DATA2, SPEC, version=2, scale=0.06)
 
 
 @asynccontextmanager
-async def life(folder: Path, *, clock: ManualClock | None = None) -> AsyncIterator[AgentBench]:
+async def life(folder: Path, *, before: AgentBench | None = None) -> AsyncIterator[AgentBench]:
     """One life with the keeper's own loop running."""
-    async with agent_bench(folder, clock=clock) as b:
+    async with agent_bench(folder, before=before) as b:
         task = asyncio.create_task(b.keeper.run())
         try:
             yield b
@@ -97,24 +96,23 @@ async def test_the_whole_way_and_a_second_version_after_it(tmp_path: Path) -> No
 
 
 async def test_a_restart_keeps_slots_and_full_windows(tmp_path: Path) -> None:
+    spec = small_spec(window=6)
+    data = tiny_onnx(spec)
+    signed = make_assignment(make_manifest(data, spec))
     async with life(tmp_path) as b:
+        await b.steps(8)
+        await give(b, signed, data)
         await b.steps(4)
-        await give(b, make_assignment(V1), DATA)
-        await b.steps(4)
-        clock, next_seq, next_ms = b.clock, b.next_seq, b.next_ms
-    async with life(tmp_path, clock=clock) as b:
-        b.next_seq, b.next_ms = next_seq, next_ms
+    async with life(tmp_path, before=b) as b:
         assert running(b) == (1, None)
         await b.keeper.greet_guardian()
         [claim] = b.said(ipc.Assign)
         assert isinstance(claim, ipc.Assign)
         assert claim.swapped
-        await b.keeper.offer(make_assignment(V1))
+        await b.keeper.offer(signed)
         await b.steps(1)
         assert b.cycle.miners == 4, "windows were filled from the store, nobody waits for a new one"
-        assert b.model_states() == ["downloaded", "verified", "shadow", "active"], (
-            "retained offer, no new work"
-        )
+        assert b.model_states() == ["downloaded", "verified", "shadow", "active"], "no new work"
 
 
 async def test_shadow_stage_stays_in_the_shadow_until_it_is_promoted(tmp_path: Path) -> None:
@@ -160,9 +158,9 @@ class TestRollback:
             await until(b, "active", count=3)
             assert running(b) == (1, None)
             assert b.slots.current() == SlotMap(active=V1.sha256)
-            last = b.said(ipc.Assign)[-1]
-            assert isinstance(last, ipc.Assign)
-            assert last.swapped
+            async with asyncio.timeout(5):
+                while not getattr(b.sent[-1], "swapped", False):
+                    await asyncio.sleep(0.01)
 
     async def test_an_operator_on_site_can_go_back_without_a_network(self, tmp_path: Path) -> None:
         async with life(tmp_path) as b:
@@ -205,19 +203,19 @@ class TestRollback:
     async def test_a_damaged_active_file_falls_back_at_start(self, tmp_path: Path) -> None:
         async with life(tmp_path) as b:
             await self.two_versions(b, V2, DATA2)
-            path, clock = b.slots.load(V2.sha256).path, b.clock
+            path = b.slots.load(V2.sha256).path
         path.write_bytes(path.read_bytes()[:-7] + b"damaged")
-        async with life(tmp_path, clock=clock) as b:
+        async with life(tmp_path, before=b) as b:
             assert running(b) == (1, None)
             assert b.slots.current() == SlotMap(active=V1.sha256)
 
     async def test_with_both_files_damaged_the_site_runs_on_rules(self, tmp_path: Path) -> None:
         async with life(tmp_path) as b:
             await self.two_versions(b, V2, DATA2)
-            paths, clock = [b.slots.load(sha).path for sha in (V1.sha256, V2.sha256)], b.clock
+            paths = [b.slots.load(sha).path for sha in (V1.sha256, V2.sha256)]
         for path in paths:
             path.write_bytes(b"")
-        async with life(tmp_path, clock=clock) as b:
+        async with life(tmp_path, before=b) as b:
             assert running(b) == (None, None)
             assert b.slots.current() == SlotMap()
             await b.steps(1)
@@ -277,13 +275,16 @@ class TestRefusals:
             await b.steps(2)
             await give(b, make_assignment(V1, counter=1), DATA)
             await give(b, make_assignment(V2, counter=2), DATA2)
-            clock = b.clock
-        async with life(tmp_path, clock=clock) as b:
+            async with asyncio.timeout(5):
+                while b.keeper._seen.counter < 2:
+                    await asyncio.sleep(0.01)
+        async with life(tmp_path, before=b) as b:
             assert "replayed" in await self.refused(b, make_assignment(V1, counter=1))
 
     async def test_a_candidate_that_calls_everybody_ill_is_dropped(self, tmp_path: Path) -> None:
-        alarmist = tiny_onnx(SPEC, scale=0.001)
-        manifest = make_manifest(alarmist, SPEC, version=2, scale=0.001, threshold=1e-6)
+        center = [value + 0.5 for value in typical(SPEC)]
+        alarmist = tiny_onnx(SPEC, center=center)
+        manifest = make_manifest(alarmist, SPEC, version=2, center=center)
         async with life(tmp_path) as b:
             await b.steps(4)
             await give(b, make_assignment(V1, counter=1), DATA)

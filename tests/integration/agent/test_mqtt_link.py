@@ -1,0 +1,139 @@
+"""The transport over a real mosquitto: persistence of the session, the will, and a link that goes silent."""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edge_agent.agent.uplink.mqtt import MqttTransport
+from edge_agent.agent.uplink.transport import Delivery, LinkLost, Message
+from edge_agent.config import Uplink
+from shared.clock import SystemClock
+from shared.errors import ConfigError
+from shared.ids import SiteId
+from support.agent import free_port
+from support.broker import mosquitto
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(shutil.which("mosquitto") is None, reason="mosquitto is not installed"),
+]
+SITE = SiteId("testsite")
+WILL = Message(topic="mw/1/testsite/up/state", payload=b"gone", retain=True)
+
+
+def settings(port: int, *, keep_alive_s: int = 10) -> Uplink:
+    return Uplink(broker_host="127.0.0.1", broker_port=port, keep_alive_s=keep_alive_s)
+
+
+class Proxy:
+    """A TCP relay that can go silent without closing anything, as a dying radio link does."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.silent = False
+
+    async def start(self) -> int:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            task = asyncio.create_task(self._relay(source, sink))
+            self._tasks.add(task)
+
+    async def _relay(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65_536):
+                if not self.silent:
+                    sink.write(data)
+                    await sink.drain()
+        except ConnectionError:
+            pass
+        finally:
+            sink.close()
+            with contextlib.suppress(ConnectionError):
+                await sink.wait_closed()
+
+
+@asynccontextmanager
+async def through_a_proxy(folder: Path) -> AsyncIterator[tuple[Proxy, MqttTransport, int]]:
+    async with mosquitto(folder) as port:
+        proxy = Proxy(port)
+        transport = MqttTransport(settings(await proxy.start()), SITE)
+        try:
+            yield proxy, transport, port
+        finally:
+            await proxy.stop()
+
+
+async def test_a_silent_link_is_noticed_before_one_and_a_half_keep_alives(tmp_path: Path) -> None:
+    """paho looks once a second, which is the tolerance on top (measured: 12 to 13 s for 10 s)."""
+    clock = SystemClock()
+    started = 0.0
+    noticed = False
+    async with through_a_proxy(tmp_path) as (proxy, transport, _):
+        try:
+            async with transport.session(will=WILL) as link:
+                await link.subscribe("mw/1/testsite/dn/#")
+                proxy.silent = True
+                started = clock.monotonic()
+                async for _message in link.messages():
+                    pytest.fail("nothing can arrive here")
+        except LinkLost:
+            noticed = True
+    assert noticed
+    assert clock.monotonic() - started < 1.5 * 10 + 1.0
+
+
+async def test_a_publish_into_a_silent_link_is_unknown_and_not_an_error(tmp_path: Path) -> None:
+    async with through_a_proxy(tmp_path) as (proxy, transport, _):
+        with contextlib.suppress(LinkLost):
+            async with transport.session(will=WILL) as link:
+                assert await link.publish(Message(topic="a", payload=b"1")) is Delivery.CONFIRMED
+                proxy.silent = True
+                assert await link.publish(Message(topic="a", payload=b"2")) is Delivery.UNKNOWN
+
+
+async def test_the_session_outlives_the_connection_and_a_second_client_sees_the_will(tmp_path: Path) -> None:
+    async with mosquitto(tmp_path) as port:
+        site = MqttTransport(settings(port), SITE)
+        cloud = MqttTransport(settings(port), SiteId("cloud"))
+        async with site.session(will=WILL) as link:
+            await link.subscribe("mw/1/testsite/dn/#")
+        async with cloud.session(will=msgspec.structs.replace(WILL, topic="cloud/state")) as other:
+            await other.publish(Message(topic="mw/1/testsite/dn/ack", payload=b"while you were away"))
+            async with site.session(will=WILL) as link:
+                async with asyncio.timeout(5):
+                    message = await anext(aiter(link.messages()))
+                assert message.payload == b"while you were away"
+                assert not message.retain
+
+
+async def test_nobody_listening_is_a_lost_link() -> None:
+    transport = MqttTransport(settings(free_port()), SITE)
+    with pytest.raises(LinkLost):
+        await transport.session(will=WILL).__aenter__()
+
+
+def test_files_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
+    base = settings(1)
+    for changes in ({"password_file": str(tmp_path / "none")}, {"ca_file": str(tmp_path / "none")}):
+        with pytest.raises(ConfigError):
+            MqttTransport(msgspec.structs.replace(base, **changes), SITE)
+    (tmp_path / "ca.pem").write_text("not a certificate")
+    with pytest.raises(ConfigError):
+        MqttTransport(msgspec.structs.replace(base, ca_file=str(tmp_path / "ca.pem")), SITE)

@@ -1,0 +1,151 @@
+"""The policy cycle: the lease is its last word; what people are told is durable before anything is asked."""
+
+from pathlib import Path
+
+import pytest
+
+from edge_agent import ipc
+from edge_agent.agent.inference.model import LoadedModel
+from edge_agent.agent.policies.face import Context, Decision
+from edge_agent.agent.store.rows import Commit
+from shared.artifacts.manifest import Scope
+from shared.errors import StoreError
+from support.agent import make_assignment, make_manifest, small_spec, tiny_onnx
+from support.agent_bench import AgentBench, agent_bench
+
+SPEC = small_spec()
+DATA = tiny_onnx(SPEC)
+SICK = {"m02": 3000.0}
+
+
+async def install(b: AgentBench, **changes: object) -> None:
+    """Put a model straight into the active slot."""
+    manifest = make_manifest(DATA, SPEC, **changes)
+    b.slots.arriving = manifest.sha256
+    b.slots.put(DATA, manifest.sha256, make_assignment(manifest))
+    b.keeper.engine.active = await b.keeper._moves.load(manifest.sha256)
+    assert isinstance(b.keeper.engine.active, LoadedModel)
+
+
+async def test_without_a_model_the_lease_is_renewed_and_nothing_is_asked(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path) as b:
+        await b.steps(3)
+        assert [m.cycle for m in b.said(ipc.Lease) if isinstance(m, ipc.Lease)] == [1, 2, 3]
+        assert not b.said(ipc.Propose)
+        assert not b.scores()
+
+
+async def test_a_sick_miner_is_told_and_a_lower_step_proposed(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path, mode=ipc.Mode.ML_ACTIVE) as b:
+        await install(b)
+        await b.steps(4)
+        assert not b.events()
+        await b.steps(6, rpm=SICK)
+        [alarm] = [e for e in b.events() if e.kind == "alarm"]
+        assert alarm.device == "m02"
+        [asked] = b.said(ipc.Propose)
+        assert isinstance(asked, ipc.Propose)
+        assert asked.proposal.action.device == "m02"
+        assert {row.device for row in b.scores() if row.score > row.threshold} == {"m02"}
+        order = [type(m) for m in b.sent if isinstance(m, ipc.Propose | ipc.Lease)]
+        assert order.index(ipc.Propose) < len(order) - 1, "the lease is renewed after the proposals"
+
+
+async def test_the_lease_comes_often_enough_even_with_long_steps(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path) as b:
+        assert b.cycle.every_s * 3 <= b.site.timing.lease_max_s
+        for _ in range(3):
+            await b.cycle.once()
+        leases = [m for m in b.said(ipc.Lease) if isinstance(m, ipc.Lease)]
+        assert [lease.ttl_s for lease in leases] == [b.site.timing.lease_max_s] * 3
+
+
+async def test_scores_are_made_once_per_new_step(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path) as b:
+        await install(b)
+        await b.steps(4)
+        count = b.cycle.inferences
+        for _ in range(5):
+            await b.cycle.once()
+        assert b.cycle.inferences == count
+        assert b.cycle.miners == 4
+
+
+async def test_a_policy_that_raises_sends_no_lease(tmp_path: Path) -> None:
+    class Broken:
+        name = "broken"
+
+        def decide(self, context: Context) -> Decision:
+            raise ZeroDivisionError
+
+        def remember(self) -> bytes:
+            return b""
+
+        def recall(self, memory: bytes) -> None:
+            raise AssertionError(memory)
+
+    async with agent_bench(tmp_path) as b:
+        b.cycle._policies = [Broken()]
+        with pytest.raises(ZeroDivisionError):
+            await b.cycle.once()
+        assert not b.said(ipc.Lease)
+
+
+async def test_without_a_disk_nothing_is_proposed(tmp_path: Path) -> None:
+    """What could not be recorded is not asked for; the guardian's own rules do not need us."""
+    async with agent_bench(tmp_path, mode=ipc.Mode.ML_ACTIVE) as b:
+        await install(b)
+        await b.steps(4)
+        await b.steps(6, rpm=SICK, cycle=False)
+
+        def refuse(commit: Commit) -> None:
+            raise StoreError(f"disk full ({len(commit.scores)} scores)")
+
+        b.store.commit = refuse  # type: ignore[method-assign]
+        with pytest.raises(StoreError):
+            await b.cycle.once()
+        assert not b.said(ipc.Propose)
+
+
+async def test_a_standing_alarm_is_remembered_over_a_restart(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path) as b:
+        await install(b)
+        await b.steps(4)
+        await b.steps(6, rpm=SICK)
+        assert [e.kind for e in b.events()] == ["alarm"]
+    async with agent_bench(tmp_path, before=b) as b:
+        await install(b)
+        await b.steps(4, rpm=SICK)
+        assert [e.kind for e in b.events()] == ["alarm"], "nobody is told twice"
+        await b.steps(12)
+        assert [e.kind for e in b.events()] == ["alarm", "alarm-cleared"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "scored"),
+    [
+        ({}, 4),
+        ({"scope": Scope(algorithms=("sha256d",))}, 4),
+        ({"scope": Scope(algorithms=("scrypt",))}, 0),
+        ({"scope": Scope(models=("S21 Pro",))}, 0),
+        ({"thresholds": {"S19k Pro": 1.0}}, 4),
+        ({"thresholds": {"S21 Pro": 1.0}}, 0),
+    ],
+)
+async def test_only_miners_in_scope_are_scored(
+    tmp_path: Path, changes: dict[str, object], scored: int
+) -> None:
+    async with agent_bench(tmp_path) as b:
+        await install(b, **changes)
+        await b.steps(5)
+        assert b.cycle.miners == scored
+
+
+async def test_a_site_of_unknown_mode_is_never_asked_anything(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path, mode=ipc.Mode.ML_ACTIVE) as b:
+        await install(b)
+        await b.steps(4)
+        b.view.status = None
+        await b.steps(8, rpm=SICK)
+        assert [e.kind for e in b.events()] == ["alarm"]
+        assert not b.said(ipc.Propose)
