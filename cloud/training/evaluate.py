@@ -6,6 +6,7 @@ point-adjusted: with that, a random score gets 0.8 to 0.999 on public sets (mode
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 
@@ -25,6 +26,8 @@ from shared.ids import DeviceId
 MONTH_S = 30 * 86_400.0
 BUDGETS = (1.0, 10.0)
 """False alarms per miner-month that a threshold may cost."""
+FRESH_SEED = 11
+"""Seeds below were looked at while tolerances and components were chosen; they are no evidence any more."""
 IN_A_ROW = 2
 """Steps above the threshold in a row that make an alarm; as a policy would ask, equal for all methods."""
 
@@ -170,10 +173,10 @@ def _cell(found: Found | None) -> str:
     if found is None:
         return "–"
     early, reached = found.before_limit
-    return (
-        f"{found.recall:.0%}, {found.delay_s:.0f} s, {early}/{reached} before 90 °C by {found.lead_s:.0f} s, "
-        f"{found.per_miner_month:.1f} false"
-    )
+    delay = "never" if math.isnan(found.delay_s) else f"{found.delay_s:.0f} s"
+    lead = "none reached 90 °C" if not reached else f"{early}/{reached} before 90 °C"
+    by = "" if math.isnan(found.lead_s) else f" by {found.lead_s:.0f} s"
+    return f"{found.recall:.0%}, {delay}, {lead}{by}, {found.per_miner_month:.1f} false"
 
 
 def table(lines: Sequence[Line]) -> str:
@@ -199,10 +202,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Play and print one table per seed."""
     parser = argparse.ArgumentParser(prog="python -m cloud.training.evaluate")
     parser.add_argument("--scenario", choices=sorted(SCENARIOS), default="demo")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    parser.add_argument("--first-seed", type=int, default=FRESH_SEED)
     parser.add_argument("--algorithms", default="pca,lstm-ae")
     given = parser.parse_args(arguments)
-    for seed in range(1, given.seeds + 1):
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
         played = play(SCENARIOS[given.scenario], seed=seed)
         lines = compare(played, given.algorithms.split(","))
         sys.stdout.write(f"\nSimulated faults, scenario {given.scenario}, seed {seed}\n\n{table(lines)}\n")

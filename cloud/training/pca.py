@@ -29,8 +29,11 @@ from shared.features.spec import FeatureSpec
 
 OPSET = 17
 EXPLAINED = 0.60
-"""Share of the variance that the components keep: what machines have in common, weather and load first. More
-would also explain each machine's own habits, and cost ten times the false alarms on a simulated day."""
+"""Share of the variance that the components keep: what machines have in common, weather and load first.
+More would also explain each machine's own habits. Chosen, with `WITHIN_SIGMA` and the tolerances, from about
+twenty variants on simulated days (seeds 1, 2), where it gave no false alarm. On days never looked at (seeds
+11, 12) it gave 40 and 8 per miner-month at the shipped threshold; why is open, weather that the training day
+did not have is the first suspect."""
 WITHIN_SIGMA = 2.0
 
 

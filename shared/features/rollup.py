@@ -99,7 +99,7 @@ class _Step:
         self.samples += 1
         if sample.at_ms >= self.newest_ms:
             self.newest_ms, self.state = sample.at_ms, sample.state
-            # Adapters ask for the preset less often than for the rest; the newest word within the step counts.
+            # Adapters ask for the preset less often than for the rest; the newest word in the step counts.
             self.preset = sample.preset if sample.preset is not None else self.preset
         for point, reading in sample.readings.items():
             metric = point.split(".", 1)[0]
