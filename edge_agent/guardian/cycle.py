@@ -64,6 +64,7 @@ class Cycle:
         model: Callable[[], ModelClaim],
     ) -> None:
         self._site = site
+        self._miners = views.miners_by_zone(site)
         self._board = board
         self._latches = latches
         self._recorder = recorder
@@ -118,6 +119,7 @@ class Cycle:
                 zone.id: views.zone_input(
                     self._site,
                     zone,
+                    self._miners[zone.id],
                     snapshot,
                     commanded,
                     now_s=now_s,

@@ -7,6 +7,7 @@ direction never waits for storage (S21).
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Mapping
 
 import msgspec
@@ -48,6 +49,8 @@ QUIET_REFUSALS_S = 60.0
 DURABLE_WITHIN_S = 5.0
 PRESET_POLLS = 7
 """A running preset counts as known for so many polls: adapters ask for it every fifth or so."""
+
+_DIGITS = re.compile(r"[0-9.]+")
 
 _SOURCE = {
     DemandKind.STOP: Source.INTERLOCK,
@@ -267,7 +270,8 @@ class Desk:
     def refused(self, refusal: Refusal) -> None:
         """Journal a refusal, once a minute for the same one."""
         request = refusal.request
-        key = (request.action.device, request.why, *refusal.violations)
+        same = tuple(_DIGITS.sub("#", violation) for violation in refusal.violations)
+        key = (request.action.device, str(request.source), told(request.action), *same)
         now_s = self._clock.monotonic()
         if now_s - self._refused_at_s.get(key, -QUIET_REFUSALS_S) < QUIET_REFUSALS_S:
             return

@@ -18,9 +18,18 @@ from shared.telemetry import DeviceKind, Reading
 Snapshot = Mapping[DeviceId, Last]
 
 
+def miners_by_zone(site: SiteFile) -> dict[ZoneId, tuple[DeviceId, ...]]:
+    """Which miners stand where, in the order of the site file."""
+    return {
+        zone.id: tuple(d.id for d in site.devices if d.zone == zone.id and d.kind is DeviceKind.MINER)
+        for zone in site.zones
+    }
+
+
 def zone_input(
     site: SiteFile,
     zone: Zone,
+    miners: tuple[DeviceId, ...],
     snapshot: Snapshot,
     commanded: Mapping[DeviceId, tuple[Commanded, ...]],
     *,
@@ -32,9 +41,7 @@ def zone_input(
     """One zone's inputs at `now_s`; temperatures are the maxima over usable readings."""
     return ZoneInput(
         miners=tuple(
-            _miner(device.id, snapshot.get(device.id, NEVER), commanded.get(device.id, ()), now_s)
-            for device in site.devices
-            if device.zone == zone.id and device.kind is DeviceKind.MINER
+            _miner(device, snapshot.get(device, NEVER), commanded.get(device, ()), now_s) for device in miners
         ),
         cooling_value=_fresh(
             snapshot,
@@ -63,8 +70,8 @@ def _miner(device: DeviceId, last: Last, commanded: tuple[Commanded, ...], now_s
         device=device,
         age_s=now_s - good.at_s,
         state=good.state,
-        chip_c=max(good.values("chip_temp_max_c"), default=None),
-        board_c=max(good.values("board_temp_max_c"), default=None),
+        chip_c=last.chip_c,
+        board_c=last.board_c,
         commanded=commanded,
     )
 

@@ -466,3 +466,15 @@ async def test_shed_lowers_one_step_at_a_time_and_stops_at_the_bottom(bench: Gua
     assert miner.writes == ["2300", "2000", "stop"]
     assert miner.state is MinerState.STOPPED
     assert bench.mode is Mode.LOCAL_AUTO
+
+
+async def test_a_refusal_that_differs_in_its_numbers_only_is_journalled_once_a_minute(
+    bench: GuardianBench,
+) -> None:
+    propose(bench, "2300")
+    await bench.run(25.0)
+    for number in range(20):
+        propose(bench, "2000", command=f"again-{number}")
+        await bench.run(1.0)
+    assert all("dwell" in bench.results(f"again-{n}")[0].detail for n in range(20))
+    assert len(bench.events(EventKind.REFUSED)) == 1

@@ -16,6 +16,8 @@ class Last(msgspec.Struct, frozen=True):
     """What is known of one device: its last good sample, and since when it was seen stopped (s).
 
     `preset` is the last one that a read told, at `preset_at_s`: adapters ask for it at a slower cadence.
+    `chip_c` and `board_c` are the maxima over usable readings of the good sample (°C, None unknown), worked
+    out once per sample because the interlocks look four times a second.
     """
 
     good: Sample | None = None
@@ -24,6 +26,8 @@ class Last(msgspec.Struct, frozen=True):
     failed_in_a_row: int = 0
     preset: str | None = None
     preset_at_s: float = 0.0
+    chip_c: float | None = None
+    board_c: float | None = None
 
 
 NEVER = Last()
@@ -50,6 +54,8 @@ class Board:
                     stopped_since_s=_stopped_since(before, sample),
                     preset=sample.preset if told else before.preset,
                     preset_at_s=sample.at_s if told else before.preset_at_s,
+                    chip_c=max(sample.values("chip_temp_max_c"), default=None),
+                    board_c=max(sample.values("board_temp_max_c"), default=None),
                 )
             self._last[sample.device] = after
         return after
