@@ -134,7 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
             ],
             "/models": lambda: scene.models(now),
             "/rollouts": lambda: scene.rollouts(now),
-            "/training": lambda: [],
+            "/training": list,
             "/commands": lambda: self.server.commands,
         }
         if path not in lists:

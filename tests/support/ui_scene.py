@@ -129,7 +129,7 @@ def _with_trouble(made: Json, now_ms: int) -> Json:
                 "fan_rpm_min": 2310.0,
                 "fan_rpm_mean": 3900.0,
             }
-            made["anomaly"] = _anomaly(1.93, "fan_rpm_min", now_ms)
+            made["anomaly"] = _anomaly(1.93, "fan_weakest", now_ms)
         case "m-09":
             made["inhibited"] = "settling after a preset change"
         case "m-14":
@@ -361,7 +361,7 @@ def alarms(now_ms: int) -> list[Json]:
             now_ms - 95_000,
             device=ODD,
             count=3,
-            data={"score": 1.93, "threshold": 1.1, "top_feature": "fan_rpm_min"},
+            data={"score": 1.93, "threshold": 1.1, "top_feature": "fan_weakest"},
         ),
         _alarm(
             3,

@@ -52,7 +52,7 @@ SCREENS = {
         "2310 rpm",
         "Above threshold",
         "1.75 ×",
-        "Fan rpm min",
+        "Speed of the slowest fan for its duty",
         "rack A, slot 5",
         "Hashrate",
         "Stop miner…",

@@ -41,8 +41,8 @@ function options(props: Props, width: number): uPlot.Options {
     height: HEIGHT,
     cursor: { sync: { key: "history" }, drag: { x: false, y: false }, points: { size: 6 } },
     legend: { show: false },
-    scales: { x: { time: true, range: [props.from_s, props.to_s] } },
-    axes: [{ ...axis, space: 64, size: 30, values: (_plot, splits) => splits.map(clock) }, { ...axis, size: 52, space: 28 }],
+    scales: { x: { time: true, auto: false, min: props.from_s, max: props.to_s } },
+    axes: [{ ...axis, space: 64, size: 30, values: (_plot, splits, _axis, _space, step) => splits.map((at_s) => clock(at_s, step)) }, { ...axis, size: 52, space: 28 }],
     series: [
       {},
       ...props.series.map((one) => ({
@@ -58,10 +58,11 @@ function options(props: Props, width: number): uPlot.Options {
 }
 
 /** 24-hour clock in the reader's zone; midnight carries its date. */
-function clock(at_s: number): string {
+function clock(at_s: number, step_s: number): string {
   const at = new Date(at_s * 1000);
   const two = (value: number): string => String(value).padStart(2, "0");
   const midnight = at.getHours() === 0 && at.getMinutes() === 0;
+  if (step_s < 60) return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
   return midnight ? `${two(at.getDate())}.${two(at.getMonth() + 1)}.` : `${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
@@ -98,8 +99,8 @@ export function Chart(props: Props): JSX.Element {
       plot.current?.destroy();
       plot.current = null;
     };
-    // Drawn anew when the set of lines or the time axis changes; new values go in by setData below.
-  }, [props.series.map((one) => one.label).join("|"), props.to_s - props.from_s]);
+    // Drawn anew when the set of lines changes; new values and times go in below.
+  }, [props.series.map((one) => one.label).join("|")]);
 
   useEffect(() => {
     plot.current?.setData(data, false);

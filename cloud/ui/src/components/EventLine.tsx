@@ -4,7 +4,9 @@ import type { JSX } from "preact";
 import type { EventView } from "../api/types";
 import { plain } from "../format/numbers";
 import { kindWords, sentence } from "../format/words";
+import { span } from "../format/time";
 import { evidence } from "../state/evidence";
+import type { Group } from "../state/groups";
 import { toDevice, toSite } from "../route";
 import { Badge, SeverityMark, When, type Tone } from "./basics";
 
@@ -46,6 +48,33 @@ export function EventLine({ event, showSite }: { readonly event: EventView; read
             ))}
           </details>
         ) : null}
+      </div>
+    </li>
+  );
+}
+
+/** A flood as one line that opens: how many, what, where, and for how long it went on. */
+export function EventGroup({ group, showSite }: { readonly group: Group; readonly showSite: boolean }): JSX.Element | null {
+  const [newest] = group.events;
+  const oldest = group.events[group.events.length - 1];
+  if (newest === undefined || oldest === undefined) return null;
+  return (
+    <li class="event">
+      <span class="event-when"><When at_ms={newest.at_ms} /></span>
+      <span class="event-kind"><Badge tone={TONES[newest.kind] ?? "plain"}>{kindWords(newest.kind)} × {group.events.length}</Badge></span>
+      <div class="event-main">
+        <div class="event-line">
+          <span class="event-title">{group.events.length} devices: {group.title}</span>
+          <span class="event-where">
+            {showSite ? <a href={toSite(newest.site)}>{newest.site}</a> : null}
+            {newest.zone ? <span>{newest.zone}</span> : null}
+            <span>within {span((newest.at_ms - oldest.at_ms) / 1000)}</span>
+          </span>
+        </div>
+        <details>
+          <summary>Each of them</summary>
+          <ol class="log">{group.events.map((event) => <EventLine key={event.id} event={event} showSite={false} />)}</ol>
+        </details>
       </div>
     </li>
   );

@@ -68,6 +68,13 @@ export function HistoryPanel({ title, device, charts }: { readonly title: string
   );
 }
 
+/** A site that is minutes old does not draw an hour of nothing before them. */
+const LEAST_S = 300;
+function startOf(at_s: readonly number[], to_s: number, seconds: number): number {
+  const known = to_s - (at_s[0] ?? to_s);
+  return to_s - Math.min(seconds, Math.max(LEAST_S, known * 1.02));
+}
+
 function Charts({ charts, columns, history, to_s, seconds }: {
   readonly charts: readonly ChartSpec[];
   readonly columns: readonly string[];
@@ -87,7 +94,7 @@ function Charts({ charts, columns, history, to_s, seconds }: {
         return (
           <Chart
             key={chart.title} title={chart.title} unit={chart.unit} digits={chart.digits} at_s={at_s} series={series}
-            from_s={to_s - seconds} to_s={to_s}
+            from_s={startOf(at_s, to_s, seconds)} to_s={to_s}
           />
         );
       })}

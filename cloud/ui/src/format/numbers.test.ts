@@ -11,7 +11,7 @@ describe("unknown is never zero", () => {
   it("zero stays zero", () => {
     expect(num(0, 1)).toBe("0.0");
     expect(power(0)).toBe("0 W");
-    expect(hashrate(0, "scrypt")).toBe("0 MH/s");
+    expect(hashrate(0, "scrypt")).toBe("0 GH/s");
   });
   it("miners of which nothing is known do not count as standing still", () => {
     expect(hashingText(0, 0, 24)).toBe(`${UNKNOWN}/24`);
@@ -44,7 +44,7 @@ describe("percent", () => {
 });
 
 describe("evidence values", () => {
-  it.each([[null, UNKNOWN], [true, "yes"], [3, "3"], [0.123456789, "0.12346"], ["word", "word"], [{ a: 1 }, '{"a":1}']])("%j", (value, text) => {
+  it.each([[null, UNKNOWN], ["", "none"], [true, "yes"], [3, "3"], [0.123456789, "0.12346"], ["word", "word"], [{ a: 1 }, '{"a":1}']])("%j", (value, text) => {
     expect(plain(value)).toBe(text);
   });
 });

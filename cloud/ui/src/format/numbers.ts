@@ -26,11 +26,11 @@ interface Scale {
   readonly unit: string;
 }
 
-function scaled(value: Maybe, scales: readonly Scale[]): string {
+function scaled(value: Maybe, scales: readonly Scale[], zeroUnit: string): string {
   if (!known(value)) return UNKNOWN;
   const size = Math.abs(value);
   const scale = scales.find(({ over }) => size >= over) ?? scales[scales.length - 1];
-  if (scale === undefined || value === 0) return `0 ${scales[scales.length - 1]?.unit ?? ""}`.trim();
+  if (scale === undefined || value === 0) return `0 ${zeroUnit}`;
   return `${three(value / scale.over)} ${scale.unit}`;
 }
 
@@ -39,12 +39,12 @@ const SHA: readonly Scale[] = [{ over: 1e6, unit: "EH/s" }, { over: 1e3, unit: "
 const SCRYPT: readonly Scale[] = [{ over: 1e3, unit: "PH/s" }, { over: 1, unit: "TH/s" }, { over: 1e-3, unit: "GH/s" }, { over: 1e-6, unit: "MH/s" }];
 
 export function power(watts: Maybe): string {
-  return scaled(watts, WATT);
+  return scaled(watts, WATT, "W");
 }
 
 /** Scrypt machines do GH/s where SHA-256 machines do TH/s: each in the unit of its trade. */
 export function hashrate(ths: Maybe, algorithm: string | null): string {
-  return scaled(ths, algorithm === "scrypt" ? SCRYPT : SHA);
+  return algorithm === "scrypt" ? scaled(ths, SCRYPT, "GH/s") : scaled(ths, SHA, "TH/s");
 }
 
 /** J/TH for SHA-256, J/GH for scrypt; the two are never added or compared. */
@@ -70,12 +70,13 @@ export function percent(part: Maybe, whole: Maybe): number | null {
 }
 
 export function bytes(size: Maybe): string {
-  return scaled(size, [{ over: 1e6, unit: "MB" }, { over: 1e3, unit: "kB" }, { over: 1, unit: "B" }]);
+  return scaled(size, [{ over: 1e6, unit: "MB" }, { over: 1e3, unit: "kB" }, { over: 1, unit: "B" }], "B");
 }
 
 /** Any plain value of an event's evidence. */
 export function plain(value: unknown): string {
   if (value === null || value === undefined) return UNKNOWN;
+  if (value === "") return "none";
   if (typeof value === "number") return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (typeof value === "string") return value;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { columnLabel, columnValue } from "./columns";
-import { EVENT_KINDS, kindWords, modeWords, qualityWords, sentence, stateWords } from "./words";
+import { EVENT_KINDS, featureWords, kindWords, modeWords, qualityWords, sentence, stateWords } from "./words";
 
 describe("words", () => {
   it("say that something is unknown instead of guessing", () => {
@@ -14,6 +14,8 @@ describe("words", () => {
   it("have a name for every kind of event and a fallback for new ones", () => {
     for (const kind of EVENT_KINDS) expect(kindWords(kind)).not.toBe(kind);
     expect(kindWords("new-thing")).toBe("New thing");
+    expect(featureWords("fan_weakest")).toBe("Speed of the slowest fan for its duty");
+    expect(featureWords("new_feature")).toBe("New feature");
     expect(sentence("top_feature")).toBe("Top feature");
   });
 });

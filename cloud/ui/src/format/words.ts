@@ -13,7 +13,7 @@ const MODES: Readonly<Record<ZoneMode, ModeWords>> = {
   "local-auto": { label: "Local auto", tone: "good", about: "The site's own rules are in charge; no model acts." },
   "ml-shadow": { label: "ML shadow", tone: "good", about: "The site's rules act; a model is watched beside them." },
   "ml-active": { label: "ML active", tone: "good", about: "The model proposes, the guardian bounds and decides." },
-  "safe": { label: "Safe", tone: "warn", about: "Safe set-points: cooling on, miners at their safe preset." },
+  "safe": { label: "Safe", tone: "warn", about: "Safe set-points, cooling on. After a safe stop it stays stopped until a person on site hands it back with ‘minewarden guardian mode’." },
   "tripped": { label: "Tripped", tone: "bad", about: "An interlock fired and is latched: only a person on site resets it." },
 };
 
@@ -85,6 +85,31 @@ const DEVICE_KINDS: Readonly<Record<string, string>> = {
 
 export function deviceKind(kind: string): string {
   return DEVICE_KINDS[kind] ?? sentence(kind);
+}
+
+/** Features of the miner models (`shared.features.spec`), as the site's own alarms call them. */
+const FEATURES: Readonly<Record<string, string>> = {
+  hash_ratio: "Hashrate for its preset",
+  hash_dip: "Depth of hashrate dips",
+  hash_noise: "Unrest of the hashrate",
+  power_ratio: "Power for its preset",
+  power_noise: "Unrest of the power",
+  efficiency_ratio: "Energy per hash for its preset",
+  chip_hot_c: "Chip temperature for its preset",
+  chip_rise_c: "Rise of the chip temperature",
+  chip_over_board_c: "Chip above board temperature for its power",
+  fan_effort: "Fan duty for its temperature",
+  fan_response: "Fan speed for its duty",
+  fan_weakest: "Speed of the slowest fan for its duty",
+  fan_min_ratio: "Speed of the slowest fan against the others",
+  fan_spread: "Difference between the fans",
+  hw_error_root: "Count of hardware errors",
+  reject_ratio: "Share of rejected work",
+  missing: "Share of missing readings",
+};
+
+export function featureWords(feature: string): string {
+  return FEATURES[feature] ?? sentence(feature);
 }
 
 /** `chip_temp_max_c` → "Chip temp max c": good enough for evidence that has no words of its own. */

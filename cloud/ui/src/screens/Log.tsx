@@ -6,10 +6,11 @@ import { api, type Problem } from "../api/client";
 import type { EventView } from "../api/types";
 import { EVENT_KINDS, kindWords } from "../format/words";
 import { route, setQuery } from "../route";
+import { grouped } from "../state/groups";
 import { problemOf, useResource } from "../state/resource";
 import { devicesOf, fleet } from "../state/store";
 import { Empty, Failure, Loading } from "../components/basics";
-import { EventLine } from "../components/EventLine";
+import { EventGroup, EventLine } from "../components/EventLine";
 import { SiteFilter } from "./Alarms";
 
 function knownDevices(site: string | null): string[] {
@@ -64,7 +65,13 @@ export function Log(): JSX.Element {
       {failed ? <Failure problem={failed} kept_ms={list.loaded_ms} retry={list.reload} /> : null}
       {list.data === null && list.loading && shown.length === 0 ? <Loading what="the log" /> : null}
       {shown.length ? (
-        <ol class="log">{shown.map((event) => <EventLine key={event.id} event={event} showSite={site === null} />)}</ol>
+        <ol class="log">{grouped(shown).map((line) =>
+          "events" in line ? (
+            <EventGroup key={line.events[0]?.id} group={line} showSite={site === null} />
+          ) : (
+            <EventLine key={line.id} event={line} showSite={site === null} />
+          ),
+        )}</ol>
       ) : list.data !== null ? (
         <Empty title="Nothing in the log">{kind || device || site ? "No entry fits these filters." : "Entries appear as the sites act."}</Empty>
       ) : null}

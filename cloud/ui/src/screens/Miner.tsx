@@ -4,11 +4,11 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { algorithmName, known, num, power } from "../format/numbers";
 import { COLUMNS, columnLabel, columnValue, KEY_COLUMNS } from "../format/columns";
-import { deviceKind, qualityWords, sentence, stateWords } from "../format/words";
+import { deviceKind, featureWords, qualityWords, stateWords } from "../format/words";
 import { href, toSite } from "../route";
 import { now } from "../state/clock";
 import { isStale, staleAfter, type Device } from "../state/fleet";
-import { anomalyRatio } from "../state/heat";
+import { anomalyRatio, scoreIsOld } from "../state/heat";
 import { devicesOf, fleet, open } from "../state/store";
 import { Age, Badge, Empty, Fact, Panel, Value, WaitingForData, When } from "../components/basics";
 import { AlarmCard } from "../components/AlarmCard";
@@ -71,7 +71,7 @@ export function Miner({ site: siteId, id }: { readonly site: string; readonly id
           <LiveValues device={device} />
         </Panel>
         <div class="stack">
-          {miner ? <AnomalyPanel device={device} /> : null}
+          {miner ? <AnomalyPanel device={device} old={scoreIsOld(device, now.value, limit)} /> : null}
           <Identity device={device} />
         </div>
       </div>
@@ -143,7 +143,7 @@ function Identity({ device }: { readonly device: Device }): JSX.Element {
   );
 }
 
-function AnomalyPanel({ device }: { readonly device: Device }): JSX.Element {
+function AnomalyPanel({ device, old }: { readonly device: Device; readonly old: boolean }): JSX.Element {
   const ratio = anomalyRatio(device);
   const anomaly = device.anomaly;
   if (anomaly === null || ratio === null) {
@@ -151,14 +151,14 @@ function AnomalyPanel({ device }: { readonly device: Device }): JSX.Element {
   }
   const odd = ratio > 1;
   return (
-    <Panel title="Anomaly" aside={<Badge tone={odd ? "warn" : "good"}>{odd ? "▲ Above threshold" : "✓ Below threshold"}</Badge>}>
+    <Panel title="Anomaly" aside={<Badge tone={old ? "unknown" : odd ? "warn" : "good"}>{old ? "Old score: not scored now" : odd ? "▲ Above threshold" : "✓ Below threshold"}</Badge>}>
       <div class="pad">
         <div class="gauge" role="img" aria-label={`Score is ${ratio.toFixed(2)} times the threshold`}>
           <span class={odd ? "gauge-fill odd" : "gauge-fill"} style={{ width: `${Math.min(100, ratio * 50)}%` }} />
           <span class="gauge-mark" />
         </div>
         <p>Score <strong>{num(anomaly.score, 3)}</strong> of threshold {num(anomaly.threshold, 3)} ({ratio.toFixed(2)} ×), <When at_ms={anomaly.at_ms} relative /></p>
-        {anomaly.top_feature ? <p>Furthest from what the model expects: <strong>{sentence(anomaly.top_feature)}</strong></p> : null}
+        {anomaly.top_feature ? <p>Furthest from what the model expects: <strong>{featureWords(anomaly.top_feature)}</strong></p> : null}
         {anomaly.model ? <p class="muted">By {anomaly.model} v{anomaly.version ?? "?"}</p> : null}
       </div>
     </Panel>

@@ -4,12 +4,12 @@ import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import { api } from "../api/client";
 import type { ModelView, RolloutView, Stage, TrainingView } from "../api/types";
-import { bytes, num, plain, three } from "../format/numbers";
+import { bytes, num } from "../format/numbers";
 import { span } from "../format/time";
 import { sentence } from "../format/words";
 import { toSite } from "../route";
 import { now } from "../state/clock";
-import { furthest, metricName, metricRows, STAGES, stageIndex } from "../state/metrics";
+import { furthest, metricName, metricRows, metricText, STAGES, stageIndex } from "../state/metrics";
 import { useResource } from "../state/resource";
 import { fleet, sites } from "../state/store";
 import { Badge, Empty, Failure, Loading, Panel, Value, When, type Tone } from "../components/basics";
@@ -156,7 +156,7 @@ function Version({ model, reload }: { readonly model: ModelView; readonly reload
                 {rows.map((row) => (
                   <tr key={row.name}>
                     <th scope="row">{metricName(row.name)}</th>
-                    {[row.value, ...(beside ? [row.baseline, row.champion] : [])].map((value, i) => <td key={i}><Value text={value === null ? "—" : Number.isInteger(value) ? plain(value) : Math.abs(value) >= 1 ? three(value) : value.toPrecision(3)} /></td>)}
+                    {[row.value, ...(beside ? [row.baseline, row.champion] : [])].map((value, i) => <td key={i}><Value text={value === null ? "—" : metricText(value)} /></td>)}
                   </tr>
                 ))}
               </tbody>

@@ -53,6 +53,7 @@ export function Site({ id }: { readonly id: string }): JSX.Element {
           {meters.map((meter) => (
             <HistoryPanel key={meter.id} title={`Power at ${meter.id}`} device={meter} charts={POWER_CHART} />
           ))}
+          <Panel title="Commands"><Commands site={id} /></Panel>
         </div>
         <div class="stack">
           <Panel title="Open alarms" aside={<a href={href("/alarms", { site: id })}>All alarms</a>}>
@@ -64,7 +65,6 @@ export function Site({ id }: { readonly id: string }): JSX.Element {
             {alarms.length > 4 ? <p class="pad"><a href={href("/alarms", { site: id })}>{alarms.length - 4} more</a></p> : null}
           </Panel>
           <Panel title="Latest in the log" aside={<a href={href("/log", { site: id })}>Whole log</a>}><LatestEvents site={id} /></Panel>
-          <Panel title="Commands"><Commands site={id} /></Panel>
         </div>
       </div>
       <Equipment devices={devices} stale_s={limit} />

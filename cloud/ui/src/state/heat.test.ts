@@ -33,6 +33,13 @@ describe("cells", () => {
     expect(cell({ fresh_ms: null })).toMatchObject({ text: "?", share: null, stale: true });
     expect(cell({ latest: { chip_temp_max_c_max: null } })).toMatchObject({ text: "?", share: null, stale: false });
   });
+  it("do not call a miner odd by an old score", () => {
+    const odd = (now_ms: number) => cellOf(aDevice({ anomaly: anomaly(2), fresh_ms: now_ms }), chip, 90, now_ms, 30).odd;
+    expect(odd(150_000)).toBe(true);
+    expect(odd(150_001)).toBe(false);
+    const scores = (now_ms: number) => cellOf(aDevice({ anomaly: anomaly(2), fresh_ms: now_ms }), fillOf("anomaly"), 2, now_ms, 30).text;
+    expect([scores(0), scores(150_001)]).toEqual(["2.0", "?"]);
+  });
   it("show the most telling state", () => {
     expect(lookOf(cell({ state: "failure", anomaly: anomaly(2), inhibited: "x" })).look).toBe("failed");
     expect(lookOf(cell({ state: "stopped", inhibited: "x" }))).toEqual({ look: "stopped", sign: "■" });

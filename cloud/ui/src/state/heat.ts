@@ -20,6 +20,17 @@ export interface FillAbout {
 
 const latest = (name: string) => (device: Device): number | null => device.latest[name] ?? null;
 
+/**
+ * A steady miner's score comes every twelfth step only, one that does not run is not scored at all: past
+ * five times the age at which a row is stale, a score says nothing about now.
+ */
+const SCORE_STALE = 5;
+
+export function scoreIsOld(device: Pick<Device, "anomaly">, now_ms: number, stale_s: number): boolean {
+  const at_ms = device.anomaly?.at_ms ?? null;
+  return at_ms === null || now_ms - at_ms > SCORE_STALE * stale_s * 1000;
+}
+
 /** Score over threshold: 1 is where an alarm begins. */
 export function anomalyRatio(device: Pick<Device, "anomaly">): number | null {
   const { score, threshold } = device.anomaly ?? { score: null, threshold: null };
@@ -64,8 +75,9 @@ export interface Cell {
 
 export function cellOf(device: Device, fill: FillAbout, top: number, now_ms: number, stale_s: number): Cell {
   const stale = isStale(device, now_ms, stale_s);
-  const value = fill.value(device);
-  const ratio = anomalyRatio(device);
+  const old = scoreIsOld(device, now_ms, stale_s);
+  const value = fill.id === "anomaly" && old ? null : fill.value(device);
+  const ratio = old ? null : anomalyRatio(device);
   return {
     device,
     value,

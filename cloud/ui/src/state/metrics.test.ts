@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { evidence } from "./evidence";
-import { furthest, metricName, metricRows, stageIndex } from "./metrics";
+import { furthest, metricName, metricRows, metricText, stageIndex } from "./metrics";
 
 describe("metrics", () => {
   it("stand beside their baseline and champion, however they are named", () => {
@@ -16,6 +16,7 @@ describe("metrics", () => {
     expect(metricName("synthetic_ap")).toContain("Average precision");
     expect(metricName("other_metric")).toBe("Other metric");
   });
+  it("keep their size", () => expect([0, 1, 2878, 0.9437, 3.17e-6, 12.345].map(metricText)).toEqual(["0", "1", "2878", "0.944", "3.2e-6", "12.3"]));
   it("know how far a roll-out came before it was refused", () => {
     expect(furthest(["published", "downloaded", "refused"])).toBe(1);
     expect(furthest(["refused"])).toBe(-1);

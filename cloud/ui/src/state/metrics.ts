@@ -1,5 +1,6 @@
 /** A model's metrics beside its baseline's and the present champion's, whatever way they are named. */
 
+import { three } from "../format/numbers";
 import { sentence } from "../format/words";
 
 export interface MetricRow {
@@ -45,7 +46,16 @@ const NAMES: Readonly<Record<string, string>> = {
 };
 
 export function metricName(key: string): string {
-  return NAMES[key] ?? sentence(key);
+  const detected = /^synthetic_detected_(.+)$/.exec(key);
+  return NAMES[key] ?? (detected?.[1] ? `… ${sentence(detected[1]).toLowerCase()}` : sentence(key));
+}
+
+/** Three digits; what is very small keeps its size (3.2e-6) instead of a row of zeros. */
+export function metricText(value: number): string {
+  if (value === 0 || (Number.isInteger(value) && Math.abs(value) < 1e6)) return String(value);
+  const size = Math.abs(value);
+  if (size < 1e-3) return value.toExponential(1);
+  return size >= 1 ? three(value) : value.toPrecision(3);
 }
 
 /** The way of a model to a site, in order. */
