@@ -27,8 +27,8 @@ KEEP = 4
 
 class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     counter: int = 0
-    accepted: tuple[str, ...] = ()
-    """SHA-256 of the payloads accepted last, newest last."""
+    accepted: tuple[tuple[str, str], ...] = ()
+    """SHA-256 of (payload, model file) accepted last, newest last; one payload per model, the newest."""
 
 
 class Assignments:
@@ -77,6 +77,8 @@ class Assignments:
         if stage is Stage.WITHDRAWN:
             return self._withdraw(model)
         if not swapped:
+            if model == self.active and stage is Stage.SHADOW:
+                self.active = None  # demoted by the cloud, whatever the agent does about it
             if model != self.active:
                 self.candidate = model
             return f"{model.name} v{model.version} is assigned ({stage})"
@@ -88,11 +90,11 @@ class Assignments:
         return f"{model.name} v{model.version} acts now"
 
     def _withdraw(self, model: ModelRef) -> str:
-        if self.active is not None and self.active.name == model.name:
+        if self.active == model:
             self.active = None
-        if self.candidate is not None and self.candidate.name == model.name:
+        if self.candidate == model:
             self.candidate = None
-        return f"{model.name} is withdrawn"
+        return f"{model.name} v{model.version} is withdrawn"
 
     def drop(self) -> str:
         """The agent stopped trusting its model: nobody acts until it claims one again."""
@@ -101,13 +103,15 @@ class Assignments:
         return f"agent let go of its model ({was})"
 
     def _remember(self, signed: Signed, verified: Verified) -> None:
-        sha256 = hashlib.sha256(signed.payload).hexdigest()
-        if sha256 in self._kept.accepted:
+        sha256, model = hashlib.sha256(signed.payload).hexdigest(), verified.manifest.sha256
+        if (sha256, model) in self._kept.accepted:
             return  # the agent connects again, swaps, or goes back to the previous one
         counter = verified.assignment.counter
         if counter <= self._kept.counter:
             raise SecurityError(f"assignment counter {counter} is old (last {self._kept.counter})")
-        kept = _Kept(counter=counter, accepted=(*self._kept.accepted, sha256)[-KEEP:])
+        # What an older assignment allowed this model does not count any more: it may be withdrawn now.
+        others = tuple(entry for entry in self._kept.accepted if entry[1] != model)
+        kept = _Kept(counter=counter, accepted=(*others, (sha256, model))[-KEEP:])
         try:
             durable.replace(self._path, durable.seal(kept))
         except StoreError as error:

@@ -338,6 +338,27 @@ class TestAssignments:
         with pytest.raises(SecurityError, match="must not act"):
             self.book(tmp_path).accept(assigned(1, 1, Stage.SHADOW), swapped=True)
 
+    def test_what_is_withdrawn_or_demoted_cannot_be_claimed_by_an_older_assignment(
+        self, tmp_path: Path
+    ) -> None:
+        book = self.book(tmp_path)
+        book.accept(assigned(1, 1), swapped=True)
+        book.accept(assigned(1, 2, Stage.SHADOW), swapped=False)
+        assert book.words == "anomaly v1 shadow", "demoted, although the agent said nothing of it"
+        with pytest.raises(SecurityError, match="counter 1 is old"):
+            book.accept(assigned(1, 1), swapped=True)
+        book.accept(assigned(1, 3, Stage.WITHDRAWN), swapped=False)
+        assert book.words is None
+        with pytest.raises(SecurityError, match="is old"):
+            book.accept(assigned(1, 2, Stage.SHADOW), swapped=False)
+
+    def test_withdrawing_one_version_leaves_the_other(self, tmp_path: Path) -> None:
+        book = self.book(tmp_path)
+        book.accept(assigned(1, 1), swapped=True)
+        book.accept(assigned(2, 2), swapped=False)
+        book.accept(assigned(2, 3, Stage.WITHDRAWN), swapped=False)
+        assert book.words == "anomaly v1 active"
+
     def test_withdrawal_and_mistrust_end_it(self, tmp_path: Path) -> None:
         book = self.book(tmp_path)
         book.accept(assigned(1, 1), swapped=True)
