@@ -45,8 +45,10 @@ class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class BrokerSettings(_Strict, frozen=True, kw_only=True):
     """How the MQTT broker is reached; ingest and command are two clients with a role each.
 
-    Without `command_username` the command client uses ingest's login. A broker that is not on loopback
-    needs `ca_file`: telemetry and commands do not cross a network in the clear.
+    A broker that takes its user names from certificates (packaging/broker) needs one certificate per role:
+    `cert_file` with the CN `minewarden-ingest`, `command_cert_file` with `minewarden-command`. Without a
+    command login of its own the command client uses ingest's. A broker that is not on loopback needs
+    `ca_file`: telemetry and commands do not cross a network in the clear.
     """
 
     host: str
@@ -58,6 +60,8 @@ class BrokerSettings(_Strict, frozen=True, kw_only=True):
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
+    command_cert_file: str | None = None
+    command_key_file: str | None = None
     keep_alive_s: int = 20
     client_id: str = "minewarden-cloud"
     """Stem of the client ids; two clouds on one broker need two stems."""
@@ -152,7 +156,15 @@ def load(path: Path) -> CloudConfig:
         http_port=file.http_port,
         allowed_hosts=file.allowed_hosts,
         broker=_absolute(
-            base, file.broker, "password_file", "command_password_file", "ca_file", "cert_file", "key_file"
+            base,
+            file.broker,
+            "password_file",
+            "command_password_file",
+            "ca_file",
+            "cert_file",
+            "key_file",
+            "command_cert_file",
+            "command_key_file",
         ),
         keys=_absolute(base, file.keys, "command_key", "assignment_key", "release_key"),
         training=file.training,

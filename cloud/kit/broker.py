@@ -27,30 +27,37 @@ _log = logging.getLogger(__name__)
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
-    """Who a client is to the broker."""
+    """Who a client is to the broker: by name and password, by certificate, or (on loopback) nobody."""
 
     role: str
     username: str | None = None
     password: str | None = None
+    cert_file: str | None = None
+    key_file: str | None = None
 
 
 def ingest_login(settings: BrokerSettings) -> Login:
     """The login that may read `up/#` and write `dn/ack`; raises `ConfigError`."""
     return Login(
-        role="ingest", username=settings.username, password=_password(settings.password_file, "password_file")
+        role="ingest",
+        username=settings.username,
+        password=_password(settings.password_file, "password_file"),
+        cert_file=settings.cert_file,
+        key_file=settings.key_file,
     )
 
 
 def command_login(settings: BrokerSettings) -> Login:
-    """The login that may write commands and assignments; ingest's where no other is named."""
-    if settings.command_username is None:
-        return Login(
-            role="command",
-            username=settings.username,
-            password=_password(settings.password_file, "password_file"),
+    """The login that may write commands and assignments; ingest's, part by part, where it has none."""
+    login = msgspec.structs.replace(ingest_login(settings), role="command")
+    if settings.command_username is not None:
+        password = _password(settings.command_password_file, "command_password_file")
+        login = msgspec.structs.replace(login, username=settings.command_username, password=password)
+    if settings.command_cert_file is not None:
+        login = msgspec.structs.replace(
+            login, cert_file=settings.command_cert_file, key_file=settings.command_key_file
         )
-    password = _password(settings.command_password_file, "command_password_file")
-    return Login(role="command", username=settings.command_username, password=password)
+    return login
 
 
 def _password(file: str | None, key: str) -> str | None:
@@ -91,7 +98,7 @@ class Link:
             self._client.username_pw_set(login.username, login.password)
         if settings.ca_file is not None:
             try:
-                self._client.tls_set(settings.ca_file, settings.cert_file, settings.key_file)
+                self._client.tls_set(settings.ca_file, login.cert_file, login.key_file)
             except (OSError, ValueError) as error:
                 raise ConfigError(f"broker.ca_file, cert_file or key_file cannot be used: {error}") from error
         self._client.reconnect_delay_set(min_delay=1, max_delay=15)

@@ -12,10 +12,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
 SQLITE_BUSY_MS = 10_000
+
+
+def _to_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+_JSON: dict[str, Any] = {"json_serializer": _to_json, "json_deserializer": msgspec.json.decode}
+"""The newest row of each device is JSON, so at thousands of devices the encoder shows."""
 
 
 class Database:
@@ -29,13 +38,13 @@ class Database:
         if self._sqlite:
             if parsed.database:
                 Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            self._writer = create_async_engine(parsed, pool_size=1, max_overflow=0)
-            self._reader = create_async_engine(parsed, pool_size=4, max_overflow=4)
+            self._writer = create_async_engine(parsed, pool_size=1, max_overflow=0, **_JSON)
+            self._reader = create_async_engine(parsed, pool_size=4, max_overflow=4, **_JSON)
             _set_up_sqlite(self._writer, begin="BEGIN IMMEDIATE", read_only=False)
             _set_up_sqlite(self._reader, begin="BEGIN", read_only=True)
         else:
             self._writer = create_async_engine(
-                parsed, pool_size=5, max_overflow=5, pool_pre_ping=True, pool_timeout=10
+                parsed, pool_size=5, max_overflow=5, pool_pre_ping=True, pool_timeout=10, **_JSON
             )
             self._reader = self._writer
         self._lock = asyncio.Lock() if self._sqlite else None

@@ -14,7 +14,8 @@ from shared.ids import SiteId
 async def reports(session: AsyncSession, site: SiteId, events: Iterable[Event], changes: Changes) -> None:
     """Store the reports among these events, once each."""
     rows = [row for event in events if (row := _report(site, event)) is not None]
-    if await insert_new(session, ModelReportRow.__table__, rows):  # type: ignore[arg-type]  # a Table at run time
+    await insert_new(session, ModelReportRow.__table__, rows)  # type: ignore[arg-type]  # a Table at run time
+    if rows:
         changes.rollouts.add(site)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from support import broker as brokers
+from support import cloud_broker as brokers
 from support import postgres
 from support.cloud_process import CloudProcess
 

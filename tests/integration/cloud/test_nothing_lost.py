@@ -17,8 +17,8 @@ from cloud.kit.database import Database
 from shared.artifacts.signing import Signed
 from shared.wire import codec, topics
 from support import postgres
-from support.broker import Broker
 from support.cloud import AUTH, NOW_MS, SITE, batch, event, row
+from support.cloud_broker import Broker
 from support.cloud_process import CloudProcess
 from support.cloud_site import FakeSite
 
