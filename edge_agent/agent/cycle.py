@@ -15,14 +15,17 @@ from edge_agent.agent.inference.keeper import Keeper
 from edge_agent.agent.policies.face import Context, Decision, MinerView, Policy
 from edge_agent.agent.records import Records
 from edge_agent.agent.scores import ScoreLog
-from edge_agent.agent.service import Service
+from edge_agent.agent.service import Service, log
 from edge_agent.agent.store.rows import Commit
 from edge_agent.agent.view import SiteView
+from shared.alarms import Event
 from shared.clock import Clock
+from shared.errors import StoreError
 from shared.telemetry import DeviceKind
 
 POLICY_KEY: Final = "policy."
 _LEASES_PER_TTL: Final = 3.0
+_MAX_UNTOLD: Final = 1_000
 
 
 class Cycle(Service):
@@ -50,6 +53,7 @@ class Cycle(Service):
         self._score_s = view.site.agent.score_every_s
         self._log = ScoreLog()
         self._memory: dict[str, bytes] = {}
+        self._untold: list[Event] = []
         self._scored_ms = -1
         self._score_due_s = 0.0
         self.cycles = 0
@@ -81,10 +85,10 @@ class Cycle(Service):
         report = await self._score()
         context = self._context(report)
         decisions = [policy.decide(context) for policy in self._policies]
-        await self._keep(report, decisions)
-        for decision in decisions:
-            for proposal in decision.proposals:
-                await self._send(ipc.Propose(proposal=proposal))
+        if await self._keep(report, decisions):
+            for decision in decisions:
+                for proposal in decision.proposals:
+                    await self._send(ipc.Propose(proposal=proposal))
         if report is not None and report.active is not None and report.active.failure:
             return
         self.cycles += 1
@@ -129,8 +133,12 @@ class Cycle(Service):
             model=active.ref if active is not None else None,
         )
 
-    async def _keep(self, report: CycleReport | None, decisions: Sequence[Decision]) -> None:
-        """Scores, events and the policies' memory become durable together, before anything is proposed."""
+    async def _keep(self, report: CycleReport | None, decisions: Sequence[Decision]) -> bool:
+        """Scores, events and the policies' memory become durable together, before anything is proposed.
+
+        False when the disk refused: then nothing is proposed, events wait for the next cycle, and the lease
+        goes on, because a full disk is no reason to bring a whole site to its safe state.
+        """
         memory = {policy.name: policy.remember() for policy in self._policies}
         changed = {
             POLICY_KEY + name: msgspec.msgpack.encode(value)
@@ -139,7 +147,15 @@ class Cycle(Service):
         }
         active = report.active if report is not None else None
         rows = self._log.rows(active.scores, active.ref) if active is not None else ()
-        events = tuple(event for decision in decisions for event in decision.events)
-        if rows or events or changed:
-            await self._records.commit(Commit(scores=rows, events=events, meta=changed))
+        self._untold += [event for decision in decisions for event in decision.events]
+        commit = Commit(scores=rows, events=tuple(self._untold), meta=changed)
+        if rows or self._untold or changed:
+            try:
+                await self._records.commit(commit)
+            except StoreError as error:
+                del self._untold[:-_MAX_UNTOLD]
+                log.error("this cycle could not be recorded, nothing is proposed: %s", error)
+                return False
+        self._untold.clear()
         self._memory = memory
+        return True

@@ -65,10 +65,11 @@ class Pipeline(Service):
         self._flush_s = view.site.agent.flush_every_s
         self._recorder = Recorder(view.site.timing.step_s, None)
         self._journal = JournalCursor()
-        self._head_seq = 0
+        self._head = ("", 0)
         self._raw: list[Sample] = []
         self._rows: list[RollupRow] = []
         self._losses: list[Loss] = []
+        self._overflow = 0
         self._raw_due_s = 0.0
         self._disk_complained = False
         self.link: GuardianLink | None = None
@@ -86,7 +87,7 @@ class Pipeline(Service):
         self._view.hello = hello
         self._view.guardian_connected = True
         self._view.guardian_since_ms = self.clock.utc_ms()
-        self._head_seq = hello.next_seq - 1
+        self._head = (hello.boot, hello.next_seq - 1)
         boot, seq = self._recorder.seen
         await self._send(ipc.SamplesSince(boot=boot, seq=seq))
         await self._send(ipc.JournalSince(cursor=self._journal.seq))
@@ -106,9 +107,9 @@ class Pipeline(Service):
             case ipc.Status():
                 self._view.status, self._view.status_at_s = message, self.clock.monotonic()
                 if message.journal_head != self._journal.seq:
-                    await self._ask_journal(message.journal_head)
+                    await self._with_disk(self._ask_journal(message.journal_head))
             case ipc.JournalPage():
-                await self._take_journal(message)
+                await self._with_disk(self._take_journal(message))
             case ipc.Inventory():
                 self._view.take_inventory(message)
             case ipc.Result():
@@ -138,6 +139,13 @@ class Pipeline(Service):
                     writes=result.writes,
                 )
             )
+
+    async def _with_disk(self, work: Awaitable[None]) -> None:
+        """A refusing disk must not cost the link, and with it the lease; the next status asks again."""
+        try:
+            await work
+        except StoreError as error:
+            self._complain(error)
 
     # ------------------------------------------------------------ journal
 
@@ -190,20 +198,35 @@ class Pipeline(Service):
             await self.clock.sleep(min(_TICK_S, self._flush_s))
 
     async def flush(self) -> None:
-        """Close the steps that are over and commit them; raw frames first, so the cursor never runs ahead."""
-        self._rows += self._recorder.close(self._stream_ms())
-        try:
-            if self._rows or self.clock.monotonic() >= self._raw_due_s:
-                await self._flush_raw()
-            await self._flush_rows()
-        except StoreError as error:
-            self._complain(error)
+        """Close the steps that are over, commit them, and show them to the models.
+
+        Raw frames go first, so that the cursor does not run ahead of them. Scoring goes on when the disk
+        refuses: what is kept in memory is as true as what is on disk.
+        """
+        fresh = self._recorder.close(self._stream_ms())
+        self._rows += fresh
+        await self._write()
+        if fresh:
+            self._view.take_rows(fresh)
+            await self._keeper.push(fresh)
+
+    async def _write(self) -> None:
+        refused: StoreError | None = None
+        for part in (self._flush_raw, self._flush_rows):
+            try:
+                await part()
+            except StoreError as error:
+                refused = error
+        if refused is not None:
+            self._complain(refused)
             return
         if self._disk_complained:
             log.info("the disk takes data again")
             self._disk_complained = False
 
     async def _flush_raw(self) -> None:
+        if not self._rows and self.clock.monotonic() < self._raw_due_s:
+            return
         samples, self._raw = self._raw, []
         self._raw_due_s = self.clock.monotonic() + _RAW_EVERY_S
         try:
@@ -216,10 +239,11 @@ class Pipeline(Service):
         rows, losses = self._rows, self._losses
         if not rows and not losses:
             return
+        overflow = [self._overflow_event(self._overflow)] if self._overflow else []
         self._rows, self._losses = [], []
         commit = Commit(
             rollups=tuple(rows),
-            events=tuple(self._loss_event(loss) for loss in losses),
+            events=(*overflow, *(self._loss_event(loss) for loss in losses)),
             meta={CURSOR_KEY: msgspec.msgpack.encode(self._recorder.cursor)},
         )
         try:
@@ -227,8 +251,7 @@ class Pipeline(Service):
         except StoreError:
             self._rows, self._losses = rows + self._rows, losses + self._losses
             raise
-        self._view.take_rows(rows)
-        await self._keeper.push(rows)
+        self._overflow = 0
 
     def _stream_ms(self) -> int:
         """How far time has come in the sample stream.
@@ -236,8 +259,9 @@ class Pipeline(Service):
         The wall clock counts only when every sample that the guardian had is here; during a replay, and
         while the link is down, a step is over when a sample of a later one says so.
         """
-        _, seq = self._recorder.seen
-        if self._view.guardian_connected and seq >= self._head_seq and self._recorder.newest_ms >= 0:
+        boot, seq = self._recorder.seen
+        complete = boot == self._head[0] and seq >= self._head[1]
+        if self._view.guardian_connected and complete:
             return max(self._recorder.newest_ms, self.clock.utc_ms())
         return self._recorder.newest_ms
 
@@ -245,6 +269,7 @@ class Pipeline(Service):
         over = len(self._rows) - _MAX_HELD_ROWS
         if over > 0:
             del self._rows[:over]
+            self._overflow += over
         if not self._disk_complained:
             log.error("the disk refuses data, it is kept in memory for now: %s", error)
             self._disk_complained = True
@@ -272,12 +297,17 @@ class Pipeline(Service):
             },
         )
 
-    def _store_event(self, key: str, title: str) -> Event:
+    def _overflow_event(self, rows: int) -> Event:
+        return self._store_event(
+            "rows-lost", f"{rows} roll-up rows are gone: the disk refused data for too long", Severity.HIGH
+        )
+
+    def _store_event(self, key: str, title: str, severity: Severity = Severity.LOW) -> Event:
         return event(
             EventKind.STORE,
             key,
             title,
             at_ms=self.clock.utc_ms(),
-            severity=Severity.LOW,
+            severity=severity,
             advice="Compare the guardian's journal on site with the automation log in the cloud.",
         )

@@ -16,7 +16,6 @@ from shared.ids import DeviceId
 from shared.inventory import DeviceEntry
 from shared.telemetry import RollupRow
 
-
 _NUMPY = (ValueError, ArithmeticError, LookupError, MemoryError)
 """What numpy raises on data it did not expect; a model that brings it to that is not to be trusted."""
 

@@ -24,7 +24,7 @@ from shared.alarms import EventKind, Severity
 from shared.artifacts.manifest import Manifest, Stage, verify_assignment
 from shared.artifacts.signing import Keyring, Signed
 from shared.clock import Clock
-from shared.errors import ArtifactError, SecurityError, WireError
+from shared.errors import ArtifactError, SecurityError, StoreError, WireError
 from shared.telemetry import RollupRow
 
 T = TypeVar("T")
@@ -103,7 +103,11 @@ class Transitions:
         model = await self.blocking(self._load, sha256)
         window_ms = (model.spec.window + model.spec.settle_steps + 2) * model.spec.step_s * 1000
         store, since_ms = self._records.store, self._clock.utc_ms() - window_ms
-        history = await self._records.writer.call(lambda: list(store.rollups_since(since_ms)))
+        try:
+            history = await self._records.writer.call(lambda: list(store.rollups_since(since_ms)))
+        except StoreError as error:
+            log.warning("stored roll-ups cannot be read, the windows fill anew: %s", error)
+            history = []
         await self.blocking(_replay, model, history)
         return model
 

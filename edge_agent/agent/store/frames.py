@@ -149,9 +149,14 @@ class RawStore:
     def _append(self, kind: DeviceKind, frame: Frame) -> None:
         body = zlib.compress(msgspec.msgpack.encode(frame), 6)
         with self._segment(kind, frame.at_ms[0]).open("ab") as file:
-            file.write(_HEAD.pack(len(body), zlib.crc32(body)) + body)
-            file.flush()
-            os.fsync(file.fileno())
+            whole = file.tell()
+            try:
+                file.write(_HEAD.pack(len(body), zlib.crc32(body)) + body)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(whole)  # half a frame would hide every frame after it
+                raise
 
     def _segment(self, kind: DeviceKind, at_ms: int) -> Path:
         files = self.files(kind)
@@ -182,6 +187,10 @@ class RawStore:
             with path.open("r+b") as file:
                 file.truncate(whole)
                 os.fsync(file.fileno())
-        if last is not None:
+        if last is None:
+            return
+        try:
             frame = msgspec.msgpack.decode(zlib.decompress(last), type=Frame)
-            self._tips[kind] = (frame.boot, max(frame.seq))
+        except (zlib.error, msgspec.DecodeError, UnicodeDecodeError):
+            return  # written by another version: at worst a few samples are on file twice
+        self._tips[kind] = (frame.boot, max(frame.seq))

@@ -2,7 +2,8 @@
 
 After an outage people want to see *now* at once and the past soon; so new batches overtake the backlog, and
 the backlog leaves oldest first at a bounded rate. What was sent and is not acked in time is sent again: a
-PUBACK means nothing, the cloud may never have seen it (edge.md §0.2).
+PUBACK means nothing, the cloud may never have seen it (edge.md §0.2). While the cloud acks nothing, little is
+sent at all, so that a broker is not filled with what nobody reads.
 """
 
 from collections import deque
@@ -13,7 +14,7 @@ BACKLOG_PER_S: Final = 50.0
 MAX_UNACKED: Final = 400
 """More than this without an ack: the cloud does not commit; pouring on would only fill the broker."""
 RESEND_S: Final = 30.0
-_RESEND_CAP_S: Final = 600.0
+_RESEND_CAP_S: Final = 300.0
 _BURST_S: Final = 1.0
 
 
@@ -50,14 +51,16 @@ class Lanes:
 
     def take(self, now_s: float, limit: int) -> list[int]:
         """Up to `limit` ids to send now; the caller says `sent` for each that it really sent."""
-        chosen = [self._live.pop() for _ in range(min(limit, len(self._live)))]
+        room = max(2 * MAX_UNACKED - self.unacked, 0)
+        chosen = [self._live.pop() for _ in range(min(limit, len(self._live), room))]
         self._tokens = min(self._rate * _BURST_S, self._tokens + (now_s - self._filled_s) * self._rate)
         self._filled_s = now_s
         while self._backlog and len(chosen) < limit and self._tokens >= 1 and self.unacked < MAX_UNACKED:
             chosen.append(self._backlog.popleft())
             self._tokens -= 1
         if not chosen:
-            chosen = self._due(now_s, limit)
+            chosen = self._due(now_s, min(limit, int(self._tokens)))
+            self._tokens -= len(chosen)
         return chosen
 
     def sent(self, row_id: int, now_s: float) -> None:
@@ -76,7 +79,7 @@ class Lanes:
 
     def _due(self, now_s: float, limit: int) -> list[int]:
         """The oldest unacked ones, when they have waited long enough; each round waits twice as long."""
-        due = [row_id for row_id, at_s in self._sent.items() if now_s - at_s >= self._resend_s][:limit]
-        if due and len(due) == len([i for i, at_s in self._sent.items() if now_s - at_s >= self._resend_s]):
+        due = [row_id for row_id, at_s in self._sent.items() if now_s - at_s >= self._resend_s]
+        if 0 < len(due) <= limit:  # the last of this round
             self._resend_s = min(self._resend_s * 2, _RESEND_CAP_S)
-        return due
+        return due[:limit]

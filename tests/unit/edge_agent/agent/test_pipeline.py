@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from edge_agent import ipc
 from edge_agent.agent.recorder import CURSOR_KEY, Cursor
@@ -159,6 +160,32 @@ async def test_results_of_orders_go_to_the_cloud_and_those_of_proposals_do_not(t
 
 
 class TestDisk:
+    async def test_a_refused_journal_page_is_asked_for_again(self, tmp_path: Path) -> None:
+        async with agent_bench(tmp_path) as b:
+            refuse = _Refusing(b)
+            await b.pipeline.handle(page(1, 2))
+            assert b.view.journal_cursor == 0
+            refuse.stop()
+            await b.pipeline.handle(ipc.Status(zones={}, lease_left_s=None, journal_head=2))
+            assert b.said(ipc.JournalSince) == [ipc.JournalSince(cursor=0)]
+            await b.pipeline.handle(page(1, 2))
+            assert [e.id for e in b.events()] == ["event-1", "event-2"]
+
+    async def test_rows_are_kept_even_where_raw_frames_cannot_be(self, tmp_path: Path) -> None:
+        async with agent_bench(tmp_path) as b:
+            original = b.raw.append
+
+            def refuse(_samples: object) -> None:
+                raise StoreError("raw folder is read-only")
+
+            b.raw.append = refuse  # type: ignore[method-assign,assignment]
+            await b.steps(3)
+            assert len(b.rollups()) == 8
+            b.raw.append = original  # type: ignore[method-assign]
+            await b.steps(1)
+            raw = [s.seq for p in b.raw.files() for f in read_frames(p) for s in unpack(f)]
+            assert raw == list(range(1, 33)), "and caught up with later"
+
     async def test_what_the_disk_refuses_is_written_once_it_takes_data_again(self, tmp_path: Path) -> None:
         async with agent_bench(tmp_path) as b:
             await b.steps(2)
@@ -173,6 +200,20 @@ class TestDisk:
             assert len(rows) == len(set(rows)) == 24
             assert [e.data["count"] for e in b.events() if e.key == "samples-lost"] == [2]
 
+    async def test_rows_that_do_not_fit_into_memory_are_counted(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("edge_agent.agent.pipeline._MAX_HELD_ROWS", 8)
+        async with agent_bench(tmp_path) as b:
+            refuse = _Refusing(b)
+            await b.steps(6, cycle=False)
+            refuse.stop()
+            await b.steps(1)
+            [lost] = [e for e in b.events() if e.key == "rows-lost"]
+            gone = int(lost.title.split()[0])
+            assert gone + len(b.rollups()) == 24
+            assert gone > 0
+
     async def test_a_kill_while_the_disk_refuses_loses_nothing(self, tmp_path: Path) -> None:
         async with agent_bench(tmp_path) as b:
             await b.steps(2)
@@ -185,6 +226,23 @@ class TestDisk:
             rows = [(row.device, row.at_ms) for row in b.rollups()]
             assert len(rows) == len(set(rows)) == 20
             assert not [e for e in b.events() if e.key == "samples-lost"]
+
+
+async def test_a_guardian_that_was_restarted_replays_before_the_wall_clock_counts(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path) as b:
+        await b.pipeline.on_open(hello(next_seq=1))
+        await b.steps(3)
+        first_ms = b.next_ms
+        b.clock.advance(30)
+        await b.pipeline.on_open(hello(next_seq=9, boot="boot-2"))
+        await b.pipeline.flush()
+        for n in range(2):
+            part = tuple(sweep(1 + 4 * n, first_ms + n * 2_500, boot="boot-2"))
+            await b.pipeline.handle(ipc.Samples(boot="boot-2", samples=part))
+            if n == 0:
+                await b.pipeline.flush()
+        await b.pipeline.flush()
+        assert {row.samples for row in b.rollups() if row.at_ms == first_ms} == {2}
 
 
 class _Refusing:

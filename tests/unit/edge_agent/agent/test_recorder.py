@@ -78,6 +78,16 @@ def test_the_cursor_stays_before_the_open_step() -> None:
     assert recorder.cursor == Cursor(boot="boot-1", seq=12, step_ms=START)
 
 
+def test_a_wall_clock_set_back_while_running_does_not_hold_the_cursor() -> None:
+    recorder = Recorder(STEP_S, None)
+    recorder.add(stream(4))
+    back = START - 3_600_000
+    for n in range(12):
+        recorder.add(sweep(17 + 4 * n, back + n * 1_700))
+    recorder.close(back + 20_000)
+    assert recorder.cursor.seq >= 16 + 4 * 6, "what came before the jump is behind the cursor"
+
+
 def test_a_wall_clock_set_back_by_an_hour_still_gives_rows_after_a_restart() -> None:
     recorder = Recorder(STEP_S, Cursor(boot="boot-1", seq=10, step_ms=START))
     back = START - 3_600_000

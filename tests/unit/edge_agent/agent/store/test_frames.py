@@ -75,6 +75,31 @@ def test_a_torn_tail_is_cut_off_and_what_follows_is_readable(tmp_path: Path, cut
     assert [sample.seq for sample in everything(again)] == list(range(1, 13))
 
 
+def test_a_write_that_fails_half_way_hides_nothing_that_follows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = RawStore(tmp_path, keep_bytes=10**9)
+    store.append(sweep(1, T0))
+
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.fsync", full)
+        with pytest.raises(StoreError):
+            store.append(sweep(5, T0 + 2_000))
+    store.append(sweep(5, T0 + 2_000))
+    assert [sample.seq for sample in everything(store)] == list(range(1, 9))
+
+
+def test_a_last_frame_of_another_version_does_not_stop_the_start(tmp_path: Path) -> None:
+    body = zlib.compress(b"\x81\xa3new\x01")
+    path = tmp_path / "miner-000000000000001.frames"
+    path.write_bytes(struct.pack(">II", len(body), zlib.crc32(body)) + body)
+    RawStore(tmp_path, keep_bytes=10**9).append(sweep(1, T0))
+    assert path.stat().st_size > len(body) + 8
+
+
 def test_a_flipped_bit_ends_the_reading_and_is_no_sample(tmp_path: Path) -> None:
     store = RawStore(tmp_path, keep_bytes=10**9)
     store.append(sweep(1, T0))

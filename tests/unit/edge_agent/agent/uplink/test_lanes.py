@@ -47,6 +47,18 @@ def test_without_acks_the_backlog_stops() -> None:
     assert send(lanes, 2.0)
 
 
+def test_while_the_cloud_is_silent_the_broker_is_not_flooded() -> None:
+    lanes = Lanes(now_s=0)
+    sent = 0
+    for second in range(4 * 3_600):
+        if second % 5 == 0:
+            lanes.add_live([second // 5 + 1])
+        while chosen := send(lanes, float(second)):
+            sent += len(chosen)
+    assert lanes.unacked <= 2 * MAX_UNACKED
+    assert sent < 2 * MAX_UNACKED * (4 * 12 + 5), "at most one round every five minutes"
+
+
 def test_what_is_not_acked_is_sent_again_ever_more_rarely() -> None:
     lanes = Lanes(now_s=0)
     lanes.add_live([1])
