@@ -35,12 +35,12 @@ def call(cloud: CloudProcess, path: str, body: object = None) -> Any:
 
 
 def children_of(cloud: CloudProcess) -> list[str]:
-    """Command lines of processes that work in the cloud's folder."""
+    """Command lines of the cloud's processes on this folder."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):  # it ended while we looked
             words = path.read_bytes().decode(errors="replace").replace("\0", " ")
-            if str(cloud.folder) in words:
+            if str(cloud.folder) in words and " -m cloud" in words:
                 found.append(words)
     return found
 
@@ -109,10 +109,10 @@ def test_ending_the_cloud_ends_its_training(broker: Broker, cloud: CloudProcess)
     with FakeSite(broker.port) as site:
         send_a_minute(site)
         job = call(cloud, "/training", {"site": SITE})
-        for _ in range(100):
-            if any("cloud.training" in words for words in children_of(cloud)):
-                break
-            site.wait(lambda: False, 0.05)
+        trains = False
+        while not trains:
+            assert call(cloud, f"/training/{job['id']}")["state"] in ("queued", "running")
+            trains = any("cloud.training" in words for words in children_of(cloud))
         assert cloud.stop() == 0
         assert children_of(cloud) == [], "the training process outlived the cloud"
         cloud.start()
