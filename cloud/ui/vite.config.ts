@@ -14,6 +14,6 @@ export default defineConfig({
     reportCompressedSize: true,
   },
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
-  server: { host: "127.0.0.1", proxy: { "/api": "http://127.0.0.1:8080" } },
+  server: { host: "127.0.0.1", proxy: { "/api": "http://127.0.0.1:8480" } },
   test: { environment: "node", include: ["src/**/*.test.ts"] },
 });

@@ -43,6 +43,17 @@ export function Site({ id }: { readonly id: string }): JSX.Element {
       <Heat site={site} devices={devices} stale_s={limit} />
       <div class="columns">
         <div class="stack">
+          <Panel title="Open alarms" aside={<a href={href("/alarms", { site: id })}>All alarms</a>}>
+            {alarms.length ? (
+              <ul class="alarms">{alarms.slice(0, 4).map((alarm) => <AlarmCard key={alarm.id} alarm={alarm} />)}</ul>
+            ) : (
+              <Empty title={stale ? "No open alarms when last heard" : "No open alarms"} />
+            )}
+            {alarms.length > 4 ? <p class="pad"><a href={href("/alarms", { site: id })}>{alarms.length - 4} more</a></p> : null}
+          </Panel>
+          <Panel title="Latest in the log" aside={<a href={href("/log", { site: id })}>Whole log</a>}><LatestEvents site={id} /></Panel>
+        </div>
+        <div class="stack">
           <Panel title="Totals" aside={<Age of={site} limit_s={limit} />}>
             <Algorithms site={site} />
             <p class="muted pad">
@@ -54,17 +65,6 @@ export function Site({ id }: { readonly id: string }): JSX.Element {
             <HistoryPanel key={meter.id} title={`Power at ${meter.id}`} device={meter} charts={POWER_CHART} />
           ))}
           <Panel title="Commands"><Commands site={id} /></Panel>
-        </div>
-        <div class="stack">
-          <Panel title="Open alarms" aside={<a href={href("/alarms", { site: id })}>All alarms</a>}>
-            {alarms.length ? (
-              <ul class="alarms">{alarms.slice(0, 4).map((alarm) => <AlarmCard key={alarm.id} alarm={alarm} />)}</ul>
-            ) : (
-              <Empty title={stale ? "No open alarms when last heard" : "No open alarms"} />
-            )}
-            {alarms.length > 4 ? <p class="pad"><a href={href("/alarms", { site: id })}>{alarms.length - 4} more</a></p> : null}
-          </Panel>
-          <Panel title="Latest in the log" aside={<a href={href("/log", { site: id })}>Whole log</a>}><LatestEvents site={id} /></Panel>
         </div>
       </div>
       <Equipment devices={devices} stale_s={limit} />
