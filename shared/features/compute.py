@@ -50,7 +50,11 @@ def _miner(c: Mapping[str, Floats], step_s: int) -> dict[str, Floats]:
     nominal, hashrate = c["hashrate_nominal_ths_last"], c["hashrate_ths_mean"]
     power, chip = c["power_w_mean"], c["chip_temp_max_c_mean"]
     rpm, duty = c["fan_rpm_mean"], c["fan_duty_pct_mean"]
-    expected_rpm = FAN_RPM_IDLE + FAN_RPM_PER_PCT * duty
+    # Fans follow their duty by seconds: right after a start a rising duty must not make them look weak, and
+    # a step in which all of them speed up must not look like a difference between them.
+    expected_rpm = FAN_RPM_IDLE + FAN_RPM_PER_PCT * np.minimum(duty, _before(duty))
+    ramp_rpm = np.abs(rpm - _before(rpm))
+    weakest_rpm = np.minimum(c["fan_rpm_min"] + ramp_rpm, rpm)
     rejected = c["shares_rejected_delta"]
     hash_ratio = hashrate / nominal
     power_ratio = power / c["preset_w_last"]
@@ -66,12 +70,19 @@ def _miner(c: Mapping[str, Floats], step_s: int) -> dict[str, Floats]:
         "chip_over_board_c": chip - c["board_temp_max_c_mean"],
         "fan_effort": np.maximum(duty / 100.0, 0.5),
         "fan_response": rpm / expected_rpm,
-        "fan_weakest": c["fan_rpm_min"] / expected_rpm,
-        "fan_min_ratio": c["fan_rpm_min"] / np.maximum(rpm, 1.0),
-        "fan_spread": (c["fan_rpm_max"] - c["fan_rpm_min"]) / np.maximum(rpm, 1.0),
+        "fan_weakest": weakest_rpm / expected_rpm,
+        "fan_min_ratio": weakest_rpm / np.maximum(rpm, 1.0),
+        "fan_spread": np.maximum(c["fan_rpm_max"] - c["fan_rpm_min"] - ramp_rpm, 0.0) / np.maximum(rpm, 1.0),
         "hw_error_root": np.sqrt(np.maximum(c["hw_errors_delta"], 0.0) * (60.0 / step_s)),
         "reject_ratio": rejected / (c["shares_accepted_delta"] + rejected + FEW_SHARES),
     }
+
+
+def _before(values: Floats) -> Floats:
+    """Each step's predecessor in the window [N, window]; the oldest step, which has none, gets the next."""
+    if values.shape[1] < 2:
+        return values
+    return np.concatenate([values[:, 1:2], values[:, :-1]], axis=1)
 
 
 def _fill(stack: Floats, absent: NDArray[np.bool_], neutral: Floats) -> Floats:

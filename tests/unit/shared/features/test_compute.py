@@ -35,7 +35,7 @@ def test_golden_vector() -> None:
     x = features(SPEC, varied)
     assert (
         hashlib.sha256(x.astype("<f4").tobytes()).hexdigest()
-        == "49887951c58fe38add37c131cdb0e133badaaa798f9f048a732222b90ad0e5f1"
+        == "055be38b1b8a854f88981cf9d5b05a3d02964666d18a271a314ca1c19fb7882b"
     )
 
 
@@ -64,6 +64,31 @@ def test_a_worn_set_of_fans_shows_against_its_duty() -> None:
     worn = named(features(SPEC, matrix(**slow)))
     assert worn["fan_response"] == pytest.approx(0.8, abs=0.01)
     assert worn["fan_min_ratio"] == pytest.approx(0.99)
+
+
+def test_healthy_fans_that_speed_up_after_a_cold_start_are_not_weak() -> None:
+    """A simulated machine warming up in a cold hall: the fans follow their duty by seconds."""
+    trace = matrix()
+    for step, (duty, low, mean, high) in enumerate(
+        [
+            (17.0, 1740.0, 1781.0, 1830.0),
+            (22.0, 1890.0, 2045.0, 2190.0),
+            (28.0, 2280.0, 2355.0, 2460.0),
+            (32.0, 2490.0, 2612.0, 2790.0),
+        ]
+    ):
+        for name, value in (
+            ("fan_duty_pct_mean", duty),
+            ("fan_rpm_min", low),
+            ("fan_rpm_mean", mean),
+            ("fan_rpm_max", high),
+        ):
+            trace[0, step, SPEC.columns.index(name)] = value
+    for step in range(1, SPEC.window):
+        seen = named(features(SPEC, trace), step=step)
+        assert seen["fan_weakest"] == pytest.approx(1.0, abs=0.08)
+        assert seen["fan_min_ratio"] == pytest.approx(1.0, abs=0.02)
+        assert seen["fan_spread"] < 0.03
 
 
 def test_standing_fans_are_not_neutral() -> None:
