@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import fcntl
 import hashlib
 import logging
 import os
@@ -19,7 +18,6 @@ from edge_agent.config import SiteFile
 from edge_agent.guardian import clock_sync, durable
 from edge_agent.guardian.assignments import Assignments
 from edge_agent.guardian.clock_sync import ClockSync
-from edge_agent.guardian.credentials import CredentialStore, read_key
 from edge_agent.guardian.cycle import Cycle, InterlockThread, News
 from edge_agent.guardian.desk import Desk
 from edge_agent.guardian.executor import Executor
@@ -38,6 +36,7 @@ from edge_agent.guardian.polling.link import DeviceLink, Samples
 from edge_agent.guardian.polling.poller import Poller
 from edge_agent.guardian.recorder import Recorder
 from edge_agent.guardian.server import AgentServer
+from edge_agent.guardian.startup import OnlyOne, credentials_of
 from edge_agent.ipc import (
     Assign,
     Cleared,
@@ -59,7 +58,7 @@ from firmware_adapters.registry import open_device
 from shared.alarms import EventKind, Severity
 from shared.artifacts.signing import Keyring
 from shared.clock import Clock, SystemClock
-from shared.errors import ConfigError, SecurityError
+from shared.errors import SecurityError
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 
@@ -96,8 +95,8 @@ class Guardian:
         state = Path(site.paths.guardian_state)
         durable.private_folder(state)
         keyring = Keyring.load(Path(site.paths.keyring))
-        credentials = _credentials(site, state)
-        self._lock = _Lock(state / "guardian.lock")
+        credentials = credentials_of(site, state)
+        self._lock = OnlyOne(state / "guardian.lock")
         if synchronised is None:
             simulated = site.site.simulated
             synchronised = (
@@ -381,36 +380,6 @@ class Guardian:
 
 def _feed_watchdog() -> None:
     notify("WATCHDOG=1")
-
-
-class _Lock:
-    """Two guardians of one site would fight over its devices."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._file.close()
-            raise ConfigError(f"{path}: another guardian of this site is running") from error
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _credentials(site: SiteFile, state: Path) -> dict[str, Credential]:
-    """The credentials that the site file names. Raises `ConfigError` naming each that is missing."""
-    wanted = {entry.credential for entry in site.devices if entry.credential is not None}
-    if not wanted:
-        return {}
-    found = CredentialStore(state, read_key(Path(site.paths.credentials_key))).all()
-    missing = sorted(wanted - set(found))
-    if missing:
-        raise ConfigError(
-            f"credentials {', '.join(missing)} are not stored; "
-            "'minewarden guardian credential set NAME' adds one"
-        )
-    return found
 
 
 async def run(path: Path, *, opener: Opener = default_opener) -> None:

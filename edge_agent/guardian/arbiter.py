@@ -126,6 +126,21 @@ def decide(request: Request, context: Context) -> Permit | Refusal:
     )
 
 
+def still_allowed(permit: Permit, context: Context) -> tuple[str, ...]:
+    """What stands against a raise that had to wait since it was permitted; empty where nothing does.
+
+    The permit's own settling window and its own place in the queue do not count against it.
+    """
+    view = context.devices[permit.action.device]
+    zone = context.zones[view.entry.zone]
+    own = msgspec.structs.replace(view, inhibited=None, busy=None)
+    request = permit.request
+    return (
+        *_not_in_charge(request, permit.direction, own, zone),
+        *_no_raise(request, own, zone, context),
+    )
+
+
 def note(memory: Memory, permit: Permit, context: Context) -> Memory:
     """The memory after this permit went out: in flight counts as applied (S18)."""
     action, now_s = permit.action, context.now_s

@@ -13,18 +13,17 @@ from collections.abc import Awaitable, Mapping
 import msgspec
 
 from edge_agent.config import SiteFile
-from edge_agent.guardian import arbiter, ladder, views
+from edge_agent.guardian import arbiter, audit, ladder, views
 from edge_agent.guardian.arbiter import Direction, Permit
 from edge_agent.guardian.assignments import Assignments
 from edge_agent.guardian.cycle import Cycle
 from edge_agent.guardian.executor import Executor
-from edge_agent.guardian.interlocks.inputs import Commanded, Demand, DemandKind, Finding
+from edge_agent.guardian.interlocks.inputs import Commanded, Demand, DemandKind
 from edge_agent.guardian.lease import Lease
 from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.link import DeviceLink
 from edge_agent.guardian.recorder import Recorder
 from edge_agent.guardian.requests import Context, DeviceView, Memory, Refusal, Request, Source
-from shared.alarms import EventKind, Severity
 from shared.clock import Clock
 from shared.commands import (
     AnyAction,
@@ -220,7 +219,7 @@ class Desk:
     def _preempt(self, device: DeviceId, action: AnyAction) -> None:
         live = self._live.pop(device, None)
         if live is not None:
-            live.preempted_by = told(action)
+            live.preempted_by = audit.told(action)
             if live.task is not None:
                 live.task.cancel()
 
@@ -230,19 +229,7 @@ class Desk:
         """A stop that is not confirmed in `stop_confirm_s` (S13): cut the outlet where there is one."""
         entry = self._entries[demand.device]
         cut = entry.pdu is not None and entry.outlet is not None and demand.priority is Priority.TRIP
-        self._recorder.record(
-            Finding(
-                kind=EventKind.ALARM,
-                severity=Severity.URGENT,
-                key=f"stop/{demand.device}",
-                title=f"{demand.device} did not confirm its stop ({record.result}: {record.detail})",
-                advice="Its outlet is being cut; look at the machine before you switch it on again."
-                if cut
-                else "Go and switch this miner off at its breaker or plug.",
-                zone=entry.zone,
-                device=demand.device,
-            )
-        )
+        self._recorder.record(audit.not_stopped(entry, record, cut=cut))
         if not cut or entry.pdu is None or entry.outlet is None:
             return
         request = Request(
@@ -271,31 +258,14 @@ class Desk:
         """Journal a refusal, once a minute for the same one."""
         request = refusal.request
         same = tuple(_DIGITS.sub("#", violation) for violation in refusal.violations)
-        key = (request.action.device, str(request.source), told(request.action), *same)
+        key = (request.action.device, str(request.source), audit.told(request.action), *same)
         now_s = self._clock.monotonic()
         if now_s - self._refused_at_s.get(key, -QUIET_REFUSALS_S) < QUIET_REFUSALS_S:
             return
         if len(self._refused_at_s) > 10_000:
             self._refused_at_s.clear()
         self._refused_at_s[key] = now_s
-        entry = self._entries.get(request.action.device)
-        self._recorder.record(
-            Finding(
-                kind=EventKind.REFUSED,
-                severity=Severity.LOW,
-                key=f"refused/{request.id}",
-                title=f"refused for {request.action.device}: {refusal.violations[0]}",
-                zone=entry.zone if entry else None,
-                device=entry.id if entry else None,
-                data={
-                    "id": request.id,
-                    "source": str(request.source),
-                    "why": request.why,
-                    "asked": told(request.action),
-                    "violations": "; ".join(refusal.violations),
-                },
-            )
-        )
+        self._recorder.record(audit.refused(refusal, self._entries.get(request.action.device)))
 
     def launch(self, permit: Permit, *, exclusive: bool = True) -> "asyncio.Task[WriteRecord]":
         """Begin to carry out a permit. Limits count it from now on; the journal has it when it ends."""
@@ -327,52 +297,25 @@ class Desk:
         finally:
             if self._live.get(permit.action.device) is live:
                 del self._live[permit.action.device]
-        self._written(permit, record)
+        self._recorder.record(audit.written(permit, record, self._entries[permit.action.device]))
         return record
 
     async def _carry_out(self, permit: Permit) -> WriteRecord:
         if permit.direction is Direction.RAISE and permit.request.source is not Source.INTERLOCK:
-            seq = self._recorder.record(_intent(permit, self._entries[permit.action.device]))
+            seq = self._recorder.record(audit.intent(permit, self._entries[permit.action.device]))
             if not await self._recorder.durable(seq, timeout_s=DURABLE_WITHIN_S):
                 return WriteRecord(
                     action=permit.action,
                     result=WriteResult.REJECTED,
                     detail="the journal could not store the entry, so nothing was raised",
                 )
+            if against := arbiter.still_allowed(permit, self._context()):
+                return WriteRecord(
+                    action=permit.action,
+                    result=WriteResult.REJECTED,
+                    detail=f"no longer allowed: {'; '.join(against)}",
+                )
         return await self._executor.execute(permit)
-
-    def _written(self, permit: Permit, record: WriteRecord) -> None:
-        entry = self._entries[permit.action.device]
-        request = permit.request
-        applied = record.result is WriteResult.APPLIED
-        data: dict[str, str | int | float | bool | None] = {
-            "id": request.id,
-            "source": str(request.source),
-            "why": request.why,
-            "asked": told(request.action),
-            "applied": told(permit.action),
-            "narrowed": permit.narrowed,
-            "result": str(record.result),
-            "before": record.before,
-            "after": record.after,
-            "took_s": round(record.took_s, 3),
-            "confidence": request.confidence,
-        }
-        if request.model is not None:
-            data["model"] = f"{request.model.name} v{request.model.version}"
-        self._recorder.record(
-            Finding(
-                kind=EventKind.ACTION,
-                severity=Severity.LOW if applied else Severity.HIGH,
-                key=f"action/{request.id}",
-                title=f"{entry.id}: {told(permit.action)} is {record.result}"
-                + (f" ({record.detail})" if record.detail else ""),
-                advice="" if applied else "Read the device's own page; the guardian repeats what it must.",
-                zone=entry.zone,
-                device=entry.id,
-                data=data,
-            )
-        )
 
     async def close(self) -> None:
         """Let go of whatever is in flight; the devices keep what they were told."""
@@ -395,30 +338,3 @@ def _to_safe_preset(view: DeviceView) -> AnyAction | None:
 
 async def _as_coroutine(work: Awaitable[None]) -> None:
     await work
-
-
-def _intent(permit: Permit, entry: DeviceEntry) -> Finding:
-    """What must be on the disk before a raise goes out."""
-    return Finding(
-        kind=EventKind.ACTION,
-        severity=Severity.LOW,
-        key=f"action/{permit.request.id}",
-        title=f"{entry.id}: {told(permit.action)} is permitted",
-        zone=entry.zone,
-        device=entry.id,
-        data={"id": permit.request.id, "source": str(permit.request.source), "why": permit.request.why},
-    )
-
-
-def told(action: AnyAction) -> str:
-    """An action in words, for titles and the audit."""
-    match action:
-        case SetPreset(preset=preset):
-            return f"preset {preset}"
-        case StopMining():
-            return "stop"
-        case StartMining():
-            return "start"
-        case SwitchOutlet(outlet=outlet, on=on):
-            return f"outlet {outlet} {'on' if on else 'off'}"
-    return f"{action.point} = {action.value:g}"

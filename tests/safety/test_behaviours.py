@@ -337,6 +337,38 @@ async def test_s17_a_trip_takes_over_a_write_in_flight(bench: GuardianBench) -> 
     assert "gave way to stop" in result.writes[0].detail
 
 
+async def test_s17_a_start_under_way_is_called_back_by_a_trip(bench: GuardianBench) -> None:
+    miner = bench.miner(1)
+    miner.state = MinerState.STOPPED
+    await bench.run(20.0)
+    miner.gate = asyncio.Event()
+    order = signed_order(DoActions(actions=(StartMining(device=miner_id(1)),)), bench.clock)
+    bench.guardian.handle(OrderFrame(signed=order), PEER)
+    while not miner.writes:
+        await asyncio.wait(set(bench.guardian.desk._background), timeout=0.01)
+        await bench.run(0.25)
+    assert miner.writes == ["start"]
+    bench.wall.broken = True
+    await bench.run(7.0)
+    assert miner.writes == ["start", "stop"], "it was seen stopped, and still it is stopped again"
+    miner.gate.set()
+    await bench.run(60.0)
+    assert miner.writes[1:] == ["stop"], "and the start is not sent again"
+    assert miner.state is MinerState.STOPPED
+
+
+async def test_s21_a_raise_that_waited_for_the_disk_is_looked_at_again(bench: GuardianBench) -> None:
+    bench.flushing = False
+    propose(bench, "3000")
+    await bench.run(1.0)
+    bench.guardian.intake.safe_stop(None, by="ada", reason="smoke")
+    bench.miner(1).ignores = True
+    await bench.turn()
+    bench.flushing = True
+    await bench.run(2.0)
+    assert "3000" not in bench.miner(1).writes
+
+
 async def test_s17_orders_do_not_reach_into_a_tripped_zone(bench: GuardianBench) -> None:
     await lose_cooling(bench)
     await bench.run(20.0)

@@ -76,6 +76,7 @@ def safe_stop(state: ZoneState, zone: ZoneId, *, by: str, reason: str) -> Grante
     pending = tuple(dict.fromkeys((*state.pending, *_stoppable(state))))
     after = _replace(
         state,
+        miners={device: miners.doubted(track) for device, track in state.miners.items()},
         mode=state.mode if mode is None else mode,
         safe_why=SafeWhy.STOP,
         pending=pending,

@@ -25,6 +25,8 @@ def step(track: MinerTrack, miner: MinerInput, limits: ZoneLimits, timing: Timin
     if known and track == CALM and _is_calm(miner, limits):
         return track  # nine miners in ten, nearly always: nothing to remember
     stopped = not miner.draws_power if known else track.stopped
+    if any(command.start for command in miner.commanded):
+        stopped = False  # a start is on its way; what was seen before it proves nothing any more
     settle_s = _settling(track, miner, limits, timing, dt)
     blind = known and not stopped and chip_c is None and board_c is None
     watch = stale.step(
@@ -39,7 +41,7 @@ def step(track: MinerTrack, miner: MinerInput, limits: ZoneLimits, timing: Timin
     elif over_trip_s >= 0:
         over_trip_s = over_trip_s + dt if over_trip_s < FORGET_TRIP_S else -1.0
     shed_wait_s = max(track.shed_wait_s - dt, 0.0)
-    starts = 0 if known and not stopped else track.starts
+    starts = 0 if known and miner.draws_power else track.starts
     for command in miner.commanded:
         starts += command.start
         shed_wait_s = max(shed_wait_s, command.settle_s)
@@ -155,6 +157,11 @@ def told(
     if before.watch.alarmed and not after.watch.alarmed:
         found.append(findings.seen(zone, miner.device))
     return found
+
+
+def doubted(track: MinerTrack) -> MinerTrack:
+    """The track of a miner whose start may still be under way: not known to be stopped."""
+    return msgspec.structs.replace(track, stopped=False, starts=0) if track.starts else track
 
 
 def reset(track: MinerTrack) -> MinerTrack:

@@ -86,6 +86,9 @@ def _latch(state: ZoneState, new: tuple[Trip, ...]) -> ZoneState:
     whole = any(trip.device is None for trip in new)
     stopping = _running(state) if whole else ()
     pending = tuple(dict.fromkeys(d for d in (*state.pending, *stopping) if d not in latched))
+    if whole:  # a start that is under way is called back by a stop
+        tracks = {device: miners.doubted(track) for device, track in state.miners.items()}
+        state = _replace(state, miners=tracks)
     return _replace(state, trips=(*state.trips, *new), pending=pending, starting=(), batch=0)
 
 

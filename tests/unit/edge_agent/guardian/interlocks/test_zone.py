@@ -205,7 +205,7 @@ class TestReset:
         assert not zone.wanted(DemandKind.START)
         zone.run(2)
         assert zone.wanted(DemandKind.START) == ["m-1", "m-2", "m-3"], "m-4 did not run before"
-        zone.command(1, start=True).command(2, start=True).step()
+        zone.command(1, start=True).command(2, start=True).step().step()
         assert zone.wanted(DemandKind.START) == ["m-1", "m-2"], "the open batch, and nobody else"
         zone.mining(1).step()
         assert zone.mode is Mode.SAFE
