@@ -15,6 +15,7 @@ from shared.ids import DeviceId
 from shared.telemetry import COLUMN_INDEX, DeviceKind, MinerState, RollupRow
 
 _GROW = 64
+_OFF = (MinerState.STOPPED, MinerState.FAILURE, MinerState.SHUTTING_DOWN)
 
 
 class StepKind(IntEnum):
@@ -56,7 +57,7 @@ class _Track:
 class WindowBuffers:
     """Ring buffers [devices, window, columns] in float64; gaps are NaN steps. Not thread-safe.
 
-    After a restart push the stored rows of the last `window + settle_steps` steps; the state is a function
+    After a restart push the stored rows of the last `window + warm_steps` steps; the state is a function
     of the rows alone.
     """
 
@@ -128,7 +129,10 @@ class WindowBuffers:
             steps[-1] = [np.nan if row.values[c] is None else row.values[c] for c in self._columns]
 
     def _kind(self, track: _Track, row: RollupRow) -> StepKind:
-        """A restart or another preset opens a settling time that usable and missing steps run down."""
+        """A restart or another preset opens a settling time that usable and missing steps run down.
+
+        The time after a stop is longer, and a start's own states do not shorten it.
+        """
         kind = step_kind(row)
         if kind is StepKind.USABLE and any(row.values[c] is None for c in self._required):
             kind = StepKind.GAP
@@ -138,7 +142,8 @@ class WindowBuffers:
         changed = track.preset is not None and row.preset is not None and row.preset != track.preset
         track.preset = row.preset if row.preset is not None else track.preset
         if kind is StepKind.SETTLING or changed:
-            track.settle = self.spec.settle_steps
+            wait = self.spec.warm_steps if row.state in _OFF else self.spec.settle_steps
+            track.settle = max(track.settle, wait)
             return StepKind.SETTLING
         if track.settle > 0:
             track.settle -= 1

@@ -17,6 +17,9 @@ from shared.telemetry import COLUMN_INDEX
 SETTLE_S = 20.0
 """How long after a restart or a preset change a miner's numbers still move by themselves: hashrate and power
 settle at once; boards take 40-90 s (plant.md §1.4), but cooling down is not scored."""
+WARM_S = 90.0
+"""How long after a start from cold: the boards' time constant is 40-90 s (plant.md §1.4), and until then chips,
+power and fans of a healthy machine are far from where they were."""
 
 MAX_WINDOW = 240
 """Steps; bounds the memory that a manifest can ask a gateway for."""
@@ -49,6 +52,8 @@ class FeatureSpec(msgspec.Struct, frozen=True, kw_only=True):
     window: int
     max_gaps: int
     settle_steps: int
+    warm_steps: int
+    """As `settle_steps`, after the machine was off: boards, fans and leakage come from cold."""
     columns: tuple[str, ...]
     required: tuple[str, ...]
     features: tuple[Feature, ...]
@@ -112,6 +117,7 @@ def miner_spec(step_s: int, *, window: int = 4) -> FeatureSpec:
         window=window,
         max_gaps=1,
         settle_steps=max(1, math.ceil(SETTLE_S / step_s)),
+        warm_steps=max(1, math.ceil(WARM_S / step_s)),
         columns=_MINER_COLUMNS,
         required=(
             "hashrate_ths_mean",

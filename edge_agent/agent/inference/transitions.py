@@ -101,7 +101,7 @@ class Transitions:
         Signatures are checked again; expiry is not, because the cycle looks at it each time.
         """
         model = await self.blocking(self._load, sha256)
-        window_ms = (model.spec.window + model.spec.settle_steps + 2) * model.spec.step_s * 1000
+        window_ms = (model.spec.window + model.spec.warm_steps + 2) * model.spec.step_s * 1000
         store, since_ms = self._records.store, self._clock.utc_ms() - window_ms
         try:
             history = await self._records.writer.call(lambda: list(store.rollups_since(since_ms)))

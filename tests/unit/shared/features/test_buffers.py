@@ -90,6 +90,17 @@ def test_a_restart_opens_a_settling_time() -> None:
     assert ready == list(range(ready[0], 16))
 
 
+def test_a_start_from_cold_settles_longer_and_its_own_states_do_not_shorten_that() -> None:
+    states = [MinerState.MINING] * 4 + [MinerState.STOPPED, MinerState.INITIALIZING, MinerState.MINING]
+    buffers = filled(*(row("a", i, state=state) for i, state in enumerate(states)))
+    ready = []
+    for step in range(7, 7 + SPEC.warm_steps + SPEC.window):
+        buffers.push([row("a", step)])
+        ready += [step] if buffers.ready() else []
+    assert SPEC.warm_steps > SPEC.settle_steps
+    assert ready[0] == 5 + SPEC.warm_steps + SPEC.window
+
+
 def test_another_preset_opens_a_settling_time_without_any_state_seen() -> None:
     buffers = filled(*(row("a", i) for i in range(4)), row("a", 4, preset="2000"))
     assert buffers.ready() == []
@@ -113,7 +124,7 @@ def test_rebuilt_from_stored_rows_it_is_the_same() -> None:
     live = WindowBuffers(SPEC)
     for i in range(0, 60, 2):
         live.push(rows[i : i + 2])
-    again = filled(*rows[-2 * (SPEC.window + SPEC.settle_steps) :])
+    again = filled(*rows[-2 * (SPEC.window + SPEC.warm_steps) :])
     assert live.ready() == again.ready() == ["a", "b"]
     np.testing.assert_array_equal(live.matrix(["a", "b"]), again.matrix(["a", "b"]))
 

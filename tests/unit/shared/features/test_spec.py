@@ -24,8 +24,8 @@ def test_equal_specs_have_equal_hashes_and_every_field_counts() -> None:
 
 def test_the_published_definition_does_not_change_by_accident() -> None:
     # A new hash here means that every published model is refused: raise the spec's version first.
-    assert miner_spec(60).hash() == "2da6cae0c6cb1145c174ee78f115eabad3be43fabcbbaee5a191937039cfb029"
-    assert miner_spec(5).hash() == "adf6d9c77a84d95c608709532adfb20b60600e9a5afdcdf5fa5e650338bab458"
+    assert miner_spec(60).hash() == "84542012f1018ecc61b495dfe3960402cf47550cb706efd2d84935069a731f49"
+    assert miner_spec(5).hash() == "0b9b71228df84daef39027abcba911c7c8ccf4bebf0821f65583c05a5f868c80"
 
 
 def test_specs_are_consistent() -> None:
@@ -40,6 +40,7 @@ def test_specs_are_consistent() -> None:
 
 def test_settling_covers_the_same_time_on_every_step() -> None:
     assert (miner_spec(5).settle_steps, miner_spec(60).settle_steps) == (4, 1)
+    assert (miner_spec(5).warm_steps, miner_spec(60).warm_steps) == (18, 2)
 
 
 def test_resolve_finds_what_a_manifest_names() -> None:
