@@ -114,7 +114,7 @@ def chart(title: str, across: str, up: str, series: list[Series]) -> str:
         parts.append(f'<path d="M{x:.1f} {bottom:.1f}v5" stroke="#6b7280"/>')
         parts.append(_text(x, bottom + 20, f"{x_value:,.0f}", anchor="middle"))
     parts.append(_text(LEFT + plot_w / 2, HEIGHT - 12, across, anchor="middle"))
-    parts.append(_text(16, TOP - 8, up))
+    parts.append(_text(16, TOP - 14, up))
     ends = _spread([place(*points[-1])[1] for _, points in series])
     for number, ((name, points), label_y) in enumerate(zip(series, ends, strict=True)):
         parts += _line(name, [place(x, y) for x, y in points], COLOURS[number], DASHES[number], label_y)

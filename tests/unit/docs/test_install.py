@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from cloud.config import BrokerSettings
 from edge_agent.guardian import cli as guardian_cli
 from shared.artifacts.signing import Role
 
@@ -59,3 +60,16 @@ def test_units_and_users_are_those_that_ship() -> None:
         assert f"User=minewarden-{service}\n" in unit
         assert "IPAddressDeny=any" in unit
     assert "LoadCredential=broker:/etc/minewarden/broker\n" in unit
+
+
+@pytest.mark.parametrize("key", ["cert_file", "key_file", "command_cert_file", "command_key_file"])
+def test_the_clouds_keys_are_real(key: str) -> None:
+    assert f"`{key}`" in TEXT
+    assert key in BrokerSettings.__struct_fields__
+
+
+def test_the_clouds_names_are_those_of_the_brokers_acl() -> None:
+    acl = (ROOT / "packaging" / "broker" / "minewarden.acl").read_text()
+    for name in ("minewarden-ingest", "minewarden-command"):
+        assert f"`{name}`" in TEXT
+        assert f"user {name}\n" in acl
