@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from edge_agent import config, ipc
+from edge_agent import ipc
 from edge_agent.config import SiteFile
 from edge_agent.guardian.journal import segments, verify
 from edge_agent.guardian.operator_client import ask
@@ -282,6 +282,14 @@ async def test_signed_orders_and_a_machine_that_was_switched_off_by_them(pair: P
         assert started.outcome is ActionOutcome.APPLIED, started
         assert started.writes[0].before == MinerState.STOPPED
 
+    pair.guardian.send_signal(signal.SIGTERM)
+    assert pair.guardian.wait(15) == 0
+    assert not Path(pair.site.paths.guardian_socket).exists()
+    assert not Path(pair.site.paths.operator_socket).exists()
+    states = {name: miner["state"] for name, miner in pair.truth()["miners"].items()}
+    assert states["m-3"] == "stopped"
+    assert "stopped" not in (states["m-1"], states["m-4"]), "leaving stops nobody"
+
 
 def test_the_process_refuses_to_start_on_a_bad_file(tmp_path: Path) -> None:
     make_site(tmp_path)
@@ -293,13 +301,3 @@ def test_the_process_refuses_to_start_on_a_bad_file(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "zones[0].limits.board_temp_c.trip: is missing" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-async def test_sigterm_leaves_no_sockets_and_no_stopped_miners(pair: Pair) -> None:
-    await pair.until(lambda s: s.mode is ipc.Mode.LOCAL_AUTO, seconds=60)
-    pair.guardian.send_signal(signal.SIGTERM)
-    assert pair.guardian.wait(15) == 0
-    assert not Path(pair.site.paths.guardian_socket).exists()
-    assert not Path(pair.site.paths.operator_socket).exists()
-    assert {m["state"] for m in pair.truth()["miners"].values()} <= {"mining", "auto-tuning"}
-    assert config.load(pair.path).site.id == "pit"
