@@ -35,7 +35,7 @@ from support.benchmark import Line, Turns, rounded
 MINERS = 1_000
 PER_ZONE = 100
 REPEATS = 10
-"""Two rounds of the adapter's slow pages, which it asks for on every fifth read."""
+"""One whole round of the adapter's rarer pages: one on every second read, one on every fifth."""
 TIMEOUT_S = 20.0
 OPENS = Credential(user=None, secret="admin")
 READY_WITHIN_S = 240.0
