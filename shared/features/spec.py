@@ -18,8 +18,8 @@ SETTLE_S = 20.0
 """How long after a restart or a preset change a miner's numbers still move by themselves: hashrate and power
 settle at once; boards take 40-90 s (plant.md §1.4), but cooling down is not scored."""
 WARM_S = 90.0
-"""How long after a start from cold: the boards' time constant is 40-90 s (plant.md §1.4), and until then chips,
-power and fans of a healthy machine are far from where they were."""
+"""How long after a start from cold: the boards' time constant is 40-90 s (plant.md §1.4), and until then
+chips, power and fans of a healthy machine are far from where they were."""
 
 MAX_WINDOW = 240
 """Steps; bounds the memory that a manifest can ask a gateway for."""
