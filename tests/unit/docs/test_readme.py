@@ -32,7 +32,9 @@ def test_what_is_not_planned_names_a_test_file_with_tests(row: re.Match[str]) ->
         return
     path = ROOT / proof
     assert path.is_file(), f"{proof} does not exist"
-    assert re.search(r"^\s*(async )?def test_", path.read_text(), re.MULTILINE), f"{proof} has no tests"
+    assert re.search(r"^(\s*(async )?def test_|Test\w+ = )", path.read_text(), re.MULTILINE), (
+        f"{proof} has no tests"
+    )
 
 
 def test_every_adapter_and_profile_stands_in_the_matrix() -> None:
