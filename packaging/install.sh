@@ -62,6 +62,8 @@ make_folders() {
   if [ ! -e "$etc/credentials.key" ]; then
     (umask 077 && head -c 32 /dev/urandom >"$etc/credentials.key")
   fi
+  # `minewarden guardian credential set` runs as the guardian's user, so that the store is its own.
+  chrooted chown minewarden-guardian /etc/minewarden/credentials.key
   if [ ! -e "$etc/broker" ]; then
     install -d -m 0700 "$etc/broker"
   fi

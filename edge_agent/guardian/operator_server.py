@@ -32,6 +32,9 @@ from shared.errors import WireError
 
 log = logging.getLogger(__name__)
 
+OPERATOR_GROUP = "minewarden-operator"
+"""Who may open operator.sock on an installed gateway (packaging); the agent's user is not in it."""
+
 
 class OperatorServer:
     """The local operator's side of the guardian."""
@@ -45,7 +48,7 @@ class OperatorServer:
         self._writers: set[asyncio.StreamWriter] = set()
 
     async def start(self) -> None:
-        self._server = await listen(self._path, self._serve, mode=0o660)
+        self._server = await listen(self._path, self._serve, mode=0o660, group=OPERATOR_GROUP)
 
     async def close(self) -> None:
         if self._server is not None:

@@ -6,6 +6,7 @@ through a short queue, and a reader that lets it overflow is disconnected and co
 """
 
 import asyncio
+import grp
 import logging
 import os
 import socket
@@ -61,8 +62,12 @@ async def listen(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
     *,
     mode: int,
+    group: str | None = None,
 ) -> asyncio.Server:
-    """Open a Unix socket with the given mode; replaces what a killed process left behind."""
+    """Open a Unix socket with the given mode; replaces what a killed process left behind.
+
+    `group` gets the socket where this machine has that group and we are in it (an installed gateway).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -72,7 +77,18 @@ async def listen(
     finally:
         os.umask(before)
     path.chmod(mode)
+    if group is not None:
+        _give_to(path, group)
     return await asyncio.start_unix_server(serve, sock=listener)
+
+
+def _give_to(path: Path, group: str) -> None:
+    try:
+        os.chown(path, -1, grp.getgrnam(group).gr_gid)
+    except KeyError:
+        pass  # no such group: a demo or a developer's machine
+    except PermissionError:
+        log.warning("%s keeps its group: this process is not in %s", path, group)
 
 
 class AgentServer:
