@@ -42,13 +42,25 @@ class HighLimits(_Strict, frozen=True, kw_only=True):
     off_delay_s: float
 
 
+class LowLimits(_Strict, frozen=True, kw_only=True):
+    """Limits for a value that is dangerous when low, the reverse: trip < shed < warn < release."""
+
+    release: float
+    warn: float
+    shed: float
+    trip: float
+    on_delay_s: float
+    off_delay_s: float
+
+
 class ZoneLimits(_Strict, frozen=True, kw_only=True):
-    """Limits of one zone, in °C. `inlet_air_c` is needed in an air zone, `water_c` in a hydro zone."""
+    """Limits of one zone: an air zone needs `inlet_air_c`, a hydro zone `water_c` and `flow_m3h`."""
 
     chip_temp_c: HighLimits
     board_temp_c: HighLimits
     inlet_air_c: HighLimits | None = None
     water_c: HighLimits | None = None
+    flow_m3h: LowLimits | None = None
 
 
 class CoolingProof(_Strict, frozen=True, kw_only=True):
@@ -225,7 +237,15 @@ def _resolved(paths: Paths, base: Path) -> Paths:
 
 Problem = tuple[str, str]
 
-_PLAUSIBLE_C = (15.0, 120.0)
+_LIMIT_UNITS = {
+    "chip_temp_c": Unit.CELSIUS,
+    "board_temp_c": Unit.CELSIUS,
+    "inlet_air_c": Unit.CELSIUS,
+    "water_c": Unit.CELSIUS,
+    "flow_m3h": Unit.CUBIC_METRE_PER_HOUR,
+}
+_PLAUSIBLE = {Unit.CELSIUS: (15.0, 120.0), Unit.CUBIC_METRE_PER_HOUR: (0.1, 2000.0)}
+_NEEDED_LIMITS = {"air": ("inlet_air_c",), "hydro": ("water_c", "flow_m3h")}
 
 
 def _check(site: SiteFile) -> list[Problem]:
@@ -283,16 +303,16 @@ def _check_timing(timing: Timing) -> list[Problem]:
 
 def _check_zone(site: SiteFile, zone: Zone, key: str) -> list[Problem]:
     problems: list[Problem] = []
-    needed = {"air": "inlet_air_c", "hydro": "water_c"}.get(zone.cooling)
+    needed = _NEEDED_LIMITS.get(zone.cooling)
     if needed is None:
         problems.append((f"{key}.cooling", f"is {zone.cooling!r}, expected 'air' or 'hydro'"))
-    elif getattr(zone.limits, needed) is None:
-        text = f"is missing: a zone cooled by {zone.cooling} needs these limits, in °C"
-        problems.append((f"{key}.limits.{needed}", text))
-    for name in ("chip_temp_c", "board_temp_c", "inlet_air_c", "water_c"):
+    for name in zone.limits.__struct_fields__:
         limits = getattr(zone.limits, name)
         if limits is not None:
-            problems += _check_high(limits, f"{key}.limits.{name}")
+            problems += _check_limits(limits, name, f"{key}.limits.{name}")
+        elif name in (needed or ()):
+            text = f"is missing: a zone cooled by {zone.cooling} needs these limits, in {_LIMIT_UNITS[name]}"
+            problems.append((f"{key}.limits.{name}", text))
     kinds = {str(device.id) for device in site.devices}
     proof = zone.cooling_proof
     if proof.device not in kinds:
@@ -311,17 +331,20 @@ def _check_zone(site: SiteFile, zone: Zone, key: str) -> list[Problem]:
     return problems
 
 
-def _check_high(limits: HighLimits, key: str) -> list[Problem]:
+def _check_limits(limits: HighLimits | LowLimits, what: str, key: str) -> list[Problem]:
     problems: list[Problem] = []
     order = ("release", "warn", "shed", "trip")
+    if isinstance(limits, LowLimits):
+        order = order[::-1]
     values = [getattr(limits, name) for name in order]
     if not all(low < high for low, high in itertools.pairwise(values)):
         shown = ", ".join(f"{name} = {value:g}" for name, value in zip(order, values, strict=True))
-        problems.append((key, f"limits out of order: expected release < warn < shed < trip, found {shown}"))
+        problems.append((key, f"limits out of order: expected {' < '.join(order)}, found {shown}"))
+    least, most = _PLAUSIBLE[_LIMIT_UNITS[what]]
     for name, value in zip(order, values, strict=True):
-        if not _PLAUSIBLE_C[0] <= value <= _PLAUSIBLE_C[1]:
-            low, high = _PLAUSIBLE_C
-            text = f"is {value:g}, expected {low:g} to {high:g} {Unit.CELSIUS} (is it in °F?)"
+        if not least <= value <= most:
+            hint = " (is it in °F?)" if _LIMIT_UNITS[what] is Unit.CELSIUS else ""
+            text = f"is {value:g}, expected {least:g} to {most:g} {_LIMIT_UNITS[what]}{hint}"
             problems.append((f"{key}.{name}", text))
     problems += [
         (f"{key}.{name}", "must be between 0 and 3600 s")

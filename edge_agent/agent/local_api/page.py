@@ -14,11 +14,12 @@ body{font:17px/1.45 system-ui,sans-serif;margin:0 auto;max-width:44rem;padding:1
 h1{font-size:1.4rem;margin:.2rem 0 1rem}h2{font-size:1.05rem;margin:1.4rem 0 .4rem}
 table{border-collapse:collapse;width:100%}
 td,th{text-align:left;padding:.3rem .5rem;border-bottom:1px solid #ccc}
-.bad,.ok,.warn{padding:.1rem .5rem;border-radius:.2rem}
+.bad,.ok,.warn{padding:.1rem .5rem;border-radius:.2rem;white-space:nowrap}
 .bad{background:#b00020;color:#fff}.ok{background:#1b7f3b;color:#fff}.warn{background:#ffb300}
 .stop{font:inherit;padding:.7rem 1.2rem;background:#b00020;color:#fff;border:0;border-radius:.3rem}
 a.stop{display:inline-block;margin-top:1.4rem;text-decoration:none}label{display:block;margin:1rem 0}
 """
+_SHOWN: Final = 12
 _REFRESH: Final = "<meta http-equiv=refresh content=5>"
 
 
@@ -26,10 +27,12 @@ def render(status: Status) -> str:
     """The status page; every text from outside is escaped."""
     zones = "".join(_zone(zone, state) for zone, state in status.zones.items())
     unknown = '<tr><td colspan="4">The guardian says nothing: the state of the site is unknown.</tr>'
+    # Whoever opens this in a hurry wants the trip and the button before anything else.
     body = (
+        f"{_trips(status)}"
         f"<table><tr><th>Zone<th>Mode<th>Cooling<th>Inhibited</tr>{zones or unknown}</table>"
-        f"{_trips(status)}{_links(status)}{_ages(status)}{_model(status)}{_events(status)}"
         '<a class=stop href="/safe-stop">Safe stop …</a>'
+        f"{_links(status)}{_ages(status)}{_model(status)}{_events(status)}"
     )
     return _frame(status.site, body, head=_REFRESH)
 
@@ -126,12 +129,16 @@ def _model(status: Status) -> str:
 
 def _events(status: Status) -> str:
     rows = "".join(
-        f"<tr><td>{_when(event.at_ms)}<td>{escape(event.title)}"
+        f"<tr><td>{_time(event.at_ms)}<td>{escape(event.title)}"
         + (f"<br><b>{escape(event.advice)}</b>" if event.advice else "")
         + "</tr>"
-        for event in status.events
+        for event in status.events[:_SHOWN]
     )
-    return f"<h2>Last events</h2><table>{rows or '<tr><td>none</tr>'}</table>"
+    return f"<h2>Last events (UTC)</h2><table>{rows or '<tr><td>none</tr>'}</table>"
+
+
+def _time(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, tz=UTC).strftime("%H:%M:%S")
 
 
 def _when(at_ms: int | None) -> str:

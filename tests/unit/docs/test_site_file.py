@@ -22,6 +22,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "Agent": config.AgentSettings,
     "Zones": config.Zone,
     "Limits": config.HighLimits,
+    "Low limits": config.LowLimits,
     "Proof of cooling": config.CoolingProof,
     "Cooling actuators": config.CoolingActuator,
     "Devices": DeviceEntry,

@@ -39,6 +39,48 @@ def instead(old: str, new: str) -> str:
     return GOOD.replace(old, new, 1)
 
 
+HYDRO = GOOD.replace('cooling = "air"', 'cooling = "hydro"', 1).replace(
+    "[zones.limits.inlet_air_c]", "[zones.limits.water_c]", 1
+)
+FLOW = """
+[zones.limits.flow_m3h]
+trip = 70.0
+shed = 80.0
+warn = 90.0
+release = 100.0
+on_delay_s = 1.0
+off_delay_s = 10.0
+
+[zones.cooling_proof]"""
+
+
+def hydro(flow: str = FLOW) -> str:
+    return HYDRO.replace("\n[zones.cooling_proof]", flow, 1)
+
+
+def test_a_hydro_zone_needs_low_limits_of_its_flow() -> None:
+    assert config.parse(hydro(), PATH).zones[0].limits.flow_m3h is not None
+    assert (
+        "zones[0].limits.flow_m3h: is missing: a zone cooled by hydro needs these limits, in m³/h"
+        in refusal(HYDRO)
+    )
+
+
+def test_low_limits_run_the_other_way() -> None:
+    said = refusal(hydro(FLOW.replace("shed = 80.0", "shed = 95.0")))
+    line = line_of(hydro(), "[zones.limits.flow_m3h]")
+    assert said.startswith(
+        f"{PATH}:{line}: zones[0].limits.flow_m3h: limits out of order: expected trip < shed"
+    )
+    assert "trip = 70, shed = 95, warn = 90, release = 100" in said
+
+
+def test_a_flow_in_litres_is_not_taken_for_cubic_metres() -> None:
+    assert "expected 0.1 to 2000 m³/h" in refusal(
+        hydro(FLOW.replace("release = 100.0", "release = 100000.0"))
+    )
+
+
 def test_a_good_file_loads_with_paths_beside_it() -> None:
     site = config.parse(GOOD, PATH)
     assert site.site.id == "pit"
