@@ -64,7 +64,7 @@ imports:
 
 check: $(VENV)/.full
 	$(MAKE) --no-print-directory lint types imports
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -n 2 -m "not slow"
 
 wheel: $(VENV)/.full $(UI)
 	rm -rf dist
@@ -74,7 +74,8 @@ test: setup
 	$(MAKE) --no-print-directory lint types imports
 	bash packaging/dev/ui.sh $(BIN) check
 	$(MAKE) --no-print-directory wheel
-	$(BIN)/pytest
+	$(BIN)/pytest -q -n 2 -m "not slow"
+	$(BIN)/pytest -m slow
 
 bench: setup
 	$(BIN)/python -m pytest tests/benchmarks -q -s --benchmarks

@@ -1,7 +1,6 @@
 """Small durable files: latches, credentials, the book of orders, the book of assignments."""
 
 import base64
-import os
 import stat
 from pathlib import Path
 
@@ -123,7 +122,12 @@ class TestCredentials:
 
     @pytest.mark.parametrize(
         ("data", "good"),
-        [(os.urandom(32), True), (base64.b64encode(b"k" * 32), True), (b"short", False), (b"a" * 44, False)],
+        [
+            (bytes(range(200, 232)), True),
+            (base64.b64encode(b"k" * 32), True),
+            (b"short", False),
+            (b"a" * 44, False),
+        ],
     )
     def test_forms_of_the_master_key(self, tmp_path: Path, data: bytes, good: bool) -> None:
         path = tmp_path / "master"
