@@ -155,10 +155,12 @@ class Scenario:
             f"{alarm['title']}; its chips read {hottest:.0f} °C at most, the firmware's limit is 90 °C",
             ok=hottest < FIRMWARE_LIMIT_C,
         )
-        action = await self._until("a proposal is made", self._action_on(WORN), 40)
+        action = await self._until("a proposal is made", self._action_on(WORN, "source", "policy"), 40)
         asked, why = action["data"]["asked"], action["data"]["why"]
         self.board.done("proposed", f"{asked} for {WORN}, because {why}")
-        applied = await self._until("the lower preset is confirmed", self._applied_on(WORN), 60)
+        applied = await self._until(
+            "the lower preset is confirmed", self._action_on(WORN, "result", "applied"), 60
+        )
         after = await self._until("the device says so too", lambda: self._other_preset(WORN, before), 30)
         self.board.done("applied", f"{applied['title']}; the machine now runs {after} (was {before})")
 
@@ -171,19 +173,12 @@ class Scenario:
 
         return look
 
-    def _action_on(self, device: str) -> Callable[[], Awaitable[Json | None]]:
+    def _action_on(self, device: str, key: str, value: str) -> Callable[[], Awaitable[Json | None]]:
+        """Looks for a write to the device whose journal entry says `key` = `value`."""
+
         async def look() -> Json | None:
             for event in await self.watch.events("action"):
-                if event["device"] == device and event["data"].get("source") == "policy":
-                    return event
-            return None
-
-        return look
-
-    def _applied_on(self, device: str) -> Callable[[], Awaitable[Json | None]]:
-        async def look() -> Json | None:
-            for event in await self.watch.events("action"):
-                if event["device"] == device and event["data"].get("result") == "applied":
+                if event["device"] == device and event["data"].get(key) == value:
                     return event
             return None
 
@@ -252,9 +247,12 @@ class Scenario:
         await self._at(cut_at + 8, "the site goes on without the cloud")
         self.board.say("a technician repairs the exhaust wall")
         await self.watch.clear_fault("exhaust_fan_stopped", HOT_ZONE)
-        refused = await self._reset()
-        self.board.say(f"an early reset is answered: {refused}")
-        await self._until("cooling is proven and the reset accepted", self._reset_accepted, 40)
+        accepted, said = await self._reset()
+        if accepted:
+            raise StageFailed("a reset was accepted before cooling was proven")
+        self.board.say(f"an early reset is answered: {said}")
+        said = await self._until("cooling is proven and the reset accepted", self._reset_accepted, 40)
+        self.board.say(f"reset: {said}")
         await self._at(cut_at + WAN_CUT_S, "the WAN is still cut")
         self.wan.restore()
         restored = self.board.elapsed_s
@@ -263,34 +261,17 @@ class Scenario:
             "wan_recovered", f"link back and backlog sent {self.board.elapsed_s - restored:.1f} s after"
         )
 
-    async def _reset(self) -> str:
-        _, said = await self.watch.command(
-            "guardian",
-            "reset",
-            "--site",
-            str(self.layout.site_file),
-            "--zone",
-            HOT_ZONE,
-            "--reason",
-            "wall repaired",
+    async def _reset(self) -> tuple[bool, str]:
+        """What an operator types on the gateway; whether it was accepted, and the answer."""
+        site = str(self.layout.site_file)
+        code, said = await self.watch.command(
+            "guardian", "reset", "--site", site, "--zone", HOT_ZONE, "--reason", "wall repaired"
         )
-        return said.splitlines()[-1] if said else ""
+        return code == 0, said.splitlines()[-1] if said else ""
 
     async def _reset_accepted(self) -> str | None:
-        code, said = await self.watch.command(
-            "guardian",
-            "reset",
-            "--site",
-            str(self.layout.site_file),
-            "--zone",
-            HOT_ZONE,
-            "--reason",
-            "wall repaired",
-        )
-        if code:
-            return None
-        self.board.say(f"reset: {said.splitlines()[-1] if said else 'accepted'}")
-        return said or "accepted"
+        accepted, said = await self._reset()
+        return said if accepted else None
 
     async def _restarted(self) -> str | None:
         truth = await self.watch.truth()
