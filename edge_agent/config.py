@@ -7,6 +7,7 @@ The file names credentials, never secrets. `docs/site-file.md` explains each key
 
 import difflib
 import itertools
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -288,6 +289,11 @@ def _check_timing(timing: Timing) -> list[Problem]:
         for name, value in msgspec.structs.asdict(timing).items()
         if not value > 0
     ]
+    problems += [
+        (f"timing.{name}", f"is {value}, must be a finite number")
+        for name, value in msgspec.structs.asdict(timing).items()
+        if math.isinf(value)
+    ]
     ordered = [
         ("poll_s", "stale_after_s"),
         ("stale_after_s", "lost_after_s"),
@@ -314,20 +320,53 @@ def _check_zone(site: SiteFile, zone: Zone, key: str) -> list[Problem]:
             text = f"is missing: a zone cooled by {zone.cooling} needs these limits, in {_LIMIT_UNITS[name]}"
             problems.append((f"{key}.limits.{name}", text))
     kinds = {str(device.id) for device in site.devices}
-    proof = zone.cooling_proof
-    if proof.device not in kinds:
-        problems.append((f"{key}.cooling_proof.device", f"no device {proof.device!r} in this file"))
-    if not proof.lost_below < proof.proven_above:
-        problems.append((f"{key}.cooling_proof.lost_below", "must be below proven_above"))
-    for name in ("lost_after_s", "proven_for_s"):
-        if not getattr(proof, name) > 0:
-            problems.append((f"{key}.cooling_proof.{name}", "must be above 0 s"))
-    if proof.point.split(".")[0] not in METRICS:
-        problems.append((f"{key}.cooling_proof.point", f"unknown point {proof.point!r}"))
+    problems += _check_proof(zone.cooling_proof, kinds, f"{key}.cooling_proof")
     for index, actuator in enumerate(zone.cooling_actuators):
         if actuator.device not in kinds:
             where = f"{key}.cooling_actuators[{index}].device"
             problems.append((where, f"no device {actuator.device!r} in this file"))
+        if not math.isfinite(actuator.fail_safe):
+            where = f"{key}.cooling_actuators[{index}].fail_safe"
+            problems.append((where, f"is {actuator.fail_safe}, must be a finite number"))
+    return problems
+
+
+_TOLD = ("speed_setpoint_pct", "setpoint_c", "fan_duty_pct")
+"""Points that repeat a command: they stay good while the fan behind them stands (S12)."""
+
+
+def _check_proof(proof: CoolingProof, devices: set[str], key: str) -> list[Problem]:
+    """Limits that can never be reached would switch the interlock off without a word."""
+    problems: list[Problem] = []
+    if proof.device not in devices:
+        problems.append((f"{key}.device", f"no device {proof.device!r} in this file"))
+    numbers = {name: getattr(proof, name) for name in ("lost_below", "proven_above")}
+    numbers |= {name: getattr(proof, name) for name in ("lost_after_s", "proven_for_s")}
+    problems += [
+        (f"{key}.{name}", f"is {value}, must be a finite number")
+        for name, value in numbers.items()
+        if not math.isfinite(value)
+    ]
+    if not proof.lost_below < proof.proven_above:
+        problems.append((f"{key}.lost_below", "must be below proven_above"))
+    problems += [
+        (f"{key}.{name}", "must be above 0 s")
+        for name in ("lost_after_s", "proven_for_s")
+        if not numbers[name] > 0
+    ]
+    name = proof.point.split(".")[0]
+    metric = METRICS.get(name)
+    if metric is None:
+        return [*problems, (f"{key}.point", f"unknown point {proof.point!r}")]
+    if name in _TOLD:
+        text = f"{proof.point} is what the device was told and proves nothing; name what it measures"
+        problems.append((f"{key}.point", text))
+    if proof.lost_below <= metric.low:
+        text = f"is {proof.lost_below:g}, and {name} can never be below {metric.low:g}: cooling is never lost"
+        problems.append((f"{key}.lost_below", text))
+    if proof.proven_above > metric.high:
+        text = f"is {proof.proven_above:g}, and {name} can never be above {metric.high:g}"
+        problems.append((f"{key}.proven_above", text))
     return problems
 
 

@@ -148,6 +148,33 @@ def test_what_decides_on_safety_has_no_default(key: str) -> None:
             "lost_below = 90.0",
             "must be below proven_above",
         ),
+        (
+            instead("lease_safe_s = 120.0", "lease_safe_s = inf"),
+            "lease_safe_s = inf",
+            "must be a finite number",
+        ),
+        (
+            instead("lost_after_s = 4.0", "lost_after_s = inf"),
+            "lost_after_s = inf",
+            "must be a finite number",
+        ),
+        (instead("lost_below = 20.0", "lost_below = -inf"), "lost_below = -inf", "must be a finite number"),
+        (instead("fail_safe = 100.0", "fail_safe = nan"), "fail_safe = nan", "must be a finite number"),
+        (
+            instead("lost_below = 20.0", "lost_below = 0.0"),
+            "lost_below = 0.0",
+            "speed_pct can never be below 0",
+        ),
+        (
+            instead("proven_above = 40.0", "proven_above = 400.0"),
+            "proven_above = 400.0",
+            "speed_pct can never be above 110",
+        ),
+        (
+            instead('point = "speed_pct"', 'point = "speed_setpoint_pct"'),
+            'point = "speed_setpoint_pct"',
+            "is what the device was told",
+        ),
         (instead('device = "wall-1"', 'device = "wall-9"'), 'device = "wall-9"', "no device 'wall-9'"),
         (instead('point = "speed_pct"', 'point = "rpm"'), 'point = "rpm"', "unknown point 'rpm'"),
         (instead('cooling = "air"', 'cooling = "hydro"'), "[[zones]]", "needs these limits"),
