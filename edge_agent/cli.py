@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from edge_agent import config
+from edge_agent.guardian.points import check_points
 from shared.errors import ConfigError
 
 
@@ -15,6 +16,7 @@ def check_config(args: list[str]) -> int:
     options = parser.parse_args(args)
     try:
         site = config.load(options.site)
+        check_points(site)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

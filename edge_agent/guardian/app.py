@@ -31,6 +31,7 @@ from edge_agent.guardian.notify import notify
 from edge_agent.guardian.operator_server import OperatorServer
 from edge_agent.guardian.orders import Orders
 from edge_agent.guardian.peers import AgentUids, Peer
+from edge_agent.guardian.points import check_points
 from edge_agent.guardian.polling.board import Board, Ring
 from edge_agent.guardian.polling.link import DeviceLink, Samples
 from edge_agent.guardian.polling.poller import Poller
@@ -92,6 +93,7 @@ class Guardian:
         self.site = site
         self.clock: Clock = clock or SystemClock()
         self.boot = secrets.token_hex(8)
+        check_points(site)
         state = Path(site.paths.guardian_state)
         durable.private_folder(state)
         keyring = Keyring.load(Path(site.paths.keyring))
