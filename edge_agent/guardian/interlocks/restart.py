@@ -40,7 +40,9 @@ def step(
     confirmed = [d for d in starting if d in running]
     gone = [d for d in starting if d not in running and _gave_up(state, d)]
     pending = tuple(d for d in state.pending if d not in running and d not in gone)
-    starting = [d for d in starting if d in pending]
+    # One that fell silent under its start (a breaker, a dead supply) must not hold up the others; it stays
+    # in `pending` and has its turn when it is heard again.
+    starting = [d for d in starting if d in pending and not _is_silent(state, d)]
     found = [findings.will_not_start(zone, d, MAX_STARTS) for d in gone]
     batch, batches = state.batch + len(confirmed), state.batches
     if batch and not starting:
@@ -66,6 +68,11 @@ def _runs(age_s: float, state: MinerState | None, timing: Timing) -> bool:
 def _gave_up(state: ZoneState, device: DeviceId) -> bool:
     track = state.miners.get(device)
     return track is not None and track.starts > MAX_STARTS
+
+
+def _is_silent(state: ZoneState, device: DeviceId) -> bool:
+    track = state.miners.get(device)
+    return track is not None and track.watch.alarmed
 
 
 def demands(state: ZoneState) -> list[Demand]:

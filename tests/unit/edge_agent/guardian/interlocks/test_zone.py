@@ -229,6 +229,21 @@ class TestReset:
         assert not zone.state.pending
         assert [f.device for f in zone.kinds(EventKind.ALARM)][-1] == "m-3"
 
+    def test_a_miner_that_falls_silent_while_it_starts_does_not_hold_up_the_others(
+        self, zone: ZoneBench
+    ) -> None:
+        self.tripped(zone).cool(100).run(1)
+        reset(zone)
+        zone.run(11)
+        zone.command(1, start=True).command(2, start=True).step().mining(2).silent(1).run(20)
+        assert zone.wanted(DemandKind.START) == [], "it may be booting"
+        zone.run(40)
+        assert zone.wanted(DemandKind.START) == ["m-3"]
+        zone.command(3, start=True).step().mining(3).step()
+        assert zone.state.pending == ("m-1",), "it still comes back when it is heard"
+        zone.put(1, age_s=0.5).stopped(1).run(1)
+        assert zone.wanted(DemandKind.START) == ["m-1"]
+
     def test_of_one_miner_starts_only_that_one(self, zone: ZoneBench) -> None:
         zone.auto().hot(1, 89).step().stopped(1).run(12)
         assert isinstance(reset(zone), Granted)
