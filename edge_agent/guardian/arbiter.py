@@ -110,7 +110,7 @@ def decide(request: Request, context: Context) -> Permit | Refusal:
         *_not_in_charge(request, direction, view, zone),
         *_model(request, direction, zone, context),
         *(_no_raise(request, view, zone, context) if direction is Direction.RAISE else ()),
-        *_too_fast(request, action, direction, view, context),
+        *_too_fast(request, action, direction, view, zone, context),
     ]
     if violations:
         return _refuse(request, violations)
@@ -197,9 +197,13 @@ def _incapable(request: Request, view: DeviceView, zone: ZoneView, context: Cont
 
 
 def _capability(action: AnyAction, view: DeviceView) -> Capability | None:
+    """What the device declares for this action; of several set-points the one that has its point."""
     wanted = _ABILITY[type(action)]
-    found = view.facts.capabilities if view.facts is not None else ()
-    return next((capability for capability in found if capability.ability is wanted), None)
+    declared = view.facts.capabilities if view.facts is not None else ()
+    found = [capability for capability in declared if capability.ability is wanted]
+    if isinstance(action, SetPoint):
+        found.sort(key=lambda capability: action.point not in capability.points)
+    return found[0] if found else None
 
 
 def _is_fail_safe(action: AnyAction, zone: ZoneView) -> bool:
@@ -370,12 +374,19 @@ def _no_raise(request: Request, view: DeviceView, zone: ZoneView, context: Conte
 
 
 def _too_fast(
-    request: Request, action: AnyAction, direction: Direction, view: DeviceView, context: Context
+    request: Request,
+    action: AnyAction,
+    direction: Direction,
+    view: DeviceView,
+    zone: ZoneView,
+    context: Context,
 ) -> list[str]:
     """Rate limits (S08). The safe direction of interlocks, safe mode and orders is never slowed down."""
     found: list[str] = []
     timing, memory, now_s = context.timing, context.memory, context.now_s
     limited = request.priority <= Priority.ML or direction is Direction.RAISE
+    if isinstance(action, SetPreset) and direction is Direction.RAISE and request.priority <= Priority.ML:
+        found += _unknown_step(action, view, zone)
     if (
         isinstance(action, SetPreset)
         and limited
@@ -387,6 +398,14 @@ def _too_fast(
     if isinstance(action, StartMining):
         found += _start_limits(action.device, view, context)
     return found
+
+
+def _unknown_step(action: SetPreset, view: DeviceView, zone: ZoneView) -> list[str]:
+    """One step up needs a step to stand on; `_narrow` could not bound a raise from anywhere else."""
+    steps = ladder.usable(view.facts, hydro=zone.hydro) if view.facts is not None else ()
+    if ladder.index_of(steps, view.preset) is not None:
+        return []
+    return [f"{action.device}: which step it runs is not known, or not a tuned one: no policy raises it"]
 
 
 def _start_limits(device: DeviceId, view: DeviceView, context: Context) -> list[str]:

@@ -16,6 +16,8 @@ from edge_agent.guardian import arbiter
 from edge_agent.guardian.arbiter import Direction, Permit
 from edge_agent.guardian.requests import Context, DeviceView, Memory, Refusal, Request, Source, ZoneView
 from edge_agent.ipc import Mode
+from firmware_adapters.site.modbus import capabilities_of
+from firmware_adapters.site.profile import load_profile
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.commands import (
     AnyAction,
@@ -380,3 +382,34 @@ class TestRates:
 
     def test_nothing_to_do_is_said(self, world: World) -> None:
         assert "already runs" in world.why_not(preset("2500"))
+
+
+class TestWhatADeviceDeclares:
+    def test_each_writable_point_has_its_own_bounds(self, world: World) -> None:
+        """A Carel controller has a set-point and an on/off: two SETPOINT abilities."""
+        facts = capabilities_of(load_profile("carel-ir33"))
+        world.hall(fail_safe={(WALL, "running"): 1.0})
+        world.seen(WALL, facts=DeviceFacts(model="ir33", capabilities=facts), points={"running": 0.0})
+        on = SetPoint(device=WALL, point="running", value=1.0)
+        assert world.permit(on, by=Priority.TRIP, source=Source.INTERLOCK).action == on
+        far = SetPoint(device=WALL, point="running", value=18.0)
+        assert "outside 0.0 to 1.0" in world.why_not(far, by=Priority.TRIP)
+        unknown = SetPoint(device=WALL, point="valve_pct", value=1.0)
+        assert "no writable point" in world.why_not(unknown, by=Priority.TRIP)
+
+
+class TestAnUnknownRunningPreset:
+    """From an unknown step a policy cannot take one step up: it could be any number of steps (S08)."""
+
+    @pytest.mark.parametrize("by", [Priority.ML, Priority.SCHEDULE])
+    @pytest.mark.parametrize("running", [None, "custom", "2700"])
+    def test_is_not_raised_by_a_policy(self, world: World, by: Priority, running: str | None) -> None:
+        world.hall(Mode.ML_ACTIVE).seen(M1, preset=running)
+        assert "which step it runs is not known" in world.why_not(preset("3000"), by=by)
+
+    def test_may_be_set_by_an_order(self, world: World) -> None:
+        assert world.seen(M1, preset=None).permit(preset("3000")).direction is Direction.RAISE
+
+    def test_is_still_lowered_from_a_step_that_was_never_tuned(self, world: World) -> None:
+        world.hall(Mode.ML_ACTIVE).seen(M1, preset="2700")
+        assert world.permit(preset("2000"), by=Priority.ML).direction is Direction.LOWER
