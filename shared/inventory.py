@@ -46,6 +46,8 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     default_firmware: str = "1.2.7"
     miner_password: str = "admin"
     """What the emulated web interfaces accept (real machines ship with `admin`)."""
+    pdu_community: str = "private"
+    """SNMP community that the emulated PDUs accept for reading and writing (APC ships with `private`)."""
     outdoor_temp_c: float = 18.0
     retune_s: float = 150.0
     """Backend restart after a preset change (plant.md §1.5: 2-4 min on VNish); demos shorten it."""

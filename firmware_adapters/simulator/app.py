@@ -74,7 +74,15 @@ class Simulator:
             emulator.units[entry.unit_id] = ModbusUnit(profile, source)
             self.modbus[str(entry.id)] = (emulator, entry.unit_id)
         else:
-            self.snmp[str(entry.id)] = SnmpAgent(entry.host, entry.port, profile, source)
+            community = (self._site.settings.pdu_community,)
+            self.snmp[str(entry.id)] = SnmpAgent(
+                entry.host,
+                entry.port,
+                profile,
+                source,
+                read_communities=("public", *community),
+                write_communities=community,
+            )
 
     def _emulator_at(self, host: str, port: int) -> ModbusEmulator:
         """The server at an endpoint; several units at one endpoint make it a gateway."""

@@ -15,7 +15,7 @@ HOT_ZONE = "hall-a"
 ZONES = {"hall-a": "ABC", "hall-b": "D"}
 """Container → its racks."""
 MINER_PASSWORD = "demo-miners"
-PDU_COMMUNITY = "private"
+PDU_COMMUNITY = "demo-pdus"
 
 _FLEET = (
     # (how many, model, algorithm, nominal W, safe preset, firmware)
@@ -98,6 +98,7 @@ def site_toml(layout: Layout) -> str:
         status_port=layout.status_port,
         fault_port=layout.fault_port,
         password=MINER_PASSWORD,
+        community=PDU_COMMUNITY,
     )
     zones = [_ZONE.format(zone=zone, letter=zone[-1], columns=MINERS_PER_RACK) for zone in ZONES]
     return head + "\n".join([*zones, *_site_gear(layout), *_miners(layout), _firmware()])
@@ -232,6 +233,7 @@ outdoor_temp_c = 18.0
 retune_s = 8.0
 cold_start_s = 15.0
 miner_password = "{password}"
+pdu_community = "{community}"
 fault_port = {fault_port}
 """
 

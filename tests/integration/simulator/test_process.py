@@ -67,7 +67,9 @@ class Running:
 
     def open(self, name: str) -> Telemetry:
         (entry,) = [entry for entry in self.site.devices if entry.id == name]
-        secret = {"vnish": self.site.settings.miner_password, "snmp": "private"}.get(entry.adapter)
+        settings = self.site.settings
+        secrets = {"vnish": settings.miner_password, "snmp": settings.pdu_community}
+        secret = secrets.get(entry.adapter)
         credential = None if secret is None else Credential(user=None, secret=secret)
         return open_device(entry, credential, timeout_s=2.0)
 
