@@ -118,7 +118,7 @@ def _decode(site: SiteId, rest: tuple[str, ...], payload: bytes, now_ms: int) ->
         case ("birth",):
             return _birth(site, payload)
         case ("state",):
-            return Presence(site=site, state=codec.decode(payload, SiteState))
+            return _presence(site, payload)
         case ("res", command):
             return _answer(site, command, payload)
         case ("get",):
@@ -225,6 +225,12 @@ def _check_event(event: Event, now_ms: int) -> None:
         _check(not isinstance(value, int) or abs(value) <= LARGEST, f"data.{key} is too large")
 
 
+def _presence(site: SiteId, payload: bytes) -> Presence:
+    state = codec.decode(payload, SiteState)
+    _check_words((state.boot,))
+    return Presence(site=site, state=state)
+
+
 def _birth(site: SiteId, payload: bytes) -> Born:
     birth = codec.decode(payload, Birth)
     _check(birth.site == site, f"birth of {birth.site!r} came on the topic of {site!r}")
@@ -242,7 +248,7 @@ def _birth(site: SiteId, payload: bytes) -> Born:
     for device in devices:
         checked_id(device.id, "device")
         checked_id(device.zone, "zone")
-        _check_words((device.adapter, device.host, device.model, device.rack))
+        _check_words((device.adapter, device.host, device.model, device.profile, device.rack))
         _check(len(device.adapter) <= 63, "adapter name is too long")
         _check(device.slot is None or abs(device.slot) <= LARGEST, "slot is impossible")
         _check(device.nominal_w is None or math.isfinite(device.nominal_w), "nominal_w is not finite")

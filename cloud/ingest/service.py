@@ -40,6 +40,13 @@ _MESSAGE_FAULTS = (
 _log = logging.getLogger(__name__)
 
 
+def _is_message_fault(error: BaseException | None) -> bool:
+    """Whether the driver refused the data; with asyncpg, SQLAlchemy keeps the driver's word as the cause."""
+    return isinstance(error, _MESSAGE_FAULTS) or (
+        error is not None and isinstance(error.__cause__, _MESSAGE_FAULTS)
+    )
+
+
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """A decoded message with what is needed to acknowledge it."""
 
@@ -164,7 +171,7 @@ class Ingest:
                 raise
             except Exception as error:
                 # Supervisor: a database that is away must not end ingest; nothing was acknowledged yet.
-                if isinstance(error, StatementError) and isinstance(error.orig, _MESSAGE_FAULTS):
+                if isinstance(error, StatementError) and _is_message_fault(error.orig):
                     raise WireError(str(error.orig)) from error
                 self._note_trouble(error)
             else:

@@ -1,5 +1,6 @@
 """The transport over aiomqtt (MQTT 5, TLS where the site file names certificates)."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -57,6 +58,7 @@ class MqttTransport:
             max_inflight_messages=_INFLIGHT,
         )
         client.pending_calls_threshold = _INCOMING  # it would log each window of ours as a warning
+        _ask_after(client)  # the connection may end before it is handed out; then aiomqtt makes new futures
         try:
             async with client:
                 yield _MqttLink(client)
@@ -64,6 +66,23 @@ class MqttTransport:
             raise LinkLost(
                 f"broker {self._settings.broker_host}:{self._settings.broker_port}: {error}"
             ) from error
+        finally:
+            _ask_after(client)
+
+
+def _ask_after(client: aiomqtt.Client) -> None:
+    """Look at how the connection ended, or asyncio logs "Future exception was never retrieved".
+
+    aiomqtt keeps the end in two futures of its own and looks at them only while somebody iterates over
+    messages; our publisher may notice first, and `LinkLost` has told it already.
+    """
+    for future in (client._connected, client._disconnected):  # noqa: SLF001 - aiomqtt shows them nowhere else
+        future.add_done_callback(_looked_at)
+
+
+def _looked_at(future: "asyncio.Future[None]") -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 class _MqttLink:

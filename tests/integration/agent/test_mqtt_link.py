@@ -6,7 +6,9 @@ import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import aiomqtt
 import msgspec
 import pytest
 
@@ -137,3 +139,29 @@ def test_files_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("not a certificate")
     with pytest.raises(ConfigError):
         MqttTransport(msgspec.structs.replace(base, ca_file=str(tmp_path / "ca.pem")), SITE)
+
+
+async def test_a_broker_that_goes_away_leaves_no_noise_in_the_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`LinkLost` tells the loss; asyncio must not add "Future exception was never retrieved" to the log."""
+    clients: list[aiomqtt.Client] = []
+
+    class Kept(aiomqtt.Client):
+        def __init__(self, *args: Any, **more: Any) -> None:
+            super().__init__(*args, **more)
+            clients.append(self)
+
+    monkeypatch.setattr(aiomqtt, "Client", Kept)
+    async with mosquitto(tmp_path) as port:
+        proxy = Proxy(port)
+        transport = MqttTransport(settings(await proxy.start()), SITE)
+        async with asyncio.timeout(10), transport.session(will=WILL):
+            ended = clients[0]._disconnected  # the future that asyncio would complain about
+            await proxy.stop()
+            while not ended.done():  # nobody receives and nobody sends, so nobody asks the client
+                await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    noisy = getattr(ended, "_log_traceback")  # noqa: B009 - asyncio's own flag, which no stub knows
+    assert isinstance(ended.exception(), aiomqtt.MqttError)
+    assert not noisy

@@ -232,3 +232,20 @@ async def test_more_ranges_than_one_ack_carries_are_sent_in_several(bench: Bench
     assert covered == set(seqs)
     assert all(len(ack.ranges) <= 32 for _, ack in committed.acks)
     codec.encode(committed.acks[0][1])
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [
+        (topics.state(SITE), state(boot="b\0t")),
+        (topics.birth(SITE), birth([device("meter-1", profile="em\x00340")])),
+    ],
+    ids=["boot", "profile"],
+)
+async def test_a_text_that_a_database_cannot_hold_is_refused_before_it(
+    bench: Bench, topic: str, payload: bytes
+) -> None:
+    """On PostgreSQL it would fail at each try, and everything behind it would wait for ever."""
+    committed = await bench.commit(told(topic, payload))
+    assert committed.refused == 1
+    assert "NUL" in await bench.one("SELECT reason FROM quarantine")

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import asyncpg  # type: ignore[import-untyped]  # ships no types
 import pytest
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from cloud.ingest.committer import Committed, Committer
 from cloud.ingest.decoding import Decoded, Wanted
@@ -217,3 +218,15 @@ async def test_new_events_are_told_to_the_viewers(world: World) -> None:
     await world.ingest.handle([world.arrival(batch([event(1)]), 1, stream="ev")])
     assert world.changes.events == {(SITE, "e-1")}
     assert len(world.changes.alarms) == 1
+
+
+async def test_data_that_postgresql_refuses_is_poison_and_not_an_outage(world: World) -> None:
+    """SQLAlchemy hides the driver's word; retried for ever, one site's message would stop all sites."""
+    refusal = Exception("invalid byte sequence")
+    refusal.__cause__ = asyncpg.CharacterNotInRepertoireError("invalid byte sequence")
+    world.committer.poison = lambda message: (
+        DBAPIError("INSERT", {}, refusal) if hasattr(message, "rows") else None
+    )
+    await asyncio.wait_for(world.ingest.handle([world.arrival(batch([row()]), 1)]), 5)
+    assert world.ingest.trouble is None
+    assert await world.bench.one("SELECT count(*) FROM quarantine") == 1
