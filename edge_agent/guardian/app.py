@@ -111,7 +111,7 @@ class Guardian:
         self.lease = Lease(self.clock, max_s=site.timing.lease_max_s)
         self.assignments = Assignments(state / "assignments.json", keyring, site.site.id, self.clock)
         orders = Orders(state / "orders.json", keyring, site.site.id, self.clock, synchronised)
-        self.board, self.ring = Board(), Ring()
+        self.board, self.ring = Board({entry.id: entry.nominal_w for entry in site.miners}), Ring()
         self.samples = Samples(self.boot, self.board, self.ring)
         timeout_s = site.timing.request_timeout_s
         self.links = {

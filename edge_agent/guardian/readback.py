@@ -33,10 +33,18 @@ def at_point(now: float | None, value: float) -> bool:
 
 
 def _is_stopped(sample: Sample, entry: DeviceEntry) -> bool:
-    if sample.state is None or sample.state.draws_power:
-        return False
+    state = believed(sample, entry.nominal_w)
+    return state is not None and not state.draws_power
+
+
+def believed(sample: Sample, nominal_w: float | None) -> MinerState | None:
+    """The state that control goes by: "stopped" above a share of nominal power (W) is UNKNOWN."""
+    state = sample.state
+    if state is None or state.draws_power or nominal_w is None:
+        return state
     power_w = sample.usable("power_w")
-    return power_w is None or entry.nominal_w is None or power_w <= STOPPED_SHARE * entry.nominal_w
+    contradicts = power_w is not None and power_w > STOPPED_SHARE * nominal_w
+    return MinerState.UNKNOWN if contradicts else state
 
 
 def _is_started(sample: Sample) -> bool:

@@ -69,7 +69,7 @@ def _miner(device: DeviceId, last: Last, commanded: tuple[Commanded, ...], now_s
     return MinerInput(
         device=device,
         age_s=now_s - good.at_s,
-        state=good.state,
+        state=last.state,
         chip_c=last.chip_c,
         board_c=last.board_c,
         commanded=commanded,
@@ -110,7 +110,7 @@ def device_view(
         entry=entry,
         facts=facts,
         age_s=math.inf if good is None else now_s - good.at_s,
-        state=None if good is None else good.state,
+        state=last.state,
         preset=last.preset if now_s - last.preset_at_s <= preset_keeps_s else None,
         points={} if good is None else _points(good.readings),
         inhibited=status.inhibited.get(entry.id),

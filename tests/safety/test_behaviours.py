@@ -122,6 +122,20 @@ async def test_s04_nan_and_impossible_values_never_reach_an_interlock(bench: Gua
 # ---------------------------------------------------------------- S07
 
 
+async def test_s04_a_miner_that_says_stopped_and_draws_power_is_not_believed(bench: GuardianBench) -> None:
+    """Firmware's word against its own meter: unknown, so running and hot (miners.md §7)."""
+    await bench.start()
+    liar = bench.miner(2)
+    liar.state, liar.off_power_w = MinerState.STOPPED, 2_400.0
+    for miner in bench.miners:
+        if miner is not liar:
+            miner.state = MinerState.STOPPED
+    await bench.run(4.0)
+    await lose_cooling(bench)
+    assert "stop" in liar.writes
+    assert all("stop" not in miner.writes for miner in bench.miners if miner is not liar)
+
+
 async def test_s07_a_trip_survives_kill_9_and_is_reset_only_when_its_cause_is_gone(
     bench: GuardianBench,
 ) -> None:

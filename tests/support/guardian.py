@@ -365,6 +365,7 @@ class FakeMiner:
         self.preset = "2500"
         self.chip_c: float | None = 65.0
         self.power_w: float | None = 2500.0
+        self.off_power_w = 15.0
         self.fail: DeviceError | None = None
         self.fail_write: DeviceError | None = None
         self.ignores = False
@@ -381,7 +382,7 @@ class FakeMiner:
             raise self.fail
         off = not self.state.draws_power
         chip = MISSING if off or self.chip_c is None else Reading(self.chip_c)
-        power = 15.0 if off else self.power_w
+        power = self.off_power_w if off else self.power_w
         return Observation(
             readings={
                 "chip_temp_max_c": chip,

@@ -5,11 +5,13 @@ Written by the event loop, read by the interlock thread: one lock, held for copi
 
 import threading
 from collections import deque
+from collections.abc import Mapping
 
 import msgspec
 
+from edge_agent.guardian import readback
 from shared.ids import DeviceId
-from shared.telemetry import Sample
+from shared.telemetry import MinerState, Sample
 
 
 class Last(msgspec.Struct, frozen=True):
@@ -17,10 +19,12 @@ class Last(msgspec.Struct, frozen=True):
 
     `preset` is the last one that a read told, at `preset_at_s`: adapters ask for it at a slower cadence.
     `chip_c` and `board_c` are the maxima over usable readings of the good sample (°C, None unknown), worked
-    out once per sample because the interlocks look four times a second.
+    out once per sample because the interlocks look four times a second. `state` is the good sample's, unless
+    its own power contradicts it.
     """
 
     good: Sample | None = None
+    state: MinerState | None = None
     stopped_since_s: float | None = None
     failure: str | None = None
     failed_in_a_row: int = 0
@@ -34,9 +38,10 @@ NEVER = Last()
 
 
 class Board:
-    """Device → its last word."""
+    """Device → its last word. `nominal_w` (W) is what a miner that says "stopped" is judged by."""
 
-    def __init__(self) -> None:
+    def __init__(self, nominal_w: Mapping[DeviceId, float | None] | None = None) -> None:
+        self._nominal_w = nominal_w or {}
         self._lock = threading.Lock()
         self._last: dict[DeviceId, Last] = {}
 
@@ -49,9 +54,11 @@ class Board:
                 after = msgspec.structs.replace(before, failure=sample.failure, failed_in_a_row=failed)
             else:
                 told = sample.preset is not None
+                state = readback.believed(sample, self._nominal_w.get(sample.device))
                 after = Last(
                     good=sample,
-                    stopped_since_s=_stopped_since(before, sample),
+                    state=state,
+                    stopped_since_s=_stopped_since(before, state, sample.at_s),
                     preset=sample.preset if told else before.preset,
                     preset_at_s=sample.at_s if told else before.preset_at_s,
                     chip_c=max(sample.values("chip_temp_max_c"), default=None),
@@ -69,10 +76,10 @@ class Board:
             return self._last.get(device, NEVER)
 
 
-def _stopped_since(before: Last, sample: Sample) -> float | None:
-    if sample.state is None or sample.state.draws_power:
+def _stopped_since(before: Last, state: MinerState | None, at_s: float) -> float | None:
+    if state is None or state.draws_power:
         return None
-    return before.stopped_since_s if before.stopped_since_s is not None else sample.at_s
+    return before.stopped_since_s if before.stopped_since_s is not None else at_s
 
 
 class Ring:
