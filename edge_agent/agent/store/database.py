@@ -38,6 +38,20 @@ Connect = Callable[[Path], sqlite3.Connection]
 
 ROWS_PER_BATCH: Final = 2_000
 """A batch of this many roll-up rows is about 0.7 MB plain, far below the 4 MiB body limit."""
+_PASSING: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_NOMEM,
+    }
+)
+"""Why a sound file cannot be opened now: somebody holds it, no room, no rights."""
+_READING: Final = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ})
 _FRAME = list[RollupRow]
 _WAL_BYTES: Final = 4 * 1024 * 1024
 
@@ -47,11 +61,18 @@ def connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
 
 
+class StoreDamaged(StoreError):
+    """What is in the file cannot be used, and trying again will not change it."""
+
+    code = "store-damaged"
+    permanent = True
+
+
 class Store:
     """Roll-ups, outbox and cursors. `epoch` is new at each opening; rows of earlier openings keep theirs."""
 
     def __init__(self, path: Path, clock: Clock, *, outbox_bytes: int, connect: Connect = connect) -> None:
-        """Open or create the file; raises `StoreError` when it is damaged or cannot be opened."""
+        """Open or create the file; raises `StoreDamaged`, or `StoreError` where it cannot be opened now."""
         self.path = path
         self.epoch = secrets.token_hex(8)
         self._clock = clock
@@ -60,7 +81,8 @@ class Store:
             self._db = connect(path)
             self._prepare()
         except sqlite3.Error as error:
-            raise StoreError(f"{path}: cannot be opened: {error}") from error
+            kind = StoreDamaged if _is_damage(error) else StoreError
+            raise kind(f"{path}: cannot be opened: {error}") from error
         self._held = int(self._one("SELECT coalesce(sum(length(body)), 0) FROM outbox"))
 
     def _prepare(self) -> None:
@@ -71,7 +93,7 @@ class Store:
         verdict = self._one("PRAGMA quick_check(1)")
         if verdict != "ok":
             self._db.close()
-            raise StoreError(f"{self.path}: damaged: {verdict}")
+            raise StoreDamaged(f"{self.path}: damaged: {verdict}")
         migrate(self._db)
 
     def close(self) -> None:
@@ -306,3 +328,12 @@ class Store:
         (value,) = self._db.execute(query).fetchone()
         assert isinstance(value, int | str)  # noqa: S101 - narrows sqlite's untyped value for mypy
         return value
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    """Whether an opening failed because of what is in the file. Writes that fail (no room) are not that."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return False
+    primary = code & 0xFF
+    return code in _READING if primary == sqlite3.SQLITE_IOERR else primary not in _PASSING

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.agent.store.database import Connect, Store, connect
+from edge_agent.agent.store.database import Connect, Store, StoreDamaged, connect
 from shared.clock import Clock
-from shared.errors import StoreError
 
 FILE_NAME = "agent.sqlite"
 
@@ -22,16 +21,15 @@ class Opened(msgspec.Struct, frozen=True, kw_only=True):
 def open_store(folder: Path, clock: Clock, *, outbox_bytes: int, connect: Connect = connect) -> Opened:
     """Open the store in `folder`, or quarantine what is there and start a fresh one.
 
-    The fresh store has a new epoch, so no batch number is ever used twice. Raises `StoreError` only when
-    the fresh one cannot be made either (no room, no rights).
+    The fresh store has a new epoch, so no batch number is ever used twice. Raises `StoreError` where the
+    file cannot be opened now (no room, no rights, somebody holds it): a sound outbox stays where it is, and
+    the next start tries again.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE_NAME
     try:
         return Opened(store=Store(path, clock, outbox_bytes=outbox_bytes, connect=connect))
-    except StoreError as error:
-        if not path.exists():
-            raise
+    except StoreDamaged as error:
         aside = _set_aside(path, clock.utc_ms())
         fresh = Store(path, clock, outbox_bytes=outbox_bytes, connect=connect)
         return Opened(store=fresh, quarantined=aside, why=str(error))

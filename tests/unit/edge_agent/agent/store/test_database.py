@@ -1,5 +1,6 @@
 """The store: acks, priorities, quota with tombstones, epochs, damage."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,40 @@ class TestDamage:
         opened = open_store(tmp_path, CLOCK, outbox_bytes=2**20)
         assert opened.quarantined is not None
         assert not opened.store.waiting()
+
+    @pytest.mark.parametrize(
+        "code", [sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_IOERR_SHMSIZE], ids=str
+    )
+    def test_a_sound_file_stays_in_place_when_it_cannot_be_opened_now(
+        self, tmp_path: Path, code: int
+    ) -> None:
+        """A full disk at start must not cost the outbox and the counters against replay."""
+        store = make_store(tmp_path)
+        store.commit(Commit(rollups=rows(1)))
+        store.close()
+
+        def refuse(_path: Path) -> sqlite3.Connection:
+            error = sqlite3.OperationalError("not now")
+            error.sqlite_errorcode = code
+            raise error
+
+        with pytest.raises(StoreError):
+            open_store(tmp_path, CLOCK, outbox_bytes=2**20, connect=refuse)
+        again = open_store(tmp_path, CLOCK, outbox_bytes=2**20)
+        assert again.quarantined is None
+        assert len(again.store.waiting()) == 1
+
+    def test_a_file_that_somebody_else_holds_is_not_set_aside(self, tmp_path: Path) -> None:
+        make_store(tmp_path).close()
+        holder = sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)
+        holder.execute("PRAGMA locking_mode=EXCLUSIVE")
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError):
+            open_store(
+                tmp_path, CLOCK, outbox_bytes=2**20, connect=lambda path: sqlite3.connect(path, timeout=0.0)
+            )
+        holder.close()
+        assert [path.name for path in tmp_path.glob("*corrupt*")] == []
 
     def test_a_folder_that_cannot_be_written_is_an_error_and_not_a_loop(self, tmp_path: Path) -> None:
         (tmp_path / FILE_NAME).mkdir()
