@@ -247,9 +247,12 @@ class Guardian:
                 loop.call_soon_threadsafe(self._news, news)
 
     def _news(self, news: News) -> None:
+        if not self._stopping.is_set():
+            self._act_on(news)
+        # Last, because an event loop that breaks on what it is handed must not keep the watchdog fed.
         self.cycle.heard_s = self.clock.monotonic()
-        if self._stopping.is_set():
-            return
+
+    def _act_on(self, news: News) -> None:
         self.desk.apply(news.demands)
         for zone, status in self.cycle.statuses.items():
             for trip in status.trips:

@@ -1,8 +1,8 @@
 """The interlock loop: a thread of its own that steps the core and feeds the watchdog (S01).
 
-Each turn: look at the board, step the core, hand demands to the event loop, journal what was found, bring
-latches to the disk. Latch and action start together: the demands are on their way before the file is
-written (S21). The watchdog is fed here only, and only while the event loop answers too, because without
+Each turn: look at the board, step the core, hand demands to the event loop, journal what was found, ask for
+latches to be brought to the disk. Latch and action start together, and a disk that hangs holds up neither
+the demands nor the next turn: a thread of its own waits for it (S21). The watchdog is fed here only, and only while the event loop answers too, because without
 it nothing can be stopped.
 """
 
@@ -37,6 +37,8 @@ MAX_DT_S = 1.0
 """No turn counts for more: after a suspended machine wakes, timers go on where they were."""
 LOOP_DEAF_S = 10.0
 """An event loop that did not answer for so long counts as hung; the watchdog then starves."""
+LATCHES_WITHIN_S = 1.0
+"""A write of the latches that takes longer stops all raises until it ends."""
 INHIBIT_NEWS_S = 5.0
 """Zone-status events for a changed number of inhibits alone go out at most this often."""
 
@@ -80,7 +82,8 @@ class Cycle:
         self._told_at_s: dict[ZoneId, float] = {}
         self._last_s = clock.monotonic()
         self.statuses = {zone.id: status_of(self._state[zone.id], zone) for zone in site.zones}
-        self.latches_ok = True
+        self._refused = False
+        self._saving_since_s: float | None = None
         self.times_ms: deque[float] = deque(maxlen=2_000)
         self.heard_s = clock.monotonic()
 
@@ -103,6 +106,13 @@ class Cycle:
             if commit and isinstance(answer, Granted):
                 self._state = {**self._state, zone: answer.state}
             return answer
+
+    @property
+    def latches_ok(self) -> bool:
+        """Whether the disk takes latches, and in good time."""
+        since_s = self._saving_since_s
+        slow = since_s is not None and self._clock.monotonic() - since_s > LATCHES_WITHIN_S
+        return not self._refused and not slow
 
     # ------------------------------------------------------------ one turn
 
@@ -148,16 +158,19 @@ class Cycle:
     def _keep(self) -> None:
         with self._lock:
             kept = core.keep(self._state)
-        if kept == self._saved and self.latches_ok:
+        if kept == self._saved and not self._refused:
             return
+        self._saving_since_s = self._clock.monotonic()
         try:
             self._latches.save(kept)
         except StoreError as error:
-            if self.latches_ok:
+            if not self._refused:
                 log.error("latches are not on the disk: %s; nothing is raised until they are", error)  # noqa: TRY400 - the cause is in the text, a trace helps nobody at 3 a.m.
-            self.latches_ok = False
+            self._refused = True
             return
-        self._saved, self.latches_ok = kept, True
+        finally:
+            self._saving_since_s = None
+        self._saved, self._refused = kept, False
 
     def _zone_news(self, statuses: dict[ZoneId, ZoneStatus], now_s: float) -> list[Finding]:
         news: list[Finding] = []
@@ -198,19 +211,27 @@ class InterlockThread:
         self._hand_over = hand_over
         self._feed_watchdog = feed_watchdog
         self._stop = threading.Event()
+        self._keep = threading.Event()
         self._thread = threading.Thread(target=self._run, name="interlocks", daemon=True)
+        self._keeper = threading.Thread(target=self._keep_latches, name="latches", daemon=True)
 
     def start(self) -> None:
+        self._keeper.start()
         self._thread.start()
 
     def stop(self) -> None:
+        """End both threads; what the last turn latched is brought to the disk first."""
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=5.0)
+        for thread in (self._thread, self._keeper):
+            self._keep.set()
+            if thread.is_alive():
+                thread.join(timeout=5.0)
+        if not self._keeper.is_alive():  # it may have ended before the last turn
+            self._cycle.keep()
 
     @property
     def alive(self) -> bool:
-        return self._thread.is_alive()
+        return self._thread.is_alive() and self._keeper.is_alive()
 
     def _run(self) -> None:
         due_s = self._clock.monotonic()
@@ -219,10 +240,16 @@ class InterlockThread:
             due_s = max(due_s + TURN_S, self._clock.monotonic() - TURN_S)
             self._stop.wait(max(due_s - self._clock.monotonic(), 0.0))
 
+    def _keep_latches(self) -> None:
+        while not self._stop.is_set():
+            self._keep.wait()
+            self._keep.clear()
+            self._cycle.keep()
+
     def once(self) -> None:
-        """One turn: demands first, then storage, then the watchdog."""
+        """One turn: demands first, then word to whoever waits for the disk, then the watchdog."""
         news = self._cycle.turn()
         self._hand_over(news)
-        self._cycle.keep()
+        self._keep.set()
         if self._clock.monotonic() - self._cycle.heard_s < LOOP_DEAF_S:
             self._feed_watchdog()

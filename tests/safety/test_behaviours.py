@@ -7,6 +7,7 @@ Each test carries the number of what it proves. Behaviours that need real proces
 import asyncio
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,48 @@ async def test_s01_only_a_living_loop_feeds_the_watchdog(bench: GuardianBench) -
     bench.clock.advance(11.0)
     thread.once()
     assert len(fed) == 1, "an event loop that does not answer starves the watchdog"
+
+
+async def test_s01_who_cannot_act_on_the_interlocks_does_not_feed_the_watchdog(
+    bench: GuardianBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A desk that breaks on every demand is as good as none: systemd has to start it anew."""
+    heard_s = bench.guardian.cycle.heard_s
+
+    def broken(_: object) -> None:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(bench.guardian.desk, "apply", broken)
+    bench.clock.advance(5.0)
+    with pytest.raises(KeyError):
+        bench.guardian._news(bench.guardian.cycle.turn())
+    assert bench.guardian.cycle.heard_s == heard_s
+
+
+async def test_s21_a_disk_that_hangs_holds_up_no_turn(
+    bench: GuardianBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go, three_turns = threading.Event(), threading.Event()
+    fed: list[float] = []
+
+    def feed() -> None:
+        fed.append(bench.clock.monotonic())
+        if len(fed) == 3:
+            three_turns.set()
+
+    cycle = bench.guardian.cycle
+    monkeypatch.setattr(cycle._latches, "save", lambda _: let_go.wait(20.0))
+    bench.guardian.intake.safe_stop(None, by="ada", reason="smoke")
+    thread = InterlockThread(cycle, bench.clock, hand_over=lambda _: None, feed_watchdog=feed)
+    thread.start()
+    turned = await asyncio.to_thread(three_turns.wait, 5.0)
+    bench.clock.advance(2.0)
+    raises_wait = not cycle.latches_ok
+    let_go.set()
+    await asyncio.to_thread(thread.stop)
+    assert turned
+    assert raises_wait
+    assert cycle.latches_ok
 
 
 async def test_s03_unknown_device_is_refused_and_journalled(bench: GuardianBench) -> None:
