@@ -167,6 +167,7 @@ class Guardian:
         )
         self._stopping = asyncio.Event()
         self._inventory_due = False
+        self._assigning = asyncio.Lock()
         self._default_passwords: set[DeviceId] = set()
 
     # ------------------------------------------------------------ running
@@ -339,10 +340,20 @@ class Guardian:
                 self.desk.background(self._assign(message))
             case Unassign(reason=reason):
                 self._model_event(f"{self.assignments.drop()}: {reason}", EventKind.MODEL)
+                self.desk.background(self._drop_in_turn())
             case SafeStop(zone=zone, reason=reason):
                 self.intake.safe_stop(zone, by=f"agent ({peer.name})", reason=reason)
 
+    async def _drop_in_turn(self) -> None:
+        """Mistrust counts at once, and against assignments that were on their way to the disk as well."""
+        async with self._assigning:
+            self.assignments.drop()
+
     async def _assign(self, message: Assign) -> None:
+        async with self._assigning:  # one after the other, in the order they were told
+            await self._accept(message)
+
+    async def _accept(self, message: Assign) -> None:
         before = self.assignments.words
         try:
             text = await asyncio.to_thread(self.assignments.accept, message.signed, swapped=message.swapped)

@@ -2,8 +2,8 @@
 
 Each turn: look at the board, step the core, hand demands to the event loop, journal what was found, ask for
 latches to be brought to the disk. Latch and action start together, and a disk that hangs holds up neither
-the demands nor the next turn: a thread of its own waits for it (S21). The watchdog is fed here only, and only while the event loop answers too, because without
-it nothing can be stopped.
+the demands nor the next turn: a thread of its own waits for it (S21). The watchdog is fed here only, and
+only while the event loop answers too, because without it nothing can be stopped.
 """
 
 import logging

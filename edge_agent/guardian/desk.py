@@ -9,6 +9,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Mapping
+from weakref import WeakSet
 
 import msgspec
 
@@ -98,6 +99,7 @@ class Desk:
         self._clock = clock
         self._live: dict[DeviceId, Live] = {}
         self._writes: set[asyncio.Task[WriteRecord]] = set()
+        self._gave_way: WeakSet[asyncio.Task[WriteRecord]] = WeakSet()
         self._background: set[asyncio.Task[None]] = set()
         self._pause_until_s: dict[tuple[DeviceId, DemandKind], float] = {}
         self._refused_at_s: dict[tuple[str, ...], float] = {}
@@ -167,7 +169,7 @@ class Desk:
                 if demand.kind is not DemandKind.START:  # a start waits its turn; that is no news
                     self.refused(decision)
                 continue
-            self.background(self._see_through(demand, self.launch(decision)))
+            self.background(self._see_through(demand, decision.action, self.launch(decision)))
 
     def _is_under_way(self, demand: Demand, action: AnyAction) -> bool:
         """Whether a write in flight already does this, or must not be disturbed by it."""
@@ -178,11 +180,15 @@ class Desk:
         stop_wins = isinstance(action, StopMining) and not isinstance(live.permit.action, StopMining)
         return held > demand.priority or (held == demand.priority and not stop_wins)
 
-    async def _see_through(self, demand: Demand, task: "asyncio.Task[WriteRecord]") -> None:
+    async def _see_through(
+        self, demand: Demand, action: AnyAction, task: "asyncio.Task[WriteRecord]"
+    ) -> None:
         record = await task
+        if task in self._gave_way:
+            return  # to another write, which is seen through by itself
         applied = record.result is WriteResult.APPLIED
         self._pause(demand.device, demand.kind, REFUSED_PAUSE_S if applied else RETRY_AFTER_S)
-        if demand.kind is DemandKind.STOP and not applied:
+        if isinstance(action, StopMining) and not applied:  # a shed ends in a stop too
             self._escalate(demand, record)
 
     def background(self, work: Awaitable[None]) -> None:
@@ -221,6 +227,7 @@ class Desk:
         if live is not None:
             live.preempted_by = audit.told(action)
             if live.task is not None:
+                self._gave_way.add(live.task)
                 live.task.cancel()
 
     # ------------------------------------------------------------ escalation

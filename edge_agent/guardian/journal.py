@@ -262,8 +262,11 @@ class Journal:
             os.ftruncate(self._file, before)
             raise
         self._size = before + len(data)
-        head = _head_path(self._folder)
-        head.write_text(str(first_seq + data.count(b"\n") - 1))
+        try:
+            _head_path(self._folder).write_text(str(first_seq + data.count(b"\n") - 1))
+        except OSError as error:
+            # The entries are on the disk; to call that a failure would write them a second time.
+            log.warning("journal: its head is not noted: %s", error.strerror)
 
     def _next_segment(self, first_seq: int) -> None:
         if self._file is not None:

@@ -17,7 +17,7 @@ from edge_agent.guardian import journal
 from edge_agent.guardian.cycle import InterlockThread
 from edge_agent.guardian.interlocks.asks import Denied, Granted
 from edge_agent.guardian.peers import Peer
-from edge_agent.ipc import Assign, Mode, Propose, Tripped
+from edge_agent.ipc import Assign, Mode, Propose, Tripped, Unassign
 from edge_agent.ipc import Order as OrderFrame
 from shared.alarms import EventKind, Severity
 from shared.artifacts.signing import Role
@@ -334,6 +334,62 @@ async def test_s13_an_unconfirmed_stop_is_sent_again_and_escalates_to_the_outlet
 
 
 # ---------------------------------------------------------------- S14
+
+
+async def test_s13_a_safe_stop_that_a_trip_takes_over_raises_no_false_alarm(bench: GuardianBench) -> None:
+    miner = bench.miner(1)
+    miner.gate = asyncio.Event()
+    bench.guardian.intake.safe_stop(None, by="ada", reason="smoke")
+    await bench.run(1.0)
+    bench.wall.broken = True
+    await bench.run(7.0)
+    assert bench.mode is Mode.TRIPPED
+    assert miner.writes == ["stop", "stop"], "the trip's stop takes over from the safe-stop's"
+    miner.gate.set()
+    await bench.run(5.0)
+    assert miner.state is MinerState.STOPPED
+    assert not [e for e in bench.events(EventKind.ALARM) if "did not confirm its stop" in e.title]
+
+
+async def test_s13_a_stop_at_the_bottom_of_the_ladder_escalates_as_well(bench: GuardianBench) -> None:
+    """Shed ends in a stop; one that is ignored is no better for having been asked for by shed."""
+    last = bench.miner(len(bench.miners))
+    last.preset, last.ignores, last.chip_c = "2000", True, 85.0
+    await bench.run(45.0)
+    assert "stop" in last.writes
+    pdu = bench.fakes[PDU]
+    assert isinstance(pdu, FakePdu)
+    assert pdu.on[1] is False
+
+
+async def test_s14_assignments_take_effect_in_the_order_they_were_told(
+    bench: GuardianBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one's disk is slow; the second must not overtake it, nor an Unassign both."""
+    told: list[str] = []
+    first_may_end = threading.Event()
+
+    def accept(_: object, *, swapped: bool) -> str:
+        if swapped:
+            first_may_end.wait(5.0)
+        told.append("first" if swapped else "second")
+        return "ok"
+
+    def drop() -> str:
+        told.append("drop")
+        return "dropped"
+
+    monkeypatch.setattr(bench.guardian.assignments, "accept", accept)
+    monkeypatch.setattr(bench.guardian.assignments, "drop", drop)
+    signed = signed_order(SafeStopOrder(), bench.clock)
+    bench.guardian.handle(Assign(signed=signed, swapped=True), PEER)
+    bench.guardian.handle(Assign(signed=signed, swapped=False), PEER)
+    bench.guardian.handle(Unassign(reason="mistrust"), PEER)
+    await asyncio.wait(set(bench.guardian.desk._background), timeout=0.2)
+    first_may_end.set()
+    while tasks := set(bench.guardian.desk._background):
+        await asyncio.wait(tasks)
+    assert told == ["drop", "first", "second", "drop"]
 
 
 async def test_s14_a_model_that_is_not_assigned_has_no_say(bench: GuardianBench) -> None:

@@ -214,5 +214,24 @@ def test_half_a_write_before_the_disk_is_full_leaves_no_half_entry(
     assert journal.verify(tmp_path) == (2, [])
 
 
+def test_a_head_that_cannot_be_noted_writes_no_entry_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The entries are on the disk by then; only the note of how far they go is not."""
+    book = opened(tmp_path)
+    book.append(event("one"))
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        assert book.flush()
+    book.append(event("two"))
+    assert book.flush()
+    book.close()
+    assert journal.verify(tmp_path) == (2, [])
+
+
 def test_an_empty_journal_holds(tmp_path: Path) -> None:
     assert journal.verify(tmp_path) == (0, [])
