@@ -54,7 +54,7 @@ class Cycle(Service):
         self._log = ScoreLog()
         self._memory: dict[str, bytes] = {}
         self._untold: list[Event] = []
-        self._scored_ms = -1
+        self._scored_rows = 0
         self._score_due_s = 0.0
         self.cycles = 0
         self.inferences = 0
@@ -96,10 +96,10 @@ class Cycle(Service):
 
     async def _score(self) -> CycleReport | None:
         """Score when new roll-ups came and it is time; None when there is nothing new to look at."""
-        newest_ms = max((row.at_ms for row in self._view.rows.values()), default=-1)
-        if newest_ms <= self._scored_ms or self.clock.monotonic() < self._score_due_s:
+        taken = self._view.rows_taken
+        if taken == self._scored_rows or self.clock.monotonic() < self._score_due_s:
             return None
-        self._scored_ms = newest_ms
+        self._scored_rows = taken
         self._score_due_s = self.clock.monotonic() + self._score_s * 0.9
         started = self.clock.monotonic()
         report = await self._keeper.cycle(dict(self._view.devices))

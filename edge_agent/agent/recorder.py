@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from shared.features.rollup import CLOCK_STEP_MS, RollupAggregator
+from shared.features.rollup import CLOCK_STEP_MS, GRACE_MS, RollupAggregator
 from shared.telemetry import RollupRow, Sample
 
 CURSOR_KEY = "guardian.cursor"
@@ -48,7 +48,9 @@ class Recorder:
         self._seen = (self._cursor.boot, self._cursor.seq)
         self._open: deque[tuple[str, int, int]] = deque()
         self._restored_ms = self._cursor.step_ms
+        self._over_rows: list[RollupRow] = []
         self.newest_ms = -1
+        """Time of the newest sample; after the wall clock was set back, of the newest since."""
         self.repeated = 0
         """Replayed samples that are already inside a committed row."""
 
@@ -80,6 +82,8 @@ class Recorder:
                     Loss(boot=sample.boot, first_seq=expected, last_seq=sample.seq - 1, at_ms=sample.at_ms)
                 )
             self._known = True
+            if self.newest_ms - sample.at_ms > CLOCK_STEP_MS:
+                self._end_all_steps(sample.at_ms)
             self._seen = (sample.boot, sample.seq)
             self._open.append((sample.boot, sample.seq, sample.at_ms))
             self.newest_ms = max(self.newest_ms, sample.at_ms)
@@ -91,6 +95,7 @@ class Recorder:
 
     def close(self, now_ms: int) -> list[RollupRow]:
         """Rows of the steps that are over, and move the cursor past their samples."""
+        over, self._over_rows = self._over_rows, []
         rows = self._aggregator.close_before(now_ms)
         if rows:
             last_ms = max(row.at_ms for row in rows)
@@ -99,7 +104,16 @@ class Recorder:
             while self._open and self._over(self._open[0][2], end_ms):
                 boot, seq, _ = self._open.popleft()
             self._cursor = Cursor(boot=boot, seq=seq, step_ms=last_ms)
-        return rows
+        return over + rows
+
+    def _end_all_steps(self, now_ms: int) -> None:
+        """The wall clock was set back: what is open lies in a time that no sample will come from any more."""
+        self._over_rows += self._aggregator.close_before(self.newest_ms + 2 * self._step_ms + GRACE_MS)
+        if self._over_rows and self._open:
+            boot, seq, _ = self._open[-1]
+            self._cursor = Cursor(boot=boot, seq=seq, step_ms=self._over_rows[-1].at_ms)
+        self._open.clear()
+        self.newest_ms = now_ms
 
     @staticmethod
     def _over(at_ms: int, end_ms: int) -> bool:

@@ -33,6 +33,8 @@ class SiteView:
         self.sample_ms: dict[DeviceId, int] = {}
         self.failures: dict[DeviceId, str] = {}
         self.rows: dict[DeviceId, RollupRow] = {}
+        self.rows_taken = 0
+        """How many rows came; rises with each one, whatever the wall clock does."""
         self.events: deque[Event] = deque(maxlen=_LAST_EVENTS)
         self.journal_cursor = 0
         self.quarantine: dict[str, int] = {}
@@ -70,6 +72,7 @@ class SiteView:
     def take_rows(self, rows: list[RollupRow]) -> None:
         for row in rows:
             self.rows[row.device] = row
+        self.rows_taken += len(rows)
 
     def quarantined(self, why: str, detail: str) -> None:
         """Count a message that could not be used."""

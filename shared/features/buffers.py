@@ -10,6 +10,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.features.rollup import CLOCK_STEP_MS
 from shared.features.spec import FeatureSpec
 from shared.ids import DeviceId
 from shared.telemetry import COLUMN_INDEX, DeviceKind, MinerState, RollupRow
@@ -78,10 +79,16 @@ class WindowBuffers:
         return self._newest_ms
 
     def push(self, rows: Iterable[RollupRow]) -> None:
-        """Append rows (of one or many steps, in any device order); only miners' rows count."""
+        """Append rows (of one or many steps, in any device order); only miners' rows count.
+
+        A row far older than the newest means that the wall clock was set back: then all windows start anew,
+        because times ahead of the present would hold every row back until they are reached.
+        """
         for row in sorted(rows, key=lambda row: row.at_ms):
             if row.kind is not DeviceKind.MINER:
                 continue
+            if row.step_s == self.spec.step_s and self._newest_ms - row.at_ms > CLOCK_STEP_MS:
+                self._start_anew()
             track = self._track(row.device)
             if row.step_s != self.spec.step_s or row.at_ms <= track.at_ms:
                 self.ignored += 1
@@ -97,6 +104,11 @@ class WindowBuffers:
         """Windows [len(devices), window, columns], oldest step first; KeyError for a device never pushed."""
         index = np.fromiter((self._tracks[d].index for d in devices), dtype=np.intp, count=len(devices))
         return self._data[index]
+
+    def _start_anew(self) -> None:
+        self._tracks.clear()
+        self._data = np.full_like(self._data, np.nan)
+        self._newest_ms = -1
 
     def _is_ready(self, track: _Track) -> bool:
         return (

@@ -21,14 +21,14 @@ from edge_agent.agent.inference.slots import Slots
 from edge_agent.agent.inference.structure import inspect
 from edge_agent.agent.inference.transitions import UNUSABLE, TellGuardian, Transitions
 from edge_agent.agent.records import Records
-from edge_agent.agent.service import Service
+from edge_agent.agent.service import Service, log
 from edge_agent.config import SiteFile
 from edge_agent.ipc import Assign, Unassign
 from shared.alarms import EventKind
 from shared.artifacts.manifest import Manifest, Stage, Verified
 from shared.artifacts.signing import Keyring, Signed
 from shared.clock import Clock
-from shared.errors import ArtifactError
+from shared.errors import ArtifactError, StoreError
 from shared.ids import DeviceId
 from shared.inventory import DeviceEntry
 from shared.telemetry import RollupRow
@@ -134,7 +134,20 @@ class Keeper(Service):
             self._offered.clear()
             if (signed := self._offer) is not None:
                 self._offer = None
-                await self._consider(signed)
+                await self._work_on(signed)
+
+    async def _work_on(self, signed: Signed) -> None:
+        """Consider an offer; one that the disk refuses is taken up again when the supervisor restarts us.
+
+        The broker would send it again only at the next connect, which may be weeks away.
+        """
+        try:
+            await self._consider(signed)
+        except (OSError, StoreError):
+            if self._offer is None:
+                self._offer = signed
+                self._offered.set()
+            raise
 
     async def _consider(self, signed: Signed) -> None:
         """Take one offer as far as it goes; a refusal is remembered, so it is not fetched over and over."""
@@ -244,7 +257,13 @@ class Keeper(Service):
         """One scoring cycle, and what follows from it for the slots."""
         async with self._moves.lock:
             report = await self._moves.blocking(self.engine.cycle, entries)
-            await self._after(report)
+            try:
+                await self._after(report)
+                await self._moves.report_untold()
+            except (OSError, StoreError) as error:
+                # The lease hangs on this cycle, and a full disk is no reason to bring a site to its safe
+                # state. What did not happen is tried again in the next cycle.
+                log.error("the disk refuses a change of models: %s", error)
         return report
 
     async def _after(self, report: CycleReport) -> None:

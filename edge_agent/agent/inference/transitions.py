@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -20,7 +20,7 @@ from edge_agent.agent.records import Records
 from edge_agent.agent.service import log
 from edge_agent.config import SiteFile
 from edge_agent.ipc import Assign, Unassign
-from shared.alarms import EventKind, Severity
+from shared.alarms import Event, EventKind, Severity
 from shared.artifacts.manifest import Manifest, Stage, verify_assignment
 from shared.artifacts.signing import Keyring, Signed
 from shared.clock import Clock
@@ -29,6 +29,7 @@ from shared.telemetry import RollupRow
 
 T = TypeVar("T")
 TellGuardian = Callable[[Assign | Unassign], Awaitable[bool]]
+_MAX_UNTOLD: Final = 100
 UNUSABLE = (ArtifactError, SecurityError, WireError)
 
 
@@ -54,6 +55,7 @@ class Transitions:
         self._site = site
         self._keyring = keyring
         self._records = records
+        self._untold: list[Event] = []
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inference")
 
     async def blocking(self, function: Callable[..., T], *args: object) -> T:
@@ -133,21 +135,22 @@ class Transitions:
         model = await self.load(manifest.sha256)
         self.slots.set(msgspec.structs.replace(self.slots.current(), candidate=manifest.sha256))
         self.engine.candidate, self.engine.shadow = model, Shadow()
-        await self.report(manifest, "shadow", f"runs unseen for {self._site.agent.shadow_cycles} cycles")
         await self.tell_guardian(Assign(signed=signed))
+        await self.report(manifest, "shadow", f"runs unseen for {self._site.agent.shadow_cycles} cycles")
 
     async def swap(self, candidate: LoadedModel) -> None:
         """The candidate acts from now on; what was active can be gone back to."""
         was, shadow = self.slots.current().active, self.engine.shadow
         self.slots.set(SlotMap(active=candidate.manifest.sha256, previous=was))
         self.engine.active, self.engine.candidate, self.engine.shadow = candidate, None, Shadow()
+        # Before the report: a guardian that never heard of the swap refuses what the new model proposes.
+        await self.tell_guardian(Assign(signed=candidate.signed, swapped=True))
         compared = "nothing to compare with"
         if shadow.agreement is not None:
             compared = f"{shadow.agreement:.1%} agreement with the one before"
         await self.report(
             candidate.manifest, "active", f"{shadow.cycles} cycles in the shadow, {compared}", shadow=shadow
         )
-        await self.tell_guardian(Assign(signed=candidate.signed, swapped=True))
 
     async def drop_candidate(self, why: str) -> None:
         """The candidate goes; the active one is not touched."""
@@ -178,8 +181,8 @@ class Transitions:
             return
         self.slots.set(SlotMap(active=sha256, candidate=candidate))
         self.engine.active = model
-        await self.report(model.manifest, "active", "took over again after a rollback")
         await self.greet_guardian()
+        await self.report(model.manifest, "active", "took over again after a rollback")
 
     # ------------------------------------------------------------ words
 
@@ -207,7 +210,7 @@ class Transitions:
                 "alarms": shadow.alarms,
                 "scored": shadow.scored,
             }
-        await self._records.emit(
+        self._untold.append(
             event(
                 EventKind.MODEL,
                 f"model:{manifest.name}",
@@ -217,6 +220,19 @@ class Transitions:
                 data=data,
             )
         )
+        await self.report_untold()
+
+    async def report_untold(self) -> None:
+        """Report what a refusing disk kept back. A move is not held up by it: the model has moved already."""
+        if not self._untold:
+            return
+        try:
+            await self._records.emit(*self._untold)
+        except StoreError as error:
+            del self._untold[:-_MAX_UNTOLD]
+            log.error("a model's move is not reported yet: %s", error)
+            return
+        self._untold.clear()
 
 
 def _replay(model: LoadedModel, history: list[list[RollupRow]]) -> None:

@@ -16,8 +16,12 @@ class Writer:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store")
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """The function's result; what it raises is raised here."""
-        return await asyncio.wrap_future(self._thread.submit(function, *args, **kwargs))
+        """The function's result; what it raises is raised here.
+
+        What was handed in is done even if the caller is cancelled meanwhile: a commit that waits its turn
+        must not be forgotten by a stop, because its rows are nowhere else any more.
+        """
+        return await asyncio.shield(asyncio.wrap_future(self._thread.submit(function, *args, **kwargs)))
 
     def close(self) -> None:
         """Let what was handed in finish, then end the thread."""

@@ -1,5 +1,6 @@
 """The policy cycle: the lease is its last word; what people are told is durable before anything is asked."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -154,3 +155,64 @@ async def test_a_site_of_unknown_mode_is_never_asked_anything(tmp_path: Path) ->
         await b.steps(8, rpm=SICK)
         assert [e.kind for e in b.events()] == ["alarm"]
         assert not b.said(ipc.Propose)
+
+
+async def test_a_disk_that_refuses_a_swap_costs_no_lease_and_the_swap_comes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with agent_bench(tmp_path) as b:
+        manifest = make_manifest(DATA, SPEC)
+        signed = make_assignment(manifest)
+        b.slots.arriving = manifest.sha256
+        b.slots.put(DATA, manifest.sha256, signed)
+        await b.keeper._moves.start_shadow(signed, manifest)
+
+        def full(_slots: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as disk:
+            disk.setattr(b.slots, "set", full)
+            await b.steps(8)
+        assert len(b.said(ipc.Lease)) == 8, "a full disk is no reason to bring a site to its safe state"
+        assert b.keeper.engine.active is None
+        await b.steps(1)
+        assert b.keeper.engine.active is not None
+
+
+async def test_a_swap_that_cannot_be_reported_is_told_to_the_guardian_all_the_same(tmp_path: Path) -> None:
+    """Else the guardian refuses the new model's proposals until one of the two is restarted."""
+    async with agent_bench(tmp_path) as b:
+        manifest = make_manifest(DATA, SPEC)
+        signed = make_assignment(manifest)
+        b.slots.arriving = manifest.sha256
+        b.slots.put(DATA, manifest.sha256, signed)
+        await b.keeper._moves.start_shadow(signed, manifest)
+        await b.steps(3)
+        assert b.keeper.engine.active is None
+
+        def refuse(_commit: Commit) -> None:
+            raise StoreError("disk full")
+
+        commit, b.store.commit = b.store.commit, refuse  # type: ignore[method-assign]
+        await b.steps(5)
+        assert b.keeper.engine.active is not None
+        assert [m.swapped for m in b.said(ipc.Assign) if isinstance(m, ipc.Assign)][-1] is True
+        assert len(b.said(ipc.Lease)) == 8
+        b.store.commit = commit  # type: ignore[method-assign]
+        await b.steps(1)
+        assert b.model_states() == ["shadow", "active"], "and the cloud hears of it once the disk is back"
+
+
+async def test_scoring_goes_on_after_the_wall_clock_was_set_back(tmp_path: Path) -> None:
+    """A gateway that started a day ahead: its model must not be blind until that day is over."""
+    async with agent_bench(tmp_path) as b:
+        await install(b)
+        await b.steps(6)
+        scored = len(b.rollups())
+        b.clock.step_wall(-86_400_000)
+        b.next_ms -= 86_400_000
+        before = b.cycle.inferences
+        await b.steps(8)
+        assert b.cycle.inferences - before >= 6
+        assert b.cycle.miners == 4
+        assert len(b.rollups()) > scored

@@ -93,3 +93,20 @@ def test_a_wall_clock_set_back_by_an_hour_still_gives_rows_after_a_restart() -> 
     back = START - 3_600_000
     recorder.add([miner_sample("m01", 11, back)])
     assert [row.at_ms for row in recorder.close(back + 20_000)] == [back]
+
+
+def test_steps_stay_whole_after_the_wall_clock_was_set_back() -> None:
+    """A step must not be closed at each flush only because a time that was wrong lies ahead of it."""
+    recorder = Recorder(STEP_S, None)
+    recorder.add(stream(4))
+    back = START - 3_600_000
+    assert recorder.add([miner_sample("m01", 17, back)]) == []
+    assert recorder.newest_ms == back
+    rows = recorder.close(recorder.newest_ms)
+    assert {row.at_ms for row in rows} == {START, START + 5_000}, "steps from before the jump are over"
+    recorder.add([miner_sample("m01", 18, back + 2_000)])
+    recorder.add([miner_sample("m01", 19, back + 9_000)])
+    (row,) = recorder.close(recorder.newest_ms)
+    assert (row.at_ms, row.samples) == (back, 2)
+    assert recorder.late == 0
+    assert recorder.cursor.seq == 18

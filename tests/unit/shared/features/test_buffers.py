@@ -140,3 +140,13 @@ def test_many_devices_grow_the_buffers() -> None:
 def test_an_unknown_device_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         filled().matrix(["nobody"])
+
+
+def test_a_wall_clock_set_back_starts_the_windows_anew() -> None:
+    """Times ahead of the present must not hold everything back until they are reached."""
+    buffers = filled(*(row("a", step) for step in range(1_000, 1_000 + SPEC.window)))
+    for step in range(SPEC.window):
+        buffers.push([row("a", step)])
+    assert buffers.newest_ms == row("a", SPEC.window - 1).at_ms
+    assert buffers.ready() == ["a"]
+    assert np.isnan(buffers.matrix(["a"])).sum() == 0

@@ -1,6 +1,7 @@
 """A model's whole way, with everything that can go wrong on it; the probe child is real."""
 
 import asyncio
+import errno
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -305,3 +306,39 @@ class TestRefusals:
             b.keeper.chunk(part(DATA[:-1] + b"x", V1.sha256, 0))  # wakes the fetch
             await give(b, make_assignment(V2, counter=2), DATA2)
             assert running(b) == (None, 2)
+
+
+async def test_an_offer_that_the_disk_refuses_is_taken_up_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker sends a retained assignment only at a connect, which may be weeks away."""
+    async with agent_bench(tmp_path) as b:
+        await b.steps(4)
+
+        def full(*_args: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as disk:
+            disk.setattr(b.slots, "put", full)
+            task = asyncio.create_task(b.keeper.run())
+            await b.keeper.offer(make_assignment(V1, counter=1))
+            async with asyncio.timeout(20):
+                while not task.done():
+                    _serve(b)
+                    await asyncio.sleep(0.01)
+            assert isinstance(task.exception(), OSError)
+        task = asyncio.create_task(b.keeper.run())  # as the supervisor does
+        async with asyncio.timeout(20):
+            while "shadow" not in b.model_states():
+                _serve(b)
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert running(b) == (None, 1)
+
+
+def _serve(b: AgentBench) -> None:
+    for request in b.asked:
+        for number in request.chunks:
+            b.keeper.chunk(part(DATA, request.sha256, number))
+    b.asked.clear()
