@@ -188,8 +188,10 @@ class _Connection:
 
     def put(self, message: FromGuardian) -> None:
         if len(self._queue) >= QUEUE:
-            log.warning("an agent does not read its messages and is disconnected")
+            if not self._closed:
+                log.warning("an agent does not read its messages and is disconnected")
             self.close()
+            self._writer.transport.abort()  # what is buffered would wait for a reader for ever
             return
         self._queue.append(message)
         self._wake.set()
@@ -221,24 +223,27 @@ class _Connection:
             self.close()
 
     def _next(self) -> bytes | None:
-        if self._queue:
-            return encode_frame(self._queue.popleft())
-        if self._cursor is None:
-            return None
-        samples = self._ring.after(self._cursor, SAMPLES_PER_FRAME)
-        if not samples:
-            return None
-        frame, last = _frame(samples)
-        self._cursor = last
-        return frame
+        """The next frame; what fits into none is left out, because a device may tell us any length."""
+        while self._queue:
+            message = self._queue.popleft()
+            try:
+                return encode_frame(message)
+            except WireError as error:
+                log.error("%s is not sent: %s", type(message).__name__, error)  # noqa: TRY400 - the text says it all
+        while self._cursor is not None and (samples := self._ring.after(self._cursor, SAMPLES_PER_FRAME)):
+            frame, self._cursor = _frame(samples)
+            if frame is not None:
+                return frame
+        return None
 
 
-def _frame(samples: tuple[Sample, ...]) -> tuple[bytes, int]:
-    """As many of the samples as fit into one frame, and the last `seq` in it."""
+def _frame(samples: tuple[Sample, ...]) -> tuple[bytes | None, int]:
+    """As many of the samples as fit into one frame, and the last `seq` in it; None: not even the first."""
     while True:
         try:
             return encode_frame(Samples(boot=samples[0].boot, samples=samples)), samples[-1].seq
-        except WireError:
+        except WireError as error:
             if len(samples) == 1:
-                raise
+                log.error("a sample of %s is not sent: %s", samples[0].device, error)  # noqa: TRY400 - the text says it all
+                return None, samples[0].seq
             samples = samples[: len(samples) // 2]

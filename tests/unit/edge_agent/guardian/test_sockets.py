@@ -225,7 +225,24 @@ async def test_an_agent_that_reads_nothing_is_let_go(
     )
     for _ in range(30):
         running.guardian.server.broadcast(big)
+        await asyncio.sleep(0)  # the sender begins to wait for the reader
+    async with asyncio.timeout(WITHIN_S):
+        while running.guardian.server._connections:  # although it has still read nothing
+            await asyncio.sleep(0.02)
     assert await agent.is_closed()
+
+
+async def test_a_message_that_fits_no_frame_costs_itself_and_not_the_link(
+    running: Running, agent: AgentEnd
+) -> None:
+    """A device may claim a ladder of any length; the agent still hears the rest."""
+    await agent.until(lambda m: isinstance(m, ipc.Status))
+    giant = ipc.Health(
+        cycle_ms_p50=0, cycle_ms_max=0, polls=0, poll_failures={"x" * 1_200_000: 1}, journal_ok=True
+    )
+    running.guardian.server.broadcast(giant)
+    running.guardian.server.broadcast(msgspec.structs.replace(giant, polls=77, poll_failures={}))
+    await agent.until(lambda m: isinstance(m, ipc.Health) and m.polls == 77)
 
 
 class TestOperator:
