@@ -12,7 +12,7 @@ from edge_agent.guardian import durable
 from edge_agent.guardian.assignments import Assignments
 from edge_agent.guardian.credentials import FILE_NAME, CredentialStore, new_key, read_key
 from edge_agent.guardian.interlocks.inputs import ModelClaim
-from edge_agent.guardian.interlocks.state import Durable, Trip
+from edge_agent.guardian.interlocks.state import Durable, SafeWhy, Trip
 from edge_agent.guardian.latches import Latches
 from edge_agent.guardian.orders import Orders
 from edge_agent.ipc import Mode, Result
@@ -29,8 +29,8 @@ from shared.commands import (
     StopMining,
 )
 from shared.errors import ConfigError, SecurityError, StoreError
-from shared.ids import CommandId, SiteId
-from support.guardian import KEYS, SITE, ZONE, miner_id, signed_order
+from shared.ids import CommandId, SiteId, ZoneId
+from support.guardian import KEYS, SITE, ZONE, make_site, miner_id, signed_order
 
 RING = Keyring(
     tuple(PublicKeyEntry(id=key.key_id, role=role, public=key.public_text) for role, key in KEYS.items())
@@ -73,6 +73,27 @@ class TestLatches:
         assert latches.load(site, at_ms=1) == {}
         latches.save({ZONE: self.KEPT})
         assert Latches(tmp_path / "l.json").load(site, at_ms=1) == {ZONE: self.KEPT}
+
+    def test_a_renamed_zone_does_not_lose_its_trip(self, tmp_path: Path) -> None:
+        latches = Latches(tmp_path / "l.json")
+        latches.save({ZONE: self.KEPT})
+        renamed = make_site(tmp_path, edit=lambda text: text.replace('"hall-1"', '"hall-west"'))
+        assert latches.load(renamed, at_ms=1) == {ZoneId("hall-west"): self.KEPT}
+
+    def test_a_safe_stop_outlives_a_renamed_zone(self, tmp_path: Path) -> None:
+        latches = Latches(tmp_path / "l.json")
+        latches.save({ZoneId("old"): Durable(safe_why=SafeWhy.STOP), ZONE: Durable()})
+        kept = latches.load(make_site(tmp_path), at_ms=1)
+        assert (kept[ZONE].mode, kept[ZONE].safe_why) == (Mode.SAFE, SafeWhy.STOP), (
+            "no new zone: it is all of them"
+        )
+
+    def test_a_latched_miner_that_moves_stays_latched(self, tmp_path: Path) -> None:
+        chip = Trip(id="c", interlock="chip-temp", at_ms=1, first_out="99 °C", device=miner_id(2))
+        latches = Latches(tmp_path / "l.json")
+        latches.save({ZoneId("old"): Durable(trips=(chip,), pending=(miner_id(3),)), ZONE: Durable()})
+        kept = latches.load(make_site(tmp_path), at_ms=1)
+        assert kept == {ZONE: Durable(trips=(chip,), pending=(miner_id(3),))}
 
     @pytest.mark.parametrize("data", [b"", b"{}", b"\xff\xfe", b'{"sha256":"0","body":"{}"}'])
     def test_a_damaged_file_trips_every_zone(self, tmp_path: Path, site: SiteFile, data: bytes) -> None:
