@@ -4,7 +4,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud.alarms.episodes import INBOX
-from cloud.tables import AlarmRow, DeviceLatestRow, DeviceRow, DeviceScoreRow
+from cloud.tables import AlarmRow, DeviceLatestRow, DeviceRow, DeviceScoreRow, SiteRow
 
 
 async def inventory(session: AsyncSession, site: str, device: str | None = None) -> list[DeviceRow]:
@@ -20,6 +20,12 @@ async def latest(session: AsyncSession, site: str, device: str | None = None) ->
     if device is not None:
         statement = statement.where(DeviceLatestRow.device == device)
     return {row.device: row for row in await session.scalars(statement)}
+
+
+async def heard_ms(session: AsyncSession, site: str) -> int | None:
+    """When the site said anything last; None where it never did."""
+    found: int | None = await session.scalar(select(SiteRow.last_seen_ms).where(SiteRow.id == site))
+    return found
 
 
 async def scores(session: AsyncSession, site: str, device: str | None = None) -> dict[str, DeviceScoreRow]:

@@ -17,8 +17,9 @@ async def views(session: AsyncSession, site: str, now_ms: int, device: str | Non
     latest = await repository.latest(session, site, device)
     scores = await repository.scores(session, site, device)
     inhibits = await repository.inhibits(session, site)
+    heard_ms = await repository.heard_ms(session, site)
     return [
-        _view(row, latest.get(row.id), scores.get(row.id), inhibits.get(row.id), now_ms)
+        _view(row, latest.get(row.id), scores.get(row.id), inhibits.get(row.id), now_ms, heard_ms)
         for row in await repository.inventory(session, site, device)
     ]
 
@@ -37,6 +38,7 @@ def _view(
     score: DeviceScoreRow | None,
     inhibited: str | None,
     now_ms: int,
+    heard_ms: int | None,
 ) -> DeviceView:
     numbers = latest.numbers if latest is not None else [None] * len(COLUMN_NAMES)
     return DeviceView(
@@ -51,8 +53,8 @@ def _view(
         algorithm=row.algorithm,
         host=row.host,
         nominal_w=row.nominal_w,
-        data_age_s=age_s(latest, now_ms) if latest is not None else None,
-        fresh=latest is not None and is_fresh(latest, now_ms),
+        data_age_s=age_s(latest, now_ms, heard_ms) if latest is not None else None,
+        fresh=latest is not None and is_fresh(latest, now_ms, heard_ms),
         at_ms=latest.at_ms if latest is not None else None,
         state=latest.state if latest is not None else None,
         preset=latest.preset if latest is not None else None,

@@ -79,7 +79,7 @@ class Committer:
             sites = {message.site for message in messages if message.site is not None}
             if sites:
                 await cloud.sites.intake.ensure(session, sites)
-                await cloud.sites.intake.seen(session, sites, work.now_ms)
+                await cloud.sites.intake.seen(session, _heard(messages), work.now_ms)
                 work.changes.sites |= sites
             work.ledgers = await ledger.load(session, _streams(messages), work.now_ms)
             for message in messages:
@@ -106,7 +106,7 @@ class Committer:
                 if not work.ledgers[site, tombstone.epoch, tombstone.stream].take_tombstone(tombstone):
                     work.duplicates += 1
             case Born(site=site, birth=birth, devices=devices):
-                await cloud.sites.intake.born(work.session, site, birth, devices)
+                await cloud.sites.intake.born(work.session, site, birth, devices, work.now_ms)
                 work.changes.devices.add(site)
             case Presence(site=site, state=state):
                 await cloud.sites.intake.presence(work.session, site, state, work.now_ms)
@@ -164,6 +164,17 @@ class Committer:
             now_ms=work.now_ms,
         )
         await quarantine.prune(work.session)
+
+
+def _heard(messages: Iterable[Decoded]) -> set[SiteId]:
+    """Sites that spoke just now. What a broker kept, and the will of a dead agent, is not that."""
+    return {
+        message.site
+        for message in messages
+        if message.site is not None
+        and not message.retained
+        and not (isinstance(message, Presence) and not message.state.online)
+    }
 
 
 def _streams(messages: Iterable[Decoded]) -> set[tuple[SiteId, str, str]]:

@@ -35,6 +35,8 @@ class Upward(msgspec.Struct, frozen=True, kw_only=True):
     """What a site said; one subclass per kind of message."""
 
     site: SiteId
+    retained: bool = False
+    """The broker kept it for us: it may be as old as it likes."""
 
 
 class Rollups(Upward, frozen=True, kw_only=True):
@@ -81,6 +83,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     site: SiteId | None = None
     batch: Batch | None = None
+    retained: bool = False
 
 
 Decoded = Rollups | Scores | Events | GivenUp | Born | Presence | Answer | Wanted | Refused
@@ -94,8 +97,13 @@ class _RowsUnusable(WireError):
         self.batch = batch
 
 
-def decode(topic: str, payload: bytes, *, now_ms: int) -> Decoded:
+def decode(topic: str, payload: bytes, *, now_ms: int, retained: bool = False) -> Decoded:
     """Take one message apart; never raises."""
+    found = _decode_or_refuse(topic, payload, now_ms)
+    return msgspec.structs.replace(found, retained=True) if retained else found
+
+
+def _decode_or_refuse(topic: str, payload: bytes, now_ms: int) -> Decoded:
     site = None
     try:
         where = topics.parse(topic)

@@ -109,7 +109,7 @@ class Ingest:
             topic = "?"
         payload = bytes(message.payload)
         arrival = Arrival(
-            message=decode(topic, payload, now_ms=self._clock.utc_ms()),
+            message=decode(topic, payload, now_ms=self._clock.utc_ms(), retained=message.retain),
             topic=topic,
             payload=payload,
             mid=message.mid,

@@ -17,10 +17,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import asyncpg  # type: ignore[import-untyped]  # ships no types
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError, StatementError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -213,6 +214,11 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 
 async def _on_database(request: Request, error: Exception) -> Response:
+    if isinstance(error, StatementError) and isinstance(
+        getattr(error.orig, "__cause__", None), asyncpg.DataError
+    ):
+        # PostgreSQL's text holds no NUL, for one. Trying again would not help, and the database is well.
+        return from_error(BadInput("a text or number in it cannot be stored or looked for"), request.url.path)
     _log.error("%s %s: database: %s", request.method, request.url.path, error)
     return from_error(Unavailable("the database cannot be used now"), request.url.path)
 

@@ -95,6 +95,8 @@ class Hub:
                 updates = await self._read(changes)
             except Exception:  # noqa: BLE001 - supervisor: a database that is away now must not end the live view
                 _log.exception("live view cannot read what changed")
+                for viewer in self._viewers:
+                    viewer.behind = True  # what changed is forgotten here; a snapshot makes up for it
                 continue
             for update in updates:
                 for viewer in self._viewers:

@@ -27,12 +27,21 @@ class AssignmentPublisher:
         self._database = database
         self._clock = clock
         self._wake = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+        self._newest: dict[str, int] = {}
         link.on_up = self._wake.set
 
     async def publish(self, row: AssignmentRow) -> None:
-        """Publish one now; raises `Unavailable`, and then it goes out at the next connect."""
+        """Publish one now; raises `Unavailable`, and then it goes out at the next connect.
+
+        One that is older than what went out already is left away: what stands retained must be the newest.
+        """
         signed = msgspec.msgpack.decode(row.signed, type=Signed)
-        await self._link.send(topics.model(SiteId(row.site)), codec.encode(signed), retain=True)
+        async with self._one_at_a_time:
+            if row.counter < self._newest.get(row.site, row.counter):
+                return
+            self._newest[row.site] = row.counter
+            await self._link.send(topics.model(SiteId(row.site)), codec.encode(signed), retain=True)
 
     async def run(self) -> None:
         """Publish again after each connect; ends only by cancellation."""

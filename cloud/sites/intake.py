@@ -32,12 +32,16 @@ async def seen(session: AsyncSession, sites: Iterable[SiteId], now_ms: int) -> N
     )
 
 
-async def born(session: AsyncSession, site: SiteId, birth: Birth, devices: Sequence[DeviceEntry]) -> None:
+async def born(
+    session: AsyncSession, site: SiteId, birth: Birth, devices: Sequence[DeviceEntry], now_ms: int
+) -> None:
     """Take over who the site is and what stands there; an older birth changes nothing."""
     row = await session.get(SiteRow, site, with_for_update=True)
     if row is None or (row.birth_ms is not None and row.birth_ms >= birth.at_ms):
         return
-    row.name, row.simulated, row.birth_ms = birth.name, birth.simulated, birth.at_ms
+    row.name, row.simulated = birth.name, birth.simulated
+    # Of a clock that runs ahead only the order counts, or every later birth would be taken for an older one.
+    row.birth_ms = min(birth.at_ms, now_ms)
     row.boot, row.epoch, row.version = birth.boot, birth.epoch, birth.version
     row.protocol, row.step_s = birth.protocol, birth.step_s
     row.inventory_sha256 = birth.inventory_sha256

@@ -56,7 +56,7 @@ async def must_exist(session: AsyncSession, site: str) -> SiteId:
 async def _summary(session: AsyncSession, site: SiteRow, alarms: tuple[int, int], now_ms: int) -> SiteSummary:
     inventory = await devices.inventory(session, site.id)
     latest = await devices.latest(session, site.id)
-    fresh = {name: row for name, row in latest.items() if is_fresh(row, now_ms)}
+    fresh = {name: row for name, row in latest.items() if is_fresh(row, now_ms, site.last_seen_ms)}
     miners = [device for device in inventory if device.kind == DeviceKind.MINER.value]
     hashing = sum(_number(fresh.get(miner.id), _HASHRATE, 0.0) > 0 for miner in miners)
     running = await repository.running_model(session, site.id)
@@ -65,7 +65,7 @@ async def _summary(session: AsyncSession, site: SiteRow, alarms: tuple[int, int]
         name=site.name,
         online=bool(site.online),
         last_seen_ms=site.last_seen_ms,
-        data_age_s=min((age_s(row, now_ms) for row in latest.values()), default=None),
+        data_age_s=min((age_s(row, now_ms, site.last_seen_ms) for row in latest.values()), default=None),
         step_s=site.step_s,
         simulated=site.simulated,
         power_w=_metered(inventory, fresh),

@@ -230,7 +230,11 @@ class Store:
             )
 
     def apply_acks(self, acks: Iterable[Ack]) -> AckOutcome:
-        """Delete what the cloud has committed, and nothing above what was ever published to it."""
+        """Delete what the cloud has committed, and nothing above what was ever published to it.
+
+        An ack of this opening's epoch that claims more is refused whole; of an earlier epoch, the part that
+        this file published is taken.
+        """
         deleted: list[int] = []
         refused: list[Refusal] = []
         with self._transaction() as db:
@@ -249,7 +253,10 @@ class Store:
         if known is None:
             raise WireError(f"ack for epoch {ack.epoch!r} stream {ack.stream!r}, which this store never had")
         ranges = [(1, ack.upto), *ack.ranges]
-        top = max(last for _, last in ranges)
+        if ack.epoch != self.epoch:
+            # A file that was restored from a copy knows less of its old epochs than the cloud does.
+            ranges = [(first, min(last, known[0])) for first, last in ranges if first <= known[0]]
+        top = max((last for _, last in ranges), default=0)
         if top > known[0]:
             raise WireError(f"ack up to {top} of {ack.stream!r}, but only {known[0]} was ever published")
         gone: list[tuple[int, int]] = []

@@ -96,6 +96,17 @@ class TestSites:
         assert site["algorithms"]["sha256d"]["j_per_th"] is None
         assert (site["data_age_s"], site["miners_fresh"]) == (3600.0, 0)
 
+    async def test_a_dead_site_whose_clock_ran_ahead_is_not_fresh(self, cloud: Service) -> None:
+        """Its last rows lie in our future for hours; what we heard last tells how old they are at least."""
+        ahead = NOW_MS + 6 * 3_600_000
+        await cloud.bench.commit(born(), said(batch([row("m-01", ahead, power_w_mean=3_000.0)])))
+        assert (await cloud.get(f"/sites/{SITE}"))["miners_fresh"] == 1
+        cloud.bench.clock.step_wall(3_600_000)
+        site = await cloud.get(f"/sites/{SITE}")
+        assert (site["data_age_s"], site["miners_fresh"], site["miners_power_w"]) == (3600.0, 0, None)
+        device = await cloud.get(f"/sites/{SITE}/devices/m-01")
+        assert (device["data_age_s"], device["fresh"]) == (3600.0, False)
+
     async def test_a_meter_that_is_silent_makes_the_sum_unknown(self, cloud: Service) -> None:
         await cloud.bench.commit(
             born(birth([device("meter-1"), device("meter-2")])),
@@ -374,6 +385,15 @@ class TestErrors:
     async def test_the_token_is_in_no_reply(self, cloud: Service) -> None:
         for path in ("/api/v1/sites", "/health/ready", "/api/v1/openapi.json"):
             assert "test-token" not in (await cloud.client.get(path)).text
+
+    async def test_what_a_database_cannot_hold_is_the_askers_fault(
+        self, database_url: str, tmp_path: Path
+    ) -> None:
+        """PostgreSQL refuses a NUL; that is no outage, and on SQLite the same request finds nothing."""
+        async with service(tmp_path, url=database_url) as cloud:
+            reply = await cloud.client.get("/api/v1/sites/north%00")
+            assert reply.status_code in (404, 422)
+            assert reply.headers["content-type"] == "application/problem+json"
 
 
 class TestHealth:

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from cloud.ingest.decoding import decode
 from shared.alarms import EventKind, Severity
 from shared.ids import SiteId
 from shared.wire import codec, topics
@@ -249,3 +250,24 @@ async def test_a_text_that_a_database_cannot_hold_is_refused_before_it(
     committed = await bench.commit(told(topic, payload))
     assert committed.refused == 1
     assert "NUL" in await bench.one("SELECT reason FROM quarantine")
+
+
+async def test_only_the_sites_own_live_word_counts_as_seen(bench: Bench) -> None:
+    """After a restart of the cloud the broker hands over what dead sites once left there."""
+    await bench.commit(told(topics.state(SITE), state(online=True)))
+    bench.clock.advance(600)
+    kept = decode(topics.birth(SITE), birth(), now_ms=NOW_MS, retained=True)
+    await bench.commit(kept, told(topics.state(SITE), state(online=False)))
+    assert await bench.one("SELECT last_seen_ms FROM sites") == NOW_MS
+    assert await bench.one("SELECT name FROM sites") == "North hall", (
+        "what it says is taken over all the same"
+    )
+    await bench.commit(said(batch([row()])))
+    assert await bench.one("SELECT last_seen_ms FROM sites") == NOW_MS + 600_000
+
+
+async def test_a_birth_from_a_clock_far_ahead_does_not_shut_out_later_ones(bench: Bench) -> None:
+    await bench.commit(born(birth([device("m-01")], at_ms=NOW_MS + 10 * 365 * 86_400_000)))
+    bench.clock.advance(60)
+    await bench.commit(born(birth([device("m-02")], at_ms=NOW_MS + 60_000, boot="b2")))
+    assert await bench.all("SELECT id FROM devices WHERE present") == [("m-02",)]

@@ -98,6 +98,17 @@ async def test_a_database_that_is_away_does_not_end_the_view(reading: Reading) -
         assert viewer.queue.get_nowait() == Update(event="site", data="a")
 
 
+async def test_what_could_not_be_read_is_made_up_for_by_a_snapshot(reading: Reading) -> None:
+    """Else an alarm that came while the database was away would never show on an open page."""
+    with reading.hub.viewer() as viewer:
+        reading.fail = True
+        reading.change("a")
+        await settle()
+        reading.clock.advance(1)
+        await settle()
+        assert viewer.behind
+
+
 async def test_a_viewer_that_does_not_keep_up_starts_again(reading: Reading) -> None:
     with reading.hub.viewer() as viewer:
         for number in range(MAX_BEHIND + 1):

@@ -13,6 +13,8 @@ from cloud.kit.problems import Unavailable
 from cloud.models.service import Built, register
 from cloud.rollouts.chunks import ChunkServer
 from cloud.rollouts.publishing import AssignmentPublisher
+from cloud.rollouts.schemas import RolloutRequest
+from cloud.rollouts.service import make
 from cloud.training.report import Candidate
 from shared.alarms import EventKind
 from shared.artifacts.manifest import Family, Manifest, Scope, SelfTest, Stage, verify_assignment
@@ -227,6 +229,22 @@ async def test_a_broker_that_is_away_gets_it_later_and_one_that_forgot_gets_it_a
     assert len({payload for _, payload, _ in world.outbound.sent}) == 1, (
         "the same signed bytes, the same counter"
     )
+
+
+async def test_an_older_assignment_never_replaces_a_newer_one_at_the_broker(world: World) -> None:
+    """The publisher may hold a list that was read before the newer one was made."""
+    await world.add_model()
+    publisher = world.running.context.assignments
+    async with world.running.context.database.write() as session:
+        body = RolloutRequest(**ASSIGN)
+        keys = world.running.context.keys
+        older, newer = [await make(session, body, keys, NOW_MS + n, 90) for n in (1, 2)]
+    sent = world.outbound.sent
+    await publisher.publish(newer)
+    await publisher.publish(older)
+    assert len(sent) == 1
+    await publisher.publish(newer)
+    assert len(sent) == 2, "the present one goes out again to a broker that forgot"
 
 
 class TestChunks:

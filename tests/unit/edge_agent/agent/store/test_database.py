@@ -60,6 +60,20 @@ class TestAcks:
             assert "only 1 was ever published" in outcome.refused[0].why
         assert len(store.waiting()) == 2
 
+    def test_a_restored_file_lets_go_of_what_the_cloud_has_long_had(self, tmp_path: Path) -> None:
+        """The cloud's ack covers more of the old epoch than this copy ever published."""
+        store = make_store(tmp_path)
+        for step in (1, 2):
+            store.commit(Commit(rollups=rows(step)))
+        store.mark_published(store.fetch(store.waiting()[:1]))
+        old = store.epoch
+        store.close()
+        restored = make_store(tmp_path)
+        outcome = restored.apply_acks([Ack(epoch=old, stream="rollup", upto=0, ranges=((1, 40), (60, 70)))])
+        assert not outcome.refused
+        assert len(outcome.deleted) == 1
+        assert len(restored.waiting()) == 1, "what this copy never published stays"
+
     def test_a_refused_ack_takes_no_good_one_with_it(self, tmp_path: Path) -> None:
         store = make_store(tmp_path)
         store.commit(Commit(rollups=rows(1)))
