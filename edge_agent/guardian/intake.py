@@ -151,10 +151,12 @@ class Intake:
                 self._publish(accepted)
             return
         self._running.add(accepted.id)
-        result = await self._carry_out(accepted)
-        self._running.discard(accepted.id)
-        async with self._order_lock:
-            await asyncio.to_thread(self._orders.finish, result)
+        try:
+            result = await self._carry_out(accepted)
+            async with self._order_lock:
+                await asyncio.to_thread(self._orders.finish, result)
+        finally:  # only now: a repeat that comes in between would be told that the order was interrupted
+            self._running.discard(accepted.id)
         self._publish(result)
 
     def _refuse_order(self, signed: Signed, why: str) -> None:

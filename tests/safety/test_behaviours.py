@@ -362,6 +362,26 @@ async def test_s13_a_stop_at_the_bottom_of_the_ladder_escalates_as_well(bench: G
     assert pdu.on[1] is False
 
 
+async def test_s14_an_order_repeated_while_its_result_is_stored_is_not_called_interrupted(
+    bench: GuardianBench,
+) -> None:
+    miner, intake = bench.miner(1), bench.guardian.intake
+    miner.gate = asyncio.Event()
+    order = signed_order(DoActions(actions=(SetPreset(device=miner_id(1), preset="2300"),)), bench.clock)
+    bench.guardian.handle(OrderFrame(signed=order), PEER)
+    while not miner.writes:
+        await asyncio.wait(set(bench.guardian.desk._background), timeout=0.01)
+    await intake._order_lock.acquire()
+    bench.guardian.handle(OrderFrame(signed=order), PEER)
+    await bench.settle()
+    miner.gate.set()
+    await bench.run(2.0)
+    intake._order_lock.release()
+    while tasks := set(bench.guardian.desk._background):
+        await asyncio.wait(tasks)
+    assert {result.outcome for result in bench.results("c-1")} == {ActionOutcome.APPLIED}
+
+
 async def test_s14_assignments_take_effect_in_the_order_they_were_told(
     bench: GuardianBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
