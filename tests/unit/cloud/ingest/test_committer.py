@@ -164,8 +164,8 @@ async def test_a_zone_status_is_state(bench: Bench) -> None:
         data: dict[str, str | int | float | bool | None] = {"mode": mode, "tripped": False}
         return event(number, EventKind.SYSTEM, key="zone-status/hall-a", data=data)
 
-    await bench.commit(said(batch([status(2, "safe")], 1), stream="ev"))  # type: ignore[list-item]
-    await bench.commit(said(batch([status(1, "manual")], 2), stream="ev"))  # type: ignore[list-item]
+    await bench.commit(said(batch([status(2, "safe")], 1), stream="ev"))
+    await bench.commit(said(batch([status(1, "manual")], 2), stream="ev"))
     ((zone, at_ms),) = await bench.all("SELECT zone, at_ms FROM zone_status")
     assert (zone, at_ms) == ("hall-a", event(2).at_ms)
 

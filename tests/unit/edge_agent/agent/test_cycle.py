@@ -102,13 +102,13 @@ async def test_without_a_disk_nothing_is_proposed(tmp_path: Path) -> None:
         def refuse(commit: Commit) -> None:
             raise StoreError(f"disk full ({len(commit.scores)} scores)")
 
-        commit, b.store.commit = b.store.commit, refuse  # type: ignore[method-assign]
+        commit, b.store.commit = b.store.commit, refuse
         leases = len(b.said(ipc.Lease))
         for _ in range(4):
             await b.steps(1, rpm=SICK)
         assert not b.said(ipc.Propose)
         assert len(b.said(ipc.Lease)) == leases + 4, "a full disk alone brings no site to its safe state"
-        b.store.commit = commit  # type: ignore[method-assign]
+        b.store.commit = commit
         await b.steps(1, rpm=SICK)
         assert [e.device for e in b.events() if e.kind == "alarm"] == ["m02"], "told once the disk is back"
 
@@ -193,12 +193,12 @@ async def test_a_swap_that_cannot_be_reported_is_told_to_the_guardian_all_the_sa
         def refuse(_commit: Commit) -> None:
             raise StoreError("disk full")
 
-        commit, b.store.commit = b.store.commit, refuse  # type: ignore[method-assign]
+        commit, b.store.commit = b.store.commit, refuse
         await b.steps(5)
         assert b.keeper.engine.active is not None
         assert [m.swapped for m in b.said(ipc.Assign) if isinstance(m, ipc.Assign)][-1] is True
         assert len(b.said(ipc.Lease)) == 8
-        b.store.commit = commit  # type: ignore[method-assign]
+        b.store.commit = commit
         await b.steps(1)
         assert b.model_states() == ["shadow", "active"], "and the cloud hears of it once the disk is back"
 

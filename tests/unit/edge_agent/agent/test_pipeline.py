@@ -39,7 +39,7 @@ def hello(next_seq: int, boot: str = "boot-1") -> ipc.Hello:
         site="testsite",
         boot=boot,
         config_sha256="",
-        next_seq=next_seq,  # type: ignore[arg-type]
+        next_seq=next_seq,
     )
 
 
@@ -151,10 +151,8 @@ class TestJournal:
 async def test_results_of_orders_go_to_the_cloud_and_those_of_proposals_do_not(tmp_path: Path) -> None:
     async with agent_bench(tmp_path) as b:
         common = {"outcome": ActionOutcome.APPLIED, "detail": "done", "at_ms": T0}
-        await b.pipeline.handle(ipc.Result(id=CommandId("p"), **common))  # type: ignore[arg-type]
-        await b.pipeline.handle(
-            ipc.Result(id=CommandId("c"), command_state=CommandState.DONE, **common)  # type: ignore[arg-type]
-        )
+        await b.pipeline.handle(ipc.Result(id=CommandId("p"), **common))
+        await b.pipeline.handle(ipc.Result(id=CommandId("c"), command_state=CommandState.DONE, **common))
         [status] = b.told
         assert (status.id, status.state, status.outcome) == ("c", CommandState.DONE, ActionOutcome.APPLIED)
 
@@ -181,7 +179,7 @@ class TestDisk:
             b.raw.append = refuse  # type: ignore[method-assign,assignment]
             await b.steps(3)
             assert len(b.rollups()) == 8
-            b.raw.append = original  # type: ignore[method-assign]
+            b.raw.append = original
             await b.steps(1)
             raw = [s.seq for p in b.raw.files() for f in read_frames(p) for s in unpack(f)]
             assert raw == list(range(1, 33)), "and caught up with later"
@@ -252,7 +250,7 @@ class _Refusing:
         self.calls = 0
         self._store = bench.store
         self._commit = bench.store.commit
-        bench.store.commit = self._refuse  # type: ignore[method-assign]
+        bench.store.commit = self._refuse
 
     def _refuse(self, commit: Commit) -> None:
         self.calls += 1
@@ -260,4 +258,4 @@ class _Refusing:
         raise StoreError("disk full")
 
     def stop(self) -> None:
-        self._store.commit = self._commit  # type: ignore[method-assign]
+        self._store.commit = self._commit

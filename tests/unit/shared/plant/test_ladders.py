@@ -53,4 +53,4 @@ def test_rungs_above_the_supply_need_a_modded_psu() -> None:
 
 def test_the_ladders_are_read_only() -> None:
     with pytest.raises(TypeError):
-        load_ladders()["S19"] = MODELS[0]  # type: ignore[index]
+        load_ladders()["S19"] = MODELS[0]

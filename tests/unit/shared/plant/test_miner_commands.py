@@ -126,7 +126,7 @@ def test_supply_cut_and_return(fleet: MinerFleet) -> None:
         (lambda f: f.throttle(0, float("nan")), ValueError),
     ],
 )
-def test_nonsense_is_refused(fleet: MinerFleet, command, error: type[Exception]) -> None:  # type: ignore[no-untyped-def]
+def test_nonsense_is_refused(fleet: MinerFleet, command, error: type[Exception]) -> None:
     with pytest.raises(error):
         command(fleet)
 

@@ -18,7 +18,7 @@ CFM = 0.000471947
 
 
 def average_machine(name: str, **params: object) -> MinerFleet:
-    return MinerFleet([LADDERS[name]], params=replace(FleetParams(lottery=AVERAGE), **params))  # type: ignore[arg-type]
+    return MinerFleet([LADDERS[name]], params=replace(FleetParams(lottery=AVERAGE), **params))
 
 
 def run(fleet: MinerFleet, seconds: float, inlet_c: float, dt_s: float = 1.0) -> None:

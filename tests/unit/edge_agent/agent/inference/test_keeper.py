@@ -71,7 +71,7 @@ def part(data: bytes, sha256: str, number: int) -> Chunk:
 def running(b: AgentBench) -> tuple[int | None, int | None]:
     """Versions in the active and the candidate slot."""
     engine = b.keeper.engine
-    return tuple(m.manifest.version if m is not None else None for m in (engine.active, engine.candidate))  # type: ignore[return-value]
+    return tuple(m.manifest.version if m is not None else None for m in (engine.active, engine.candidate))
 
 
 async def test_the_whole_way_and_a_second_version_after_it(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ class Page:
 
 
 @asynccontextmanager
-async def page(folder: Path) -> AsyncIterator[tuple[Page, TestClient]]:  # type: ignore[type-arg]
+async def page(folder: Path) -> AsyncIterator[tuple[Page, TestClient]]:
     async with agent_bench(folder) as b:
         found = Page(b, folder)
         async with TestClient(TestServer(found.api.application())) as client:
@@ -157,7 +157,7 @@ async def test_liveness_follows_the_loops(tmp_path: Path) -> None:
 
 
 class TestSafeStop:
-    async def token(self, client: TestClient) -> str:  # type: ignore[type-arg]
+    async def token(self, client: TestClient) -> str:
         text = await (await client.get("/safe-stop")).text()
         return re.findall(r'name=token value="([^"]+)"', text)[0]
 
