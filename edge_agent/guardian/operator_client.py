@@ -25,7 +25,10 @@ def ask(path: Path, request: FromOperator) -> ToOperator:
                 raise WireError(f"answer of {size} bytes is larger than {MAX_FRAME_BYTES}")
             body = _exactly(connection, size)
     except OSError as error:
-        raise Unreachable(f"{path}: no answer from a guardian ({error})") from error
+        raise Unreachable(
+            f"{path}: no answer from a guardian ({error.strerror or error}); "
+            "is it running on this machine, and may this user open its socket?"
+        ) from error
     try:
         answer: ToOperator = msgspec.msgpack.decode(body, type=ToOperator)
     except msgspec.DecodeError as error:
