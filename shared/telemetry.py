@@ -143,7 +143,19 @@ METRICS: MappingProxyType[str, Metric] = MappingProxyType(
         "fault": Metric(Unit.FLAG, 0, 1, "the machine says it has a fault"),
         "estop_pressed": Metric(Unit.FLAG, 0, 1, "local emergency stop is pressed"),
         "door_open": Metric(Unit.FLAG, 0, 1, "door contact is open"),
+        "smoke": Metric(Unit.FLAG, 0, 1, "smoke detector has fired, or its loop is cut"),
+        "water_leak": Metric(Unit.FLAG, 0, 1, "leak sensor is wet, or its loop is cut"),
+        "bypass_key": Metric(Unit.FLAG, 0, 1, "maintenance key switch is turned"),
         "outlet_on": Metric(Unit.FLAG, 0, 1, "outlet is on"),
+        # uninterruptible supply
+        "on_battery": Metric(Unit.FLAG, 0, 1, "the UPS feeds its load from the battery"),
+        "battery_low": Metric(Unit.FLAG, 0, 1, "the UPS says its battery is low or depleted"),
+        "runtime_s": Metric(Unit.SECOND, 0, 10_000_000, "time left on battery at the present load"),
+        "on_battery_s": Metric(Unit.SECOND, 0, 10_000_000, "time since the UPS went on battery, 0 on mains"),
+        "battery_charge_pct": Metric(Unit.PERCENT, 0, 100, "battery charge"),
+        "battery_temp_c": Metric(Unit.CELSIUS, -39, 120, "battery temperature"),
+        "input_voltage_v": Metric(Unit.VOLT, 0, 100_000, "voltage that comes in from the mains"),
+        "load_pct": Metric(Unit.PERCENT, 0, 1_000, "load in per cent of what the machine is rated for"),
     }
 )
 
