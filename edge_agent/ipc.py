@@ -15,7 +15,7 @@ import msgspec
 from shared.alarms import Event
 from shared.artifacts.signing import Signed
 from shared.capabilities import DeviceFacts
-from shared.commands import ActionOutcome, AnyAction, CommandState, Proposal, WriteRecord
+from shared.commands import ActionOutcome, AnyAction, CommandState, Curtail, Proposal, WriteRecord
 from shared.errors import WireError
 from shared.ids import CommandId, DeviceId, SiteId, ZoneId
 from shared.inventory import DeviceEntry
@@ -95,6 +95,48 @@ class ZoneStatus(msgspec.Struct, frozen=True, kw_only=True):
     inhibited: dict[DeviceId, str] = {}
     """Device → why nothing may be raised there."""
     restarting: bool = False
+    levels: dict[str, str] = {}
+    """Zone interlock → its level in words, where it is not normal (`inlet_air_c` → `warn`)."""
+    bypassed: dict[str, int] = {}
+    """Zone interlock → whole seconds until its bypass ends."""
+
+
+class StandingState(StrEnum):
+    """Where a standing order is."""
+
+    SCHEDULED = "scheduled"
+    RUNNING = "running"
+    """On its way to the target."""
+    HOLDING = "holding"
+    """The meter confirmed it."""
+    RESTORING = "restoring"
+    ENDED = "ended"
+    CANCELLED = "cancelled"
+
+
+class StandingOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """One order with a life of its own, as people see it: a cap, a curtailment, a schedule."""
+
+    id: CommandId
+    state: StandingState
+    words: str
+    actor: str
+    start_ms: int | None = None
+    end_ms: int | None = None
+    target_w: float | None = None
+    meter_w: float | None = None
+    """The meter's last word, None where it is unknown."""
+    confirmed_ms: int | None = None
+    """When the meter first confirmed the target."""
+
+
+class CapStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """One power cap of the site file, in its own unit."""
+
+    value: float | None
+    level: str
+    limit: float
+    """The `warn` limit: nothing is raised beyond it."""
 
 
 class Status(_Frame, frozen=True, kw_only=True, tag="status"):
@@ -106,6 +148,12 @@ class Status(_Frame, frozen=True, kw_only=True, tag="status"):
     journal_head: int
     assignment: str | None = None
     """`name v7 active` of the model that the guardian accepts proposals from."""
+    orders: tuple[StandingOrder, ...] = ()
+    caps: dict[str, CapStatus] = {}
+    on_battery: bool | None = None
+    """None where the site file names no UPS, or it is not heard."""
+    refused: dict[str, int] = {}
+    """What was refused since the start, by kind: bad frames, proposals, orders, operators' requests."""
 
 
 class Result(_Frame, frozen=True, kw_only=True, tag="result"):
@@ -117,11 +165,58 @@ class Result(_Frame, frozen=True, kw_only=True, tag="result"):
     violations: tuple[str, ...] = ()
     """Every limit that stood against it."""
     writes: tuple[WriteRecord, ...] = ()
-    asked: AnyAction | None = None
-    applied: AnyAction | None = None
+    asked: tuple[AnyAction, ...] = ()
+    applied: tuple[AnyAction, ...] = ()
+    next_steps: tuple[AnyAction, ...] = ()
+    """Where the arbiter narrowed a change to a step: what to propose next to get to what was asked."""
     command_state: CommandState | None = None
     """Set for orders: what to publish on `up/res`."""
     at_ms: int
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """What one device did over a window: means, None where unknown."""
+
+    hashrate_ths: float | None = None
+    power_w: float | None = None
+    chip_temp_c: float | None = None
+    j_per_th: float | None = None
+    rejects_pct: float | None = None
+    """Rejected of all shares inside the window."""
+
+
+class Outcome(_Frame, frozen=True, kw_only=True, tag="outcome"):
+    """Before and after one applied action, once it settled. Follow-ups after hours are the agent's."""
+
+    id: CommandId
+    action: AnyAction
+    before: Effect
+    after: Effect
+    window_s: float
+    rolled_back: str | None = None
+    """Why the guardian took it back at once: a limit was involved."""
+    at_ms: int
+
+
+class PlanStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a power plan: what would be done, and how much it saves (W)."""
+
+    action: AnyAction
+    saves_w: float
+
+
+class PlanPreview(_Frame, frozen=True, kw_only=True, tag="plan-preview"):
+    """What a curtailment would do now; nothing was done."""
+
+    id: CommandId
+    steps: tuple[PlanStep, ...]
+    now_w: float | None
+    """The meter, None where it is unknown."""
+    expected_w: float | None
+    reaches_target: bool
+    takes_s: float
+    """Until the last step should show on the meter."""
+    detail: str = ""
 
 
 class Tripped(_Frame, frozen=True, kw_only=True, tag="tripped"):
@@ -168,7 +263,19 @@ class Health(_Frame, frozen=True, kw_only=True, tag="health"):
     journal_ok: bool
 
 
-FromGuardian = Hello | Inventory | Samples | Status | Result | Tripped | Cleared | JournalPage | Health
+FromGuardian = (
+    Hello
+    | Inventory
+    | Samples
+    | Status
+    | Result
+    | Outcome
+    | PlanPreview
+    | Tripped
+    | Cleared
+    | JournalPage
+    | Health
+)
 
 
 # ---------------------------------------------------------------- agent → guardian
@@ -211,6 +318,13 @@ class SafeStop(_Frame, frozen=True, kw_only=True, tag="safe-stop"):
     reason: str
 
 
+class PlanRequest(_Frame, frozen=True, kw_only=True, tag="plan-request"):
+    """Show what this curtailment would do, without acting."""
+
+    id: CommandId
+    order: Curtail
+
+
 class SamplesSince(_Frame, frozen=True, kw_only=True, tag="samples-since"):
     """Resume the sample stream after `seq` of this boot; a foreign boot starts at the ring's oldest."""
 
@@ -222,7 +336,7 @@ class JournalSince(_Frame, frozen=True, kw_only=True, tag="journal-since"):
     cursor: int
 
 
-FromAgent = Lease | Propose | Order | Assign | Unassign | SafeStop | SamplesSince | JournalSince
+FromAgent = Lease | Propose | Order | Assign | Unassign | SafeStop | PlanRequest | SamplesSince | JournalSince
 
 
 # ---------------------------------------------------------------- operator.sock
@@ -233,9 +347,10 @@ class StatusRequest(_Frame, frozen=True, kw_only=True, tag="status-request"):
 
 
 class ResetTrip(_Frame, frozen=True, kw_only=True, tag="reset-trip"):
-    """Reset every latched trip of a zone whose cause is gone."""
+    """Reset one latched trip by its id, or every one of a zone, where the cause is gone."""
 
-    zone: ZoneId
+    zone: ZoneId | None = None
+    trip: str | None = None
     reason: str
     operator: str
 
@@ -245,6 +360,63 @@ class SetMode(_Frame, frozen=True, kw_only=True, tag="set-mode"):
     mode: Mode
     operator: str
     reason: str
+
+
+class OpenBypass(_Frame, frozen=True, kw_only=True, tag="open-bypass"):
+    """Set one interlock of a zone aside for a while: needs a second fact, the key switch or `ConfirmBypass`."""
+
+    zone: ZoneId
+    interlock: str
+    seconds: float
+    reason: str
+    operator: str
+
+
+class ConfirmBypass(_Frame, frozen=True, kw_only=True, tag="confirm-bypass"):
+    """The second fact from a second person: another account than the one that asked."""
+
+    zone: ZoneId
+    interlock: str
+    operator: str
+
+
+class CloseBypass(_Frame, frozen=True, kw_only=True, tag="close-bypass"):
+    """End a bypass early. Always allowed."""
+
+    zone: ZoneId
+    interlock: str
+    operator: str
+
+
+class Explain(_Frame, frozen=True, kw_only=True, tag="explain"):
+    """What happened around a trip or an event, by its id."""
+
+    event: str
+
+
+class ProofTest(_Frame, frozen=True, kw_only=True, tag="proof-test"):
+    """Test the interlocks of a zone without acting; or, with `actuate`, one of them for real."""
+
+    zone: ZoneId
+    interlock: str | None = None
+    actuate: bool = False
+    reason: str
+    operator: str
+
+
+class CancelStanding(_Frame, frozen=True, kw_only=True, tag="cancel-standing"):
+    """A person on site takes a standing order back."""
+
+    target: CommandId
+    reason: str
+    operator: str
+
+
+class Lines(_Frame, frozen=True, kw_only=True, tag="lines"):
+    """An answer to be read: one string per line. `good` false makes the exit code 1."""
+
+    lines: tuple[str, ...]
+    good: bool = True
 
 
 class Refused(_Frame, frozen=True, kw_only=True, tag="refused"):
@@ -257,8 +429,20 @@ class Done(_Frame, frozen=True, kw_only=True, tag="done"):
     detail: str
 
 
-FromOperator = StatusRequest | ResetTrip | SetMode | SafeStop
-ToOperator = Status | Done | Refused
+FromOperator = (
+    StatusRequest
+    | ResetTrip
+    | SetMode
+    | SafeStop
+    | OpenBypass
+    | ConfirmBypass
+    | CloseBypass
+    | Explain
+    | ProofTest
+    | PlanRequest
+    | CancelStanding
+)
+ToOperator = Status | Done | Refused | Lines | PlanPreview
 
 
 # ---------------------------------------------------------------- framing

@@ -7,6 +7,7 @@ those of the contracts: `WriteResult` per device write, `ActionOutcome` per prop
 """
 
 from enum import IntEnum, StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -135,12 +136,19 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+MAX_PROPOSED_ACTIONS = 64
+
+
 class Proposal(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """What one policy would like. Never sent to a device. `ttl_s` counts from arrival at the guardian."""
+    """What one policy would like. Never sent to a device. `ttl_s` counts from arrival at the guardian.
+
+    Several actions belong together (the fans of a zone): their outcome is one, and cooling actions are
+    grouped and verified zone by zone.
+    """
 
     id: CommandId
     policy: str
-    action: AnyAction
+    actions: Annotated[tuple[AnyAction, ...], msgspec.Meta(min_length=1, max_length=MAX_PROPOSED_ACTIONS)]
     reason: str
     ttl_s: float
     model: ModelRef | None = None
@@ -170,7 +178,54 @@ class ResetTripOrder(msgspec.Struct, frozen=True, kw_only=True, tag="reset-trip"
     reason: str
 
 
-AnyOrder = DoActions | SafeStopOrder | ResetTripOrder
+class Curtail(msgspec.Struct, frozen=True, kw_only=True, tag="curtail", tag_field="order"):
+    """Bring the site's metered power to `target_w` (W) within `deadline_s`, hold it, then restore in stages.
+
+    `ramp_w_per_min` bounds how fast load goes down, where the contract asks for it. With `signal_s` the order
+    ends by itself when no `RenewOrder` came for so long: the signal is lost.
+    """
+
+    target_w: float
+    deadline_s: float
+    duration_s: float
+    ramp_w_per_min: float | None = None
+    signal_s: float | None = None
+
+
+class StandingCap(msgspec.Struct, frozen=True, kw_only=True, tag="power-cap", tag_field="order"):
+    """Hold the site's metered power at or below `cap_w` (W) until further notice; None takes the cap away."""
+
+    cap_w: float | None
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True, tag="schedule", tag_field="order"):
+    """Do `what` from `start_ms` to `end_ms` (UTC): stored on site, runs without the cloud, can be cancelled.
+
+    A curtailment's own duration is then the window's. Actions are taken back at the end: by `revert` where
+    it names any, else by what ran before.
+    """
+
+    start_ms: int
+    end_ms: int
+    what: Curtail | DoActions
+    revert: tuple[AnyAction, ...] = ()
+
+
+class CancelOrder(msgspec.Struct, frozen=True, kw_only=True, tag="cancel", tag_field="order"):
+    """Take a scheduled or running order back; what it lowered is restored in stages."""
+
+    target: CommandId
+
+
+class RenewOrder(msgspec.Struct, frozen=True, kw_only=True, tag="renew", tag_field="order"):
+    """The signal behind a running curtailment is still there."""
+
+    target: CommandId
+
+
+AnyOrder = (
+    DoActions | SafeStopOrder | ResetTripOrder | Curtail | StandingCap | Schedule | CancelOrder | RenewOrder
+)
 
 
 class CommandBody(msgspec.Struct, frozen=True, kw_only=True):

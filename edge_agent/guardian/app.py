@@ -47,6 +47,7 @@ from edge_agent.ipc import (
     Inventory,
     JournalPage,
     Order,
+    PlanRequest,
     Propose,
     SafeStop,
     Status,
@@ -341,6 +342,8 @@ class Guardian:
             case Unassign(reason=reason):
                 self._model_event(f"{self.assignments.drop()}: {reason}", EventKind.MODEL)
                 self.desk.background(self._drop_in_turn())
+            case PlanRequest():
+                log.warning("plan requests are not answered yet")
             case SafeStop(zone=zone, reason=reason):
                 self.intake.safe_stop(zone, by=f"agent ({peer.name})", reason=reason)
 

@@ -15,7 +15,9 @@ from edge_agent.guardian.operator_client import ask
 from edge_agent.ipc import (
     Done,
     FromOperator,
+    Lines,
     Mode,
+    PlanPreview,
     Refused,
     ResetTrip,
     SafeStop,
@@ -103,6 +105,12 @@ def _operator(site: config.SiteFile, request: FromOperator) -> int:
             return 1
         case Status():
             _show(answer)
+            return 0
+        case Lines(lines=lines, good=good):
+            print("\n".join(lines))
+            return 0 if good else 1
+        case PlanPreview():
+            print(answer.detail)
             return 0
 
 

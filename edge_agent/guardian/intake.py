@@ -24,13 +24,18 @@ from shared.clock import Clock
 from shared.commands import (
     ActionOutcome,
     AnyAction,
+    CancelOrder,
     CommandBody,
     CommandState,
+    Curtail,
     DoActions,
     Priority,
     Proposal,
+    RenewOrder,
     ResetTripOrder,
     SafeStopOrder,
+    Schedule,
+    StandingCap,
     WriteRecord,
     WriteResult,
     outcome_of,
@@ -87,7 +92,7 @@ class Intake:
         ttl_s = proposal.ttl_s if proposal.ttl_s <= MAX_TTL_S else float("nan")
         request = Request(
             id=proposal.id,
-            action=proposal.action,
+            action=proposal.actions[0],
             priority=Priority.ML if proposal.model is not None else Priority.SCHEDULE,
             source=Source.POLICY,
             why=f"{proposal.policy}: {proposal.reason}",
@@ -98,7 +103,7 @@ class Intake:
         decision = self._desk.decide(request)
         if not isinstance(decision, Permit):
             self._desk.refused(decision)
-            self._finish(self._rejected(proposal.id, proposal.action, decision.violations))
+            self._finish(self._rejected(proposal.id, proposal.actions, decision.violations))
             return
         record = await self._desk.launch(decision)
         outcome = outcome_of([record.result])
@@ -110,19 +115,21 @@ class Intake:
                 outcome=outcome,
                 detail=decision.narrowed or record.detail,
                 writes=(record,),
-                asked=proposal.action,
-                applied=decision.action,
+                asked=proposal.actions,
+                applied=(decision.action,),
                 at_ms=self._clock.utc_ms(),
             )
         )
 
-    def _rejected(self, command: CommandId, action: AnyAction, violations: tuple[str, ...]) -> Result:
+    def _rejected(
+        self, command: CommandId, actions: tuple[AnyAction, ...], violations: tuple[str, ...]
+    ) -> Result:
         return Result(
             id=command,
             outcome=ActionOutcome.REJECTED,
             detail=violations[0],
             violations=violations,
-            asked=action,
+            asked=actions,
             at_ms=self._clock.utc_ms(),
         )
 
@@ -196,6 +203,8 @@ class Intake:
                 if isinstance(answer, Denied):
                     return self._ended(body, ActionOutcome.REJECTED, answer.why)
                 return self._ended(body, ActionOutcome.APPLIED, f"{len(answer.cleared)} trips reset")
+            case Curtail() | StandingCap() | Schedule() | CancelOrder() | RenewOrder():
+                return self._ended(body, ActionOutcome.REJECTED, "power orders are not carried out yet")
 
     def _ended(
         self,

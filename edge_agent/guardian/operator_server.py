@@ -83,10 +83,14 @@ class OperatorServer:
                 return self._safe_stop(message, peer)
             case ResetTrip(zone=zone, reason=reason, operator=operator):
                 by = _who(operator, peer)
+                if zone is None:
+                    return Refused(why="name the zone whose trips are to be reset")
                 return _told(await self._intake.reset(zone, by=by, reason=reason))
             case SetMode(zone=zone, mode=mode, operator=operator, reason=reason):
                 by = _who(operator, peer)
                 return _told(await self._intake.set_mode(zone, mode, by=by, reason=reason))
+            case _:
+                return Refused(why=f"this guardian does not know {type(message).__name__}")
 
     def _safe_stop(self, message: SafeStop, peer: Peer) -> ToOperator:
         zones = self._intake.safe_stop(message.zone, by=peer.name, reason=message.reason)

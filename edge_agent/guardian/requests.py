@@ -60,6 +60,18 @@ class DeviceView(_Value, frozen=True, kw_only=True):
     """Priority of the write in flight."""
 
 
+class CapView(_Value, frozen=True, kw_only=True):
+    """One power cap as the arbiter sees it, all in watts of the miners behind it.
+
+    `room_w` is what may still be raised before `warn`: None where the meter is unknown.
+    """
+
+    id: str
+    devices: frozenset[DeviceId]
+    room_w: float | None
+    ramp_w_per_min: float
+
+
 class ZoneView(_Value, frozen=True, kw_only=True):
     """One zone as the core left it. `fail_safe` is (device, point) → value of its cooling actuators."""
 
@@ -76,6 +88,12 @@ class Memory(_Value, frozen=True, kw_only=True):
     preset_at: dict[DeviceId, float] = {}
     starts: tuple[tuple[float, float], ...] = ()
     """(when, nominal W) of permitted starts inside the restart window."""
+    starts_of: dict[DeviceId, tuple[float, ...]] = {}
+    """When each miner was started inside the last hour."""
+    raises: tuple[tuple[float, DeviceId, float], ...] = ()
+    """(when, device, W) of raises that the meters may not show yet (S18)."""
+    points_at: dict[tuple[DeviceId, str], tuple[float, float]] = {}
+    """(device, point) → (when, value before) of the last change by a model or schedule."""
 
 
 class Context(_Value, frozen=True, kw_only=True):
@@ -91,6 +109,7 @@ class Context(_Value, frozen=True, kw_only=True):
     lease_overdue_s: float
     active_model: ModelRef | None
     journal_ok: bool
+    caps: tuple[CapView, ...] = ()
 
 
 class Refusal(_Value, frozen=True, kw_only=True):

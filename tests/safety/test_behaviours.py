@@ -45,7 +45,7 @@ def propose(
     bench: GuardianBench, preset: str, *, number: int = 1, command: str = "p-1", ttl_s: float = 30.0
 ) -> None:
     action = SetPreset(device=miner_id(number), preset=preset)
-    proposal = Proposal(id=CommandId(command), policy="test", action=action, reason="try", ttl_s=ttl_s)
+    proposal = Proposal(id=CommandId(command), policy="test", actions=(action,), reason="try", ttl_s=ttl_s)
     bench.guardian.handle(Propose(proposal=proposal), PEER)
 
 
@@ -415,7 +415,9 @@ async def test_s14_assignments_take_effect_in_the_order_they_were_told(
 async def test_s14_a_model_that_is_not_assigned_has_no_say(bench: GuardianBench) -> None:
     action = SetPreset(device=miner_id(1), preset="2300")
     model = ModelRef(name="anomaly", version=1, sha256="x")
-    proposal = Proposal(id=CommandId("p-m"), policy="p", action=action, reason="r", ttl_s=9.0, model=model)
+    proposal = Proposal(
+        id=CommandId("p-m"), policy="p", actions=(action,), reason="r", ttl_s=9.0, model=model
+    )
     bench.guardian.handle(Propose(proposal=proposal), PEER)
     await bench.settle()
     [result] = bench.results("p-m")

@@ -95,13 +95,16 @@ safe_preset = "2200"
 schema = 1
 zones = [{{ id = "{ZONE}", cooling = "air", limits = {{ chip_temp_c = {limits}, board_temp_c = {limits}, \
 inlet_air_c = {limits} }}, cooling_proof = {{ device = "fan", point = "speed_pct", lost_below = 20.0, \
-proven_above = 40.0, lost_after_s = 3.0, proven_for_s = 10.0 }} }}]
+proven_above = 40.0, lost_after_s = 3.0, proven_for_s = 10.0 }}, sensors = [{{ role = "inlet_air_c", \
+device = "probe", point = "air_temp_c" }}] }}]
 [site]
 id = "{SITE}"
 name = "Test site"
 timezone = "UTC"
 ml_may_raise = false
+ml_may_stop = false
 remote_reset = false
+action_limits = "seeds"
 simulated = true
 [paths]
 guardian_state = "guardian"
@@ -112,6 +115,7 @@ keyring = "keyring.toml"
 credentials_key = "master.key"
 [timing]
 poll_s = 2.0
+safety_poll_s = 1.0
 request_timeout_s = 1.0
 stale_after_s = 10.0
 lost_after_s = 30.0
@@ -126,6 +130,9 @@ restart_after_stop_s = 120.0
 restart_window_s = 30.0
 restart_power_pct = 5.0
 preset_dwell_s = 30.0
+starts_per_hour = 20
+bypass_max_s = 3600.0
+proof_test_every_s = 86400.0
 [uplink]
 broker_host = "127.0.0.1"
 broker_port = {broker_port}
@@ -142,6 +149,14 @@ kind = "drive"
 adapter = "modbus"
 profile = "drive"
 host = "127.0.3.200"
+port = 1502
+zone = "{ZONE}"
+[[devices]]
+id = "probe"
+kind = "probe"
+adapter = "modbus"
+profile = "probe"
+host = "127.0.3.201"
 port = 1502
 zone = "{ZONE}"
 {devices}"""

@@ -43,6 +43,7 @@ from shared.units import Algorithm
 SITE = SiteId("pit")
 ZONE = ZoneId("hall-1")
 WALL = DeviceId("wall-1")
+PROBE = DeviceId("probe-1")
 PDU = DeviceId("pdu-1")
 LADDER = tuple(
     Preset(name=str(watt), power_w=watt, hashrate_ths=watt / 25, tuned=watt != 2700)
@@ -71,7 +72,9 @@ id = "pit"
 name = "Pit"
 timezone = "UTC"
 ml_may_raise = false
+ml_may_stop = false
 remote_reset = false
+action_limits = "seeds"
 simulated = true
 
 [paths]
@@ -84,6 +87,7 @@ credentials_key = "master.key"
 
 [timing]
 poll_s = 2.0
+safety_poll_s = 1.0
 request_timeout_s = 1.0
 stale_after_s = 6.0
 lost_after_s = 12.0
@@ -98,6 +102,9 @@ restart_after_stop_s = 15.0
 restart_window_s = 30.0
 restart_power_pct = 50.0
 preset_dwell_s = 60.0
+starts_per_hour = 20
+bypass_max_s = 3600.0
+proof_test_every_s = 86400.0
 
 [uplink]
 broker_host = "127.0.0.1"
@@ -148,6 +155,13 @@ proven_for_s = 10.0
 device = "wall-1"
 point = "speed_setpoint_pct"
 fail_safe = 100.0
+low = 0.0
+high = 100.0
+
+[[zones.sensors]]
+role = "inlet_air_c"
+device = "probe-1"
+point = "air_temp_c"
 
 [[devices]]
 id = "wall-1"
@@ -156,6 +170,15 @@ adapter = "modbus"
 profile = "danfoss-fc102"
 host = "127.0.0.1"
 port = 15020
+zone = "hall-1"
+
+[[devices]]
+id = "probe-1"
+kind = "probe"
+adapter = "modbus"
+profile = "xy-md02"
+host = "127.0.0.1"
+port = 15021
 zone = "hall-1"
 
 [[devices]]
@@ -488,7 +511,28 @@ class FakePdu:
         self.on[outlet] = on
 
 
-Fake = FakeMiner | FakeWall | FakePdu
+class FakeProbe:
+    """Any device that only tells points: set `points`, or `fail`."""
+
+    def __init__(self, entry: DeviceEntry) -> None:
+        self.entry = entry
+        self.kind = entry.kind
+        self.points: dict[str, float] = {"air_temp_c": 24.0} if entry.kind is DeviceKind.PROBE else {}
+        self.fail: DeviceError | None = None
+
+    async def read(self) -> Observation:
+        if self.fail is not None:
+            raise self.fail
+        return Observation(readings={point: Reading(value) for point, value in self.points.items()})
+
+    async def facts(self) -> DeviceFacts:
+        return DeviceFacts(model="probe", capabilities=(Capability(ability=Ability.TELEMETRY),))
+
+    async def close(self) -> None:
+        return
+
+
+Fake = FakeMiner | FakeWall | FakePdu | FakeProbe
 
 
 # ---------------------------------------------------------------- a whole guardian, by hand
@@ -519,7 +563,7 @@ class GuardianBench:
 
     def _open(self, entry: DeviceEntry, _credential: Credential | None, _timeout_s: float) -> Fake:
         kinds = {DeviceKind.MINER: FakeMiner, DeviceKind.DRIVE: FakeWall, DeviceKind.PDU: FakePdu}
-        fake = kinds[entry.kind](entry)
+        fake: Fake = kinds.get(entry.kind, FakeProbe)(entry)
         self.fakes[entry.id] = fake
         return fake
 
@@ -531,6 +575,11 @@ class GuardianBench:
     @property
     def miners(self) -> list[FakeMiner]:
         return [fake for fake in self.fakes.values() if isinstance(fake, FakeMiner)]
+
+    def probe(self, device: DeviceId = PROBE) -> FakeProbe:
+        fake = self.fakes[device]
+        assert isinstance(fake, FakeProbe)
+        return fake
 
     @property
     def wall(self) -> FakeWall:

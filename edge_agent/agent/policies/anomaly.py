@@ -155,7 +155,7 @@ class AnomalyPolicy:
         return Proposal(
             id=CommandId(new_id()),
             policy=self.name,
-            action=SetPreset(device=miner.device, preset=lower.name),
+            actions=(SetPreset(device=miner.device, preset=lower.name),),
             reason=f"{explain(score).what} (score {score.score:.2f}, threshold {score.threshold:.2f})",
             ttl_s=rule.ttl_s,
             model=context.model,

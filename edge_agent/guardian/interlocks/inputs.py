@@ -34,6 +34,8 @@ class MinerInput(Frozen, frozen=True, kw_only=True):
     state: MinerState | None = None
     chip_c: float | None = None
     board_c: float | None = None
+    power_w: float | None = None
+    hashrate_ths: float | None = None
     commanded: tuple[Commanded, ...] = ()
 
     @property
@@ -50,13 +52,65 @@ class ModelClaim(StrEnum):
     ACTIVE = "active"
 
 
+class SensorInput(Frozen, frozen=True, kw_only=True):
+    """One probe of a zone at one step; `value` is None where it is unknown, stale or bad."""
+
+    device: DeviceId
+    value: float | None
+
+
+class ContactInput(Frozen, frozen=True, kw_only=True):
+    """One contact at one step; `active` is None where the input is not known."""
+
+    name: str
+    active: bool | None
+
+
+class FeederClaim(Frozen, frozen=True, kw_only=True):
+    """What one power cap of the site wants of a zone; worked out by the site's step before the zones'.
+
+    `miners` None: the whole zone. `lower` are the miners to lower now, worst first. `trip` is the first
+    condition, in words, where the cap's trip limit is exceeded; `cause` whether it still is.
+    """
+
+    cap: str
+    miners: frozenset[DeviceId] | None = None
+    inhibit: str | None = None
+    """Why nothing may be raised (above `warn`, or the meter is unknown); None where nothing stands."""
+    lower: tuple[DeviceId, ...] = ()
+    trip: str | None = None
+    cause: bool = False
+
+
+class MainsClaim(StrEnum):
+    """What the loss of mains asks of every zone."""
+
+    NONE = "none"
+    HOLD = "hold"
+    """On battery: nothing is raised."""
+    SAFE_PRESET = "safe-preset"
+    STOP = "stop"
+
+
 class ZoneInput(Frozen, frozen=True, kw_only=True):
     """One zone at one step. `cooling_value` is None where the proof is unknown or stale."""
 
     miners: tuple[MinerInput, ...]
     cooling_value: float | None
+    cooling_others: tuple[float | None, ...] = ()
+    """Further feedbacks of the same cooling, in the order of the site file."""
+    cooling_points: tuple[float | None, ...] = ()
+    """Per cooling actuator of the zone: what it reads now."""
     cooling_at_fail_safe: tuple[bool, ...] = ()
     """Per cooling actuator of the zone: whether it reads its fail-safe value now."""
+    sensors: dict[str, tuple[SensorInput, ...]] = {}
+    """Role → its probes, in the order of the site file; those of `dew_margin_c` already as margins (K)."""
+    contacts: tuple[ContactInput, ...] = ()
+    bypass_key: bool | None = None
+    feeders: tuple[FeederClaim, ...] = ()
+    mains: MainsClaim = MainsClaim.NONE
+    held: frozenset[DeviceId] = frozenset()
+    """Miners that a power order keeps stopped: they are not restarted."""
     lease_overdue_s: float = 0.0
     model: ModelClaim = ModelClaim.NONE
     at_ms: int = 0

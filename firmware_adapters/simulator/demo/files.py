@@ -186,7 +186,9 @@ id = "{site}"
 name = "Demo site"
 timezone = "Europe/Stockholm"
 ml_may_raise = false
+ml_may_stop = false
 remote_reset = false
+action_limits = "seeds"
 simulated = true
 
 [paths]
@@ -199,6 +201,7 @@ credentials_key = "keys/credentials"
 
 [timing]
 poll_s = 2.0
+safety_poll_s = 1.0
 request_timeout_s = 3.0
 stale_after_s = 15.0
 lost_after_s = 30.0
@@ -213,6 +216,9 @@ restart_after_stop_s = 15.0
 restart_window_s = 30.0
 restart_power_pct = 5.0
 preset_dwell_s = 60.0
+starts_per_hour = 20
+bypass_max_s = 3600.0
+proof_test_every_s = 3600.0
 
 [uplink]
 broker_host = "127.0.0.1"
@@ -267,6 +273,7 @@ shed = 40.0
 trip = 45.0
 on_delay_s = 4.0
 off_delay_s = 10.0
+tighten = 3.0
 
 [zones.cooling_proof]
 device = "wall-{letter}"
@@ -280,4 +287,16 @@ proven_for_s = 10.0
 device = "wall-{letter}"
 point = "speed_setpoint_pct"
 fail_safe = 100.0
+low = 0.0
+high = 100.0
+
+[[zones.sensors]]
+role = "inlet_air_c"
+device = "inlet-1-{letter}"
+point = "air_temp_c"
+
+[[zones.sensors]]
+role = "inlet_air_c"
+device = "inlet-2-{letter}"
+point = "air_temp_c"
 """

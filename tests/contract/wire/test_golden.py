@@ -72,7 +72,7 @@ _SAMPLE = Sample(
 _PROPOSAL = Proposal(
     id=CommandId("p1"),
     policy="anomaly",
-    action=SetPreset(device=DeviceId("m-07"), preset="2700"),
+    actions=(SetPreset(device=DeviceId("m-07"), preset="2700"),),
     reason="fan 2 is slow for its duty",
     ttl_s=20.0,
 )

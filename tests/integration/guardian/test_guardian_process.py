@@ -210,7 +210,7 @@ class Agent:
 
 def propose(preset: str, command: str) -> ipc.Propose:
     action = SetPreset(device=miner_id(1), preset=preset)
-    proposal = Proposal(id=CommandId(command), policy="test", action=action, reason="fan", ttl_s=60.0)
+    proposal = Proposal(id=CommandId(command), policy="test", actions=(action,), reason="fan", ttl_s=60.0)
     return ipc.Propose(proposal=proposal)
 
 

@@ -46,7 +46,7 @@ async def test_a_sick_miner_is_told_and_a_lower_step_proposed(tmp_path: Path) ->
         assert alarm.device == "m02"
         [asked] = b.said(ipc.Propose)
         assert isinstance(asked, ipc.Propose)
-        assert asked.proposal.action.device == "m02"
+        assert asked.proposal.actions[0].device == "m02"
         assert {row.device for row in b.scores() if row.score > row.threshold} == {"m02"}
         order = [type(m) for m in b.sent if isinstance(m, ipc.Propose | ipc.Lease)]
         assert order.index(ipc.Propose) < len(order) - 1, "the lease is renewed after the proposals"

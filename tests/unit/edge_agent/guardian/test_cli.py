@@ -91,6 +91,6 @@ def test_run_refuses_a_bad_site_file_with_the_words_of_check_config(
 def test_check_config_sums_up_a_good_file(site_path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert check_config(["--site", site_path]) == 0
     assert (
-        "OK: site pit, 1 zones, 4 miners (12.0 kW nominal), 2 other devices, simulated"
+        "OK: site pit, 1 zones, 4 miners (12.0 kW nominal), 3 other devices, simulated"
         in capsys.readouterr().out
     )

@@ -158,7 +158,7 @@ async def test_samples_stream_without_holes_and_resume_by_number(running: Runnin
 async def test_a_proposal_gets_one_result_and_a_repeat_the_same(running: Running, agent: AgentEnd) -> None:
     agent.say(ipc.Lease(ttl_s=30.0, cycle=1))
     action = SetPreset(device=miner_id(1), preset="2300")
-    proposal = Proposal(id=CommandId("p-1"), policy="test", action=action, reason="r", ttl_s=20.0)
+    proposal = Proposal(id=CommandId("p-1"), policy="test", actions=(action,), reason="r", ttl_s=20.0)
     agent.say(ipc.Propose(proposal=proposal))
     first = await agent.until(lambda m: isinstance(m, ipc.Result))
     assert isinstance(first, ipc.Result)

@@ -41,8 +41,9 @@ class Ward:
             self.now_s += 5
             self.events += [event.kind for event in decision.events]
             for proposal in decision.proposals:
-                assert isinstance(proposal.action, SetPreset)
-                self.presets.append(proposal.action.preset)
+                [action] = proposal.actions
+                assert isinstance(action, SetPreset)
+                self.presets.append(action.preset)
         return decision
 
     def _context(self, score: float | None, *, scored: bool) -> Context:

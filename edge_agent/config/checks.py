@@ -1,0 +1,93 @@
+"""What a site file means: limits in order, references that exist, nothing that switches an interlock off."""
+
+import math
+
+import msgspec
+
+from edge_agent.config.power_checks import check_power
+from edge_agent.config.structs import SCHEMA, SiteFile, Timing
+from edge_agent.config.zone_checks import Problem, check_zone
+from shared.errors import ConfigError
+from shared.ids import checked_id
+from shared.inventory import DeviceEntry
+from shared.telemetry import DeviceKind
+
+
+def check(site: SiteFile) -> list[Problem]:
+    """Everything that is wrong with a site file whose shape is right, as (dotted key, sentence)."""
+    problems: list[Problem] = []
+    if site.schema != SCHEMA:
+        problems.append(("schema", f"is {site.schema}, this version reads {SCHEMA}"))
+    if site.simulator is not None and not site.site.simulated:
+        problems.append(("simulator", "is only allowed with site.simulated = true"))
+    problems += _check_ids(site)
+    problems += _check_timing(site.timing)
+    for index, zone in enumerate(site.zones):
+        problems += check_zone(site, zone, f"zones[{index}]")
+    for index, device in enumerate(site.devices):
+        problems += _check_device(site, device, f"devices[{index}]")
+    return problems + check_power(site)
+
+
+def _check_ids(site: SiteFile) -> list[Problem]:
+    problems: list[Problem] = []
+    named = [("site.id", str(site.site.id), "site id")]
+    named += [(f"zones[{i}].id", str(zone.id), "zone id") for i, zone in enumerate(site.zones)]
+    named += [(f"devices[{i}].id", str(device.id), "device id") for i, device in enumerate(site.devices)]
+    seen: set[tuple[str, str]] = set()
+    for key, text, what in named:
+        try:
+            checked_id(text, what)
+        except ConfigError as error:
+            problems.append((key, str(error)))
+        if (what, text) in seen:
+            problems.append((key, f"{what} {text!r} is used twice"))
+        seen.add((what, text))
+    if not site.zones:
+        problems.append(("zones", "a site needs at least one [[zones]] table"))
+    return problems
+
+
+def _check_timing(timing: Timing) -> list[Problem]:
+    problems = [
+        (f"timing.{name}", f"is {value}, must be above 0 s")
+        for name, value in msgspec.structs.asdict(timing).items()
+        if not value > 0
+    ]
+    problems += [
+        (f"timing.{name}", f"is {value}, must be a finite number")
+        for name, value in msgspec.structs.asdict(timing).items()
+        if math.isinf(value)
+    ]
+    ordered = [
+        ("poll_s", "stale_after_s"),
+        ("stale_after_s", "lost_after_s"),
+        ("lease_hold_s", "lease_safe_s"),
+    ]
+    for low, high in ordered:
+        if not getattr(timing, low) < getattr(timing, high):
+            problems.append((f"timing.{high}", f"must be larger than timing.{low}"))
+    if timing.restart_power_pct > 100:
+        problems.append(("timing.restart_power_pct", "is a percentage, at most 100"))
+    return problems
+
+
+def _check_device(site: SiteFile, device: DeviceEntry, key: str) -> list[Problem]:
+    problems: list[Problem] = []
+    if device.zone not in {zone.id for zone in site.zones}:
+        problems.append((f"{key}.zone", f"no zone {device.zone!r} in this file"))
+    if not 0 < device.port < 65536:
+        problems.append((f"{key}.port", f"is {device.port}, expected 1 to 65535"))
+    if device.kind is DeviceKind.MINER:
+        problems += [
+            (f"{key}.{name}", f"is missing: a miner needs {name}")
+            for name in ("model", "algorithm", "nominal_w", "safe_preset")
+            if getattr(device, name) is None
+        ]
+    if device.adapter in ("modbus", "snmp") and device.profile is None:
+        problems.append((f"{key}.profile", f"is missing: an {device.adapter} device needs a profile"))
+    if (device.pdu is None) != (device.outlet is None):
+        problems.append((f"{key}.outlet", "pdu and outlet belong together"))
+    if device.pdu is not None and device.pdu not in {entry.id for entry in site.devices}:
+        problems.append((f"{key}.pdu", f"no device {device.pdu!r} in this file"))
+    return problems

@@ -1,0 +1,44 @@
+"""Reading the site file: whole or not at all."""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.config.checks import check
+from edge_agent.config.lines import Lines
+from edge_agent.config.structs import Paths, SiteFile
+from shared.errors import ConfigError
+
+
+def load(path: Path) -> SiteFile:
+    """Read and check a site file. Raises `ConfigError` with `file:line: key: what is expected`."""
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 text") from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> SiteFile:
+    """Check a site file's text; `path` is for messages and for resolving relative paths."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+    lines = Lines(text, path)
+    try:
+        site = msgspec.convert(raw, SiteFile)
+    except msgspec.ValidationError as error:
+        raise ConfigError(lines.explain(error)) from error
+    problems = [lines.at(key, message) for key, message in check(site)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return msgspec.structs.replace(site, paths=_resolved(site.paths, path.parent))
+
+
+def _resolved(paths: Paths, base: Path) -> Paths:
+    fields = {name: str((base / value).resolve()) for name, value in msgspec.structs.asdict(paths).items()}
+    return Paths(**fields)
