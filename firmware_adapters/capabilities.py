@@ -85,12 +85,34 @@ class OutletControl(Protocol):
         ...
 
 
+@runtime_checkable
+class WatchdogControl(Protocol):
+    """Has a time-out of its own (S10): armed, it goes to its safe side by itself when nobody feeds it.
+
+    Arm at start and after every reconnection (a drive that lost its supply may have forgotten), feed at
+    least three times per time-out, and confirm with `armed_s`, as any write is confirmed by a read.
+    """
+
+    async def arm(self, timeout_s: float) -> None:
+        """Set the time-out and what follows it, then feed once. Raises `Unsupported` outside the range."""
+        ...
+
+    async def feed(self) -> None:
+        """Say that its master lives. Changes nothing else on a machine that runs as it was told."""
+        ...
+
+    async def armed_s(self) -> float | None:
+        """The time-out in force, read from the device, in s; None: not armed, or armed to another action."""
+        ...
+
+
 PROTOCOL_OF: dict[Ability, type] = {
     Ability.TELEMETRY: Telemetry,
     Ability.PRESET: PresetControl,
     Ability.MINING: MiningControl,
     Ability.SETPOINT: PointControl,
     Ability.OUTLETS: OutletControl,
+    Ability.WATCHDOG: WatchdogControl,
 }
 """Which Protocol stands behind which ability; the others are read through `facts()`."""
 

@@ -13,7 +13,7 @@ from shared.inventory import DeviceEntry
 
 ADAPTERS: dict[str, str] = {
     "vnish": "firmware_adapters.miners.vnish.adapter",
-    "modbus": "firmware_adapters.site.modbus",
+    "modbus": "firmware_adapters.site.modbus_open",
     "snmp": "firmware_adapters.site.snmp",
 }
 """Adapter name → module with `open_device(entry, credential, *, timeout_s) -> Telemetry`."""

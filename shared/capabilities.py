@@ -19,6 +19,9 @@ class Ability(StrEnum):
     OUTLETS = "outlets"
     LOCATE = "locate"
     REBOOT = "reboot"
+    WATCHDOG = "watchdog"
+    """Has a time-out of its own that drives `points` to their safe side when nobody speaks to it;
+    `low`/`high` are the time-outs in s that it takes."""
 
 
 class Capability(msgspec.Struct, frozen=True, kw_only=True):

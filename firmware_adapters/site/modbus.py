@@ -8,15 +8,13 @@ out in the point's own unit, inside the profile's bounds, and are confirmed by n
 
 import math
 
-from firmware_adapters.capabilities import Credential, Observation
+from firmware_adapters.capabilities import Observation
 from firmware_adapters.site.codec import DataType, number_to_words, to_raw, to_reading, words_to_number
-from firmware_adapters.site.profile import ModbusRules, Point, Profile, WriteRule, load_profile
+from firmware_adapters.site.profile import ModbusRules, Point, Profile, WriteRule
 from firmware_adapters.transport.modbus import ModbusLink
 from firmware_adapters.transport.modbus_plan import Span, Table, merge_spans
-from firmware_adapters.transport.modbus_shared import SharedModbus
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.errors import Busy, ConfigError, DeviceError, Unsupported
-from shared.inventory import DeviceEntry
 from shared.telemetry import MISSING, DeviceKind, Reading
 
 
@@ -141,7 +139,7 @@ class ModbusDevice:
 
 
 def capabilities_of(profile: Profile) -> tuple[Capability, ...]:
-    """What a profile allows: telemetry, and one SETPOINT per writable point with its bounds."""
+    """What a profile allows: telemetry, one SETPOINT per writable point with its bounds, its own time-out."""
     setpoints = tuple(
         Capability(
             ability=Ability.SETPOINT,
@@ -153,17 +151,8 @@ def capabilities_of(profile: Profile) -> tuple[Capability, ...]:
         for point in profile.writable
         if point.write is not None
     )
-    return (Capability(ability=Ability.TELEMETRY), *setpoints)
-
-
-def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> ModbusDevice:
-    """The driver for one entry; connects at the first read. Raises `ConfigError`. Modbus has no login."""
-    if entry.profile is None:
-        raise ConfigError(f"device {entry.id}: a Modbus device needs a profile")
-    profile = load_profile(entry.profile)
-    if profile.kind is not entry.kind:
-        raise ConfigError(
-            f"device {entry.id}: profile {entry.profile} is a {profile.kind}, not a {entry.kind}"
-        )
-    link = SharedModbus(entry.host, entry.port)
-    return ModbusDevice(profile, link, unit=entry.unit_id, timeout_s=timeout_s)
+    telemetry, dog = Capability(ability=Ability.TELEMETRY), profile.watchdog
+    if dog is None:
+        return (telemetry, *setpoints)
+    watchdog = Capability(ability=Ability.WATCHDOG, points=(dog.point,), low=dog.low, high=dog.high)
+    return (telemetry, *setpoints, watchdog)

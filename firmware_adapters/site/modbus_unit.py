@@ -12,7 +12,9 @@ from firmware_adapters.site.codec import (
 )
 from firmware_adapters.site.point_source import PointSource
 from firmware_adapters.site.profile import ModbusRules, Point, Profile
+from firmware_adapters.site.unit_watchdog import UnitWatchdog
 from firmware_adapters.transport.modbus_plan import Table
+from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, DEVICE_FAILURE = 1, 2, 3, 4
@@ -32,7 +34,9 @@ class Refused(Exception):
 class ModbusUnit:
     """Registers of one unit. Addresses between the profile's points exist and read 0 unless `holes`."""
 
-    def __init__(self, profile: Profile, source: PointSource, *, holes: bool = False) -> None:
+    def __init__(
+        self, profile: Profile, source: PointSource, *, holes: bool = False, clock: Clock | None = None
+    ) -> None:
         """`holes`: addresses that are no point answer exception 2, as on strict devices."""
         if profile.modbus is None:
             raise ConfigError(f"profile {profile.model!r} is not for Modbus")
@@ -43,9 +47,25 @@ class ModbusUnit:
         self._extra: dict[int, int] = {
             step.address: 0 for point in profile.writable if point.write for step in point.write.then
         }
+        self.swap_bytes = False
+        """A gateway set up for the other byte order."""
+        self.watchdog: UnitWatchdog | None = None
+        dog = profile.watchdog
+        target = profile.point(dog.point) if dog is not None else None
+        if dog is not None and target is not None and target.write and target.write.falls_to is not None:
+            self._extra |= {step.address: 0 for step in dog.keep_alive}
+            self.watchdog = UnitWatchdog(
+                dog,
+                target.write.falls_to,
+                order=self._rules.word_order,
+                source=source,
+                clock=clock or SystemClock(),
+            )
 
     def answer(self, request: bytes) -> bytes:
         """The reply PDU to a request PDU; never raises."""
+        if self.watchdog is not None:
+            self.watchdog.asked()
         function = request[0]
         try:
             if function in _TABLE_OF:
@@ -73,7 +93,7 @@ class ModbusUnit:
             packed = sum(bit << index for index, bit in enumerate(words))
             body = packed.to_bytes((count + 7) // 8, "little")
         else:
-            body = b"".join(word.to_bytes(2, "big") for word in words)
+            body = b"".join(word.to_bytes(2, "little" if self.swap_bytes else "big") for word in words)
         return bytes((function, len(body))) + body
 
     def _words(self, table: Table, address: int, count: int) -> list[int]:
@@ -99,6 +119,8 @@ class ModbusUnit:
     def _cells(self, table: Table) -> dict[int, int]:
         values = self._source.points()
         cells: dict[int, int] = dict(self._extra) if table is Table.HOLDING else {}
+        if table is Table.HOLDING and self.watchdog is not None:
+            cells |= self.watchdog.cells
         for point in self.profile.points:
             if point.span.table is not table or point.name not in values:
                 continue
@@ -149,12 +171,18 @@ class ModbusUnit:
             if point is not None:
                 self._take(point, words[place : place + point.span.count])
                 place += point.span.count
+            elif table is Table.HOLDING and self._is_time_out(at, words[place]):
+                place += 1
             elif table is Table.HOLDING and at in self._extra:
                 self._extra[at] = words[place]
                 self._source.write_register(at, words[place])
                 place += 1
             else:
                 raise Refused(ILLEGAL_ADDRESS)
+
+    def _is_time_out(self, address: int, value: int) -> bool:
+        """Let the time-out see the word; True when it was one of its own registers."""
+        return self.watchdog is not None and self.watchdog.wrote(address, value)
 
     def _take(self, point: Point, words: tuple[int, ...]) -> None:
         if len(words) != point.span.count or point.type is None or point.write is None:

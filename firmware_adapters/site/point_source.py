@@ -23,6 +23,10 @@ class PointSource(Protocol):
         """Take a register that is no point, such as a drive's control word."""
         ...
 
+    def fall_back(self, point: str, value: float | None) -> None:
+        """The machine's own time-out ran out: hold the point at `value`; None: its master is back."""
+        ...
+
 
 class DictSource:
     """Values in a dictionary; writes go into it and are recorded."""
@@ -31,6 +35,8 @@ class DictSource:
         self.values = dict(values)
         self.writes: list[tuple[str, float]] = []
         self.registers: dict[int, int] = {}
+        self.fallen: dict[str, float] = {}
+        """Points that the machine's own time-out holds now."""
 
     def points(self) -> Mapping[str, float]:
         """See `PointSource`."""
@@ -44,3 +50,9 @@ class DictSource:
     def write_register(self, address: int, value: int) -> None:
         """See `PointSource`."""
         self.registers[address] = value
+
+    def fall_back(self, point: str, value: float | None) -> None:
+        """See `PointSource`."""
+        self.fallen.pop(point, None)
+        if value is not None:
+            self.fallen[point] = value

@@ -234,7 +234,8 @@ async def test_the_registry_opens_it_and_it_does_what_it_declares() -> None:
     assert isinstance(device, Telemetry)
     assert device.kind is DeviceKind.DRIVE
     facts = await device.facts()
-    assert {capability.ability for capability in facts.capabilities} == {Ability.TELEMETRY, Ability.SETPOINT}
+    abilities = {capability.ability for capability in facts.capabilities}
+    assert abilities == {Ability.TELEMETRY, Ability.SETPOINT, Ability.WATCHDOG}
     for capability in facts.capabilities:
         assert isinstance(device, PROTOCOL_OF[capability.ability])
     (setpoint,) = [c for c in facts.capabilities if c.ability is Ability.SETPOINT]

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from firmware_adapters.site.codec import DataType
-from firmware_adapters.site.profile import load_profile, parse_profile, profile_names
+from firmware_adapters.site.profile import LEAVE, load_profile, parse_profile, profile_names
 from firmware_adapters.transport.modbus_plan import Span, Table, merge_spans
 from shared.errors import ConfigError
 from shared.telemetry import METRICS, DeviceKind, metric_of
@@ -18,6 +18,8 @@ NAMED_BY_THE_ISSUE = {
     "xy-md02": DeviceKind.PROBE,
     "contacts": DeviceKind.CONTACTS,
     "apc-rpdu2": DeviceKind.PDU,
+    "ups-mib": DeviceKind.UPS,
+    "water-loop": DeviceKind.PROBE,
 }
 
 
@@ -49,8 +51,14 @@ class TestShippedProfiles:
             assert profile.writable
             for point in profile.writable:
                 assert point.write is not None
-                assert point.write.fail_safe is not None
+                assert point.write.falls_to is not None
                 assert point.write.settle_s > 0
+
+    def test_what_is_left_as_it_is_says_why(self, name: str) -> None:
+        for point in load_profile(name).writable:
+            assert point.write is not None
+            assert (point.write.falls_to is None) == (point.write.fail_safe == LEAVE)
+            assert (point.write.falls_to is None) == (len(point.write.leave_because) > 20)
 
     def test_cooling_fails_on(self, name: str) -> None:
         for point in load_profile(name).writable:
@@ -85,6 +93,40 @@ def test_the_danfoss_addresses_follow_the_parameter_rule() -> None:
     assert setpoint.write is not None
     assert setpoint.scale * 0x4000 == 100.0
     assert [(step.address, step.value) for step in setpoint.write.then] == [(49999, 0x047C)]
+
+
+def test_the_drives_time_out_is_that_of_parameters_8_03_and_8_04() -> None:
+    dog = load_profile("danfoss-fc102").watchdog
+    assert dog is not None
+    assert dog.span == Span(Table.HOLDING, 803 * 10 - 1, 2)
+    assert dog.action is not None
+    assert dog.action.address == 804 * 10 - 1
+    assert [(step.address, step.value) for step in dog.keep_alive] == [(49999, 0x047C)]
+
+
+def test_contacts_are_wired_so_that_a_cut_wire_is_never_the_easy_side() -> None:
+    """Input 0 = open loop. Danger reads as danger; the key reads as "no bypass"."""
+    inverted = {point.name: point.invert for point in load_profile("contacts").points}
+    assert inverted == {
+        "estop_pressed": True,
+        "door_open": True,
+        "smoke": True,
+        "water_leak": True,
+        "bypass_key": False,
+    }
+
+
+def test_ups_answers_that_are_none_stay_unknown() -> None:
+    """RFC 1628: output source other(1) and none(2), battery status unknown(1)."""
+    ups = load_profile("ups-mib")
+    source, status = ups.point("on_battery"), ups.point("battery_low")
+    assert source is not None
+    assert status is not None
+    assert source.values == {"3": 0.0, "4": 0.0, "5": 1.0, "6": 0.0, "7": 0.0}
+    assert status.values == {"2": 0.0, "3": 1.0, "4": 1.0}
+    runtime = ups.point("runtime_s")
+    assert runtime is not None
+    assert runtime.scale == 60.0
 
 
 def test_the_pdu_codes_are_inverse() -> None:
@@ -145,7 +187,9 @@ low = -39.0
 high = 80.0
 """
 
-WRITE = "\n[points.write]\nlow = 0.0\nhigh = 50.0\nsettle_s = 1.0\n"
+BARE_WRITE = "\n[points.write]\nlow = 0.0\nhigh = 50.0\nsettle_s = 1.0\n"
+WRITE = BARE_WRITE + "fail_safe = 10.0\n"
+WRITABLE = GOOD.replace('"input"', '"holding"')
 
 
 def test_the_example_is_good() -> None:
@@ -191,9 +235,87 @@ def test_two_points_of_one_name_are_refused() -> None:
         parse_profile(twice, "x.toml")
 
 
-def test_a_fail_safe_outside_the_bounds_is_refused() -> None:
-    text = GOOD.replace('"input"', '"holding"') + WRITE + "fail_safe = 60.0\n"
-    with pytest.raises(ConfigError, match="fail_safe"):
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("", "write.fail_safe: is missing; say which value is the safe side"),
+        ("fail_safe = 60.0", "write.fail_safe: lies outside what may be written"),
+        ("fail_safe = nan", "write.fail_safe: lies outside what may be written"),
+        ('fail_safe = "off"', "write.fail_safe: is 'off'; expected a value in °C or \"leave\""),
+        ('fail_safe = "leave"', "write.leave_because: say why"),
+        ('fail_safe = "leave"\nleave_because = "yes"', "write.leave_because: say why"),
+        ('fail_safe = 10.0\nleave_because = "it is a heater"', "is only for"),
+        ("fail_safe = true", "fail_safe"),
+    ],
+)
+def test_a_writable_point_without_a_safe_side_is_refused(line: str, text: str) -> None:
+    """S11: the sentence says what to do, for the one who writes the profile."""
+    with pytest.raises(ConfigError, match=re.escape(text)) as caught:
+        parse_profile(f"{WRITABLE}{BARE_WRITE}{line}\n", "x.toml")
+    assert "air_temp_c" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "falls_to"),
+    [
+        ("fail_safe = 10.0", 10.0),
+        ("fail_safe = 10", 10.0),
+        ('fail_safe = "leave"\nleave_because = "a person sets it by hand"', None),
+    ],
+)
+def test_the_safe_side_is_a_value_or_a_reason(line: str, falls_to: float | None) -> None:
+    point = parse_profile(f"{WRITABLE}{BARE_WRITE}{line}\n", "x.toml").points[0]
+    assert point.write is not None
+    assert point.write.falls_to == falls_to
+
+
+DOG = """
+[watchdog]
+about = "colder when nobody speaks"
+point = "air_temp_c"
+address = 100
+type = "uint16"
+low = 1.0
+high = 600.0
+action = { address = 101, value = 2 }
+"""
+
+
+def _with_dog(dog: str = DOG) -> str:
+    return WRITABLE.replace("[[points]]", dog + "\n[[points]]") + WRITE
+
+
+def test_a_time_out_of_the_device_itself() -> None:
+    dog = parse_profile(_with_dog(), "x.toml").watchdog
+    assert dog is not None
+    assert dog.span == Span(Table.HOLDING, 100, 1)
+    assert dog.keep_alive == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ('point = "air_temp_c"', 'point = "speed_pct"', "must be a writable point with a fail-safe value"),
+        ("low = 1.0", "low = 0.0", "0 < low < high"),
+        ("high = 600.0", "high = inf", "0 < low < high"),
+        ("high = 600.0", "high = 0.5", "0 < low < high"),
+        ("address = 100", "address = -1", "0 to 65535"),
+        ("address = 101", "address = 65536", "0 to 65535"),
+        ('type = "uint16"', 'type = "bool"', "number type"),
+        ("high = 600.0", "high = 600.0\nscale = 0.0", "above 0"),
+        ("low = 1.0", "", "low"),
+        ('about = "colder when nobody speaks"', "", "about"),
+    ],
+)
+def test_a_mistake_in_a_time_out_names_itself(old: str, new: str, text: str) -> None:
+    assert old in DOG
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        parse_profile(_with_dog(DOG.replace(old, new, 1)), "x.toml")
+
+
+def test_a_time_out_that_drives_what_must_be_left_protects_nobody() -> None:
+    text = _with_dog().replace("fail_safe = 10.0", 'fail_safe = "leave"\nleave_because = "set by hand"')
+    with pytest.raises(ConfigError, match="protects nobody"):
         parse_profile(text, "x.toml")
 
 

@@ -1,0 +1,70 @@
+"""The driver for Modbus devices with a time-out of their own (`WatchdogControl`, S10).
+
+A class of its own, so that a device without a time-out does not pretend to have one.
+"""
+
+import math
+
+from firmware_adapters.site.codec import number_to_words, to_raw
+from firmware_adapters.site.modbus import ModbusDevice
+from firmware_adapters.site.profile import Profile, Step, Watchdog
+from firmware_adapters.transport.modbus import ModbusLink
+from firmware_adapters.transport.modbus_plan import Span, Table
+from shared.errors import ConfigError, MalformedReply, Unsupported
+
+
+class ModbusWatchdogDevice(ModbusDevice):
+    """A Modbus unit whose profile has a `[watchdog]` table."""
+
+    def __init__(self, profile: Profile, link: ModbusLink, *, unit: int, timeout_s: float) -> None:
+        """Raises `ConfigError` for a profile without a time-out."""
+        super().__init__(profile, link, unit=unit, timeout_s=timeout_s)
+        if profile.watchdog is None:
+            raise ConfigError(f"profile {profile.model!r} has no [watchdog]")
+        self._dog: Watchdog = profile.watchdog
+
+    async def arm(self, timeout_s: float) -> None:
+        """See `WatchdogControl`. The action is written after the time, so that no old, shorter time acts."""
+        dog = self._dog
+        if not (math.isfinite(timeout_s) and dog.low <= timeout_s <= dog.high):
+            raise Unsupported(
+                f"watchdog: {timeout_s:g} s is outside {dog.low:g} to {dog.high:g} s of {self._profile.model}"
+            )
+        try:
+            raw = to_raw(timeout_s, scale=dog.scale, offset=0.0)
+            words = number_to_words(raw, dog.type, self._rules.word_order)
+        except ValueError as error:
+            raise Unsupported(f"watchdog: {error}") from error
+        if len(words) > 1:
+            await self._link.write_registers(self._unit, dog.address, words, timeout_s=self._timeout_s)
+        else:
+            await self._link.write_register(self._unit, dog.address, words[0], timeout_s=self._timeout_s)
+        if dog.action is not None:
+            await self._write_step(dog.action)
+        await self.feed()
+
+    async def feed(self) -> None:
+        """See `WatchdogControl`. Where any request counts, this is the cheapest one."""
+        if not self._dog.keep_alive:
+            await self._words(self._dog.span)
+        for step in self._dog.keep_alive:
+            await self._write_step(step)
+
+    async def armed_s(self) -> float | None:
+        """See `WatchdogControl`."""
+        dog = self._dog
+        if dog.action is not None:
+            (action,) = await self._words(Span(Table.HOLDING, dog.action.address, 1))
+            if action != dog.action.value:
+                return None
+        words = await self._words(dog.span)
+        seconds = self._reading(dog.timeout_point, words, dog.span).usable
+        if seconds is None:
+            raise MalformedReply(f"{self._profile.model}: its time-out reads as registers {words}")
+        return seconds if seconds > 0 else None
+
+    async def _write_step(self, step: Step) -> None:
+        await self._link.write_register(self._unit, step.address, step.value, timeout_s=self._timeout_s)
+
+    async def _words(self, span: Span) -> tuple[int, ...]:
+        return await self._link.read(self._unit, span, timeout_s=self._timeout_s)

@@ -1,0 +1,207 @@
+"""What a device profile says, as frozen structs: `profile` reads them, `profile_check` judges them."""
+
+from typing import Self
+
+import msgspec
+
+from firmware_adapters.site.codec import DataType, WordOrder
+from firmware_adapters.transport.modbus_plan import Span, Table
+from shared.telemetry import DeviceKind
+from shared.units import Unit
+
+SCHEMA = 1
+
+
+class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Unknown keys are refused everywhere in a profile."""
+
+
+class Step(_Strict, frozen=True, kw_only=True):
+    """One more register to write after the point itself, such as a drive's control word."""
+
+    address: int
+    value: int
+
+
+LEAVE = "leave"
+"""The fail-safe word of an actuator that is safest untouched, such as a PDU's outlet."""
+
+
+class WriteRule(_Strict, frozen=True, kw_only=True):
+    """How a point is written, in the point's own unit.
+
+    `low`/`high` bound what may be written at all, `settle_s` is how long the change takes to show.
+    `fail_safe` is the side to fall to (S11: cooling fails on, heat sources fail off), or "leave" with the
+    reason in `leave_because`; it has no default. Modbus: `multiple` asks for FC16 even for one register,
+    `then` are registers written afterwards. SNMP: `oid` is the command object where it is not the one read,
+    `values` maps the point's value to the integer that commands it.
+    """
+
+    low: float
+    high: float
+    settle_s: float
+    fail_safe: float | str | None = None
+    leave_because: str = ""
+    multiple: bool = False
+    then: tuple[Step, ...] = ()
+    oid: str | None = None
+    values: dict[str, int] = {}
+
+    @property
+    def falls_to(self) -> float | None:
+        """The value of the safe side; None where the actuator is left as it is."""
+        return self.fail_safe if isinstance(self.fail_safe, float) else None
+
+
+class Point(_Strict, frozen=True, kw_only=True):
+    """One value: a Modbus address (`table`, `address`, `type`) or an SNMP `oid`.
+
+    Value = raw x `scale` + `offset`, in `unit`; outside `low`..`high` it cannot be true. `{n}` in name and
+    OID counts from 1 to `count`; consecutive Modbus points lie `stride` registers apart. An `optional`
+    point is left out where the device does not have it; a mandatory one is then reported as missing.
+    """
+
+    name: str
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    not_available: tuple[float, ...] = ()
+    values: dict[str, float] = {}
+    invert: bool = False
+    optional: bool = False
+    count: int | None = None
+    stride: int | None = None
+    table: Table | None = None
+    address: int | None = None
+    type: DataType | None = None
+    bit: int | None = None
+    oid: str | None = None
+    write: WriteRule | None = None
+
+    @property
+    def is_flag(self) -> bool:
+        return self.unit == Unit.FLAG
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The plausibility limits; a flag's are 0 and 1."""
+        if self.is_flag:
+            return 0.0, 1.0
+        assert self.low is not None  # noqa: S101 - `_check_point` refused the profile otherwise
+        assert self.high is not None  # noqa: S101 - same
+        return self.low, self.high
+
+    @property
+    def span(self) -> Span:
+        """Where a Modbus point lies."""
+        assert self.table is not None  # noqa: S101 - `_check_modbus` refused the profile otherwise
+        assert self.address is not None  # noqa: S101 - same
+        assert self.type is not None  # noqa: S101 - same
+        return Span(self.table, self.address, self.type.words)
+
+
+class ModbusRules(_Strict, frozen=True, kw_only=True):
+    """What the device can bear: longest read, holes read over, registers' word order, one client or many."""
+
+    word_order: WordOrder
+    max_registers: int
+    max_bits: int
+    gap: int
+    single_connection: bool
+
+
+class SnmpRules(_Strict, frozen=True, kw_only=True):
+    """`max_oids` per GET; `identity_oid` is read once for the page (usually sysDescr)."""
+
+    max_oids: int
+    identity_oid: str
+
+
+class Watchdog(_Strict, frozen=True, kw_only=True):
+    """The device's own time-out: what it does by itself when nobody speaks to it for a while (S10).
+
+    `address` and `type` are the holding register with the time-out, raw x `scale` = s, between `low` and
+    `high` s. `action` is a register that says what to do at the time-out and must hold this value too.
+    Each of `keep_alive` is written to say "your master lives"; empty means that any request says so. At the
+    time-out the device drives `point` to that point's own fail-safe value.
+    """
+
+    about: str
+    point: str
+    address: int
+    type: DataType
+    scale: float = 1.0
+    low: float
+    high: float
+    action: Step | None = None
+    keep_alive: tuple[Step, ...] = ()
+
+    @property
+    def span(self) -> Span:
+        """Where the time-out lies."""
+        return Span(Table.HOLDING, self.address, self.type.words)
+
+    @property
+    def timeout_point(self) -> "Point":
+        """The time-out as a point of its own, so that it is read and scaled like any other."""
+        return Point(
+            name="watchdog",
+            unit=Unit.SECOND,
+            low=0.0,
+            high=self.high,
+            scale=self.scale,
+            table=Table.HOLDING,
+            address=self.address,
+            type=self.type,
+        )
+
+
+class Profile(_Strict, frozen=True, kw_only=True):
+    """A checked profile, with every `{n}` written out."""
+
+    schema: int
+    model: str
+    kind: DeviceKind
+    about: str
+    source: str
+    modbus: ModbusRules | None = None
+    snmp: SnmpRules | None = None
+    watchdog: Watchdog | None = None
+    points: tuple[Point, ...]
+
+    def point(self, name: str) -> Point | None:
+        """The point of that name, or None."""
+        return next((point for point in self.points if point.name == name), None)
+
+    @property
+    def writable(self) -> tuple[Point, ...]:
+        return tuple(point for point in self.points if point.write is not None)
+
+    def expanded(self) -> Self:
+        """The same with every counted point written out."""
+        points = [single for point in self.points for single in _expand(point)]
+        return msgspec.structs.replace(self, points=tuple(points))
+
+
+def _expand(point: Point) -> list[Point]:
+    if point.count is None:
+        return [point]
+    stride = point.stride or (point.type.words if point.type else 1)
+    single: list[Point] = []
+    for index in range(1, point.count + 1):
+        rule = point.write
+        if rule is not None and rule.oid is not None:
+            rule = msgspec.structs.replace(rule, oid=rule.oid.replace("{n}", str(index)))
+        single.append(
+            msgspec.structs.replace(
+                point,
+                name=point.name.replace("{n}", str(index)),
+                oid=point.oid.replace("{n}", str(index)) if point.oid else None,
+                address=None if point.address is None else point.address + (index - 1) * stride,
+                write=rule,
+                count=None,
+            )
+        )
+    return single
