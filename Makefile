@@ -8,7 +8,7 @@ UI := cloud/web/static/index.html
 # Torch and OpenMP with several threads each collapse on two shared cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup demo check test lint types imports ui bench evaluate wheel clean system
+.PHONY: help setup demo check test lint types imports ui bench evaluate mutants wheel clean system
 
 help:
 	@echo "make demo          a whole mining site on this machine (no torch; TRAIN=full adds it)"
@@ -16,6 +16,7 @@ help:
 	@echo "make check         the short inner loop (lint, types, imports, fast tests)"
 	@echo "make setup         .venv with everything, system packages, the dashboard's build"
 	@echo "make bench         the benchmarks, one JSON line each"
+	@echo "make mutants       mutation testing of the guardian's core; writes docs/mutants.json and .md"
 	@echo "make evaluate      detection quality of the models on the simulated plant"
 
 $(VENV)/bin/python:
@@ -82,6 +83,9 @@ bench: setup
 
 evaluate: $(VENV)/.full
 	$(BIN)/python -P -m cloud.training.evaluate
+
+mutants: $(VENV)/.full
+	PYTHONPATH=tests:. $(BIN)/python -m safety.mutation $(ARGS)
 
 clean:
 	rm -rf $(VENV) dist cloud/web/static cloud/ui/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,201 @@
+"""`make mutants`: mutate the core, run its tests against each mutant, write the report.
+
+What was found stays in `.mutants/`. Where neither core nor tests changed it is taken as it is, so a run that
+was cut short goes on; otherwise every mutant runs again, first against the test that killed it last time.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from safety.mutation import children, core, mutants, report, session
+from safety.mutation.children import Answer, Job
+from safety.mutation.mutants import Mutant
+from safety.mutation.session import Baseline, Warm
+
+GOAL_PERCENT = 95.0
+COLD_LIMIT_S = 60.0
+_CACHE = core.ROOT / ".mutants/results.json"
+
+
+class Known(msgspec.Struct):
+    """What earlier runs found: for `key` the fates hold; else they only say which test to try first."""
+
+    key: str = ""
+    fates: dict[str, str | None] = {}
+    """Mutant → the test that killed it, "timeout", or None where it survived."""
+    hints: dict[str, str | None] = {}
+    """The same from runs over other sources or tests."""
+
+
+class Run:
+    """One run over a list of mutants."""
+
+    def __init__(self, workers: int, known: Known) -> None:
+        self.workers = workers
+        self.hints = {**known.hints, **known.fates}
+        self.key = core.digest((*core.sources(), *core.tests(), *_tool()))
+        self.fates: dict[str, str | None] = dict(known.fates) if known.key == self.key else {}
+        self.baseline = Baseline()
+        self._recent: dict[tuple[str, str], list[str]] = {}
+        self._started = time.monotonic()
+
+    def go(self, wanted: list[Mutant]) -> None:
+        """Fill `fates` for all of them."""
+        todo = [mutant for mutant in wanted if mutant.id not in self.fates]
+        print(f"{len(wanted)} mutants, {len(todo)} to run", flush=True)
+        if not todo:
+            return
+        cold = [mutant for mutant in todo if not mutant.function]
+        # First what runs at import: afterwards this process has the modules loaded.
+        session.preload()
+        self._work((self._cold(mutant) for mutant in cold), cold)
+        warm = [mutant for mutant in todo if mutant.function]
+        session.warm(lambda collected: self._warm_all(collected, warm))
+        left = [mutant for mutant in warm if mutant.id not in self.fates]
+        if left:
+            raise RuntimeError(f"{len(left)} mutants cannot be swapped in: {left[0].path} {left[0].where}")
+
+    def save(self) -> None:
+        """Keep what is known; results of mutants that are gone go too."""
+        _CACHE.parent.mkdir(exist_ok=True)
+        _CACHE.write_bytes(msgspec.json.encode(Known(key=self.key, fates=self.fates, hints=self.hints)))
+
+    # ------------------------------------------------------------ the two kinds
+
+    def _cold(self, mutant: Mutant) -> Job:
+        hint = self.hints.get(mutant.id)
+
+        def work() -> str | None:
+            session.silence()
+            return session.cold(mutant, _cold_order(hint))
+
+        return Job(name=mutant.id, work=work, limit_s=COLD_LIMIT_S)
+
+    def _warm_all(self, collected: Warm, wanted: list[Mutant]) -> None:
+        self.baseline = self._measure(collected)
+        self._work((self._warm(collected, mutant) for mutant in wanted), wanted)
+
+    def _measure(self, collected: Warm) -> Baseline:
+        def work() -> Baseline:
+            session.silence()
+            session.fresh_folder(collected)
+            return collected.measure()
+
+        [answer] = children.run([Job(name="baseline", work=work, limit_s=300.0)], 1)
+        if answer.died:
+            raise RuntimeError(f"the tests of the unchanged core did not end well: {answer.died}")
+        baseline = msgspec.convert(answer.value, Baseline, strict=False)
+        if baseline.failed:
+            raise RuntimeError(f"red without any mutant: {', '.join(baseline.failed)}")
+        return baseline
+
+    def _warm(self, collected: Warm, mutant: Mutant) -> Job:
+        tests = self._order(mutant)
+
+        def work() -> str | None:
+            session.silence()
+            session.fresh_folder(collected)
+            if not session.swap(mutant):
+                raise RuntimeError("cannot be swapped in")
+            return collected.first_failure(tests)
+
+        usual_s = sum(self.baseline.seconds[test] for test in tests)
+        return Job(name=mutant.id, work=work, limit_s=5.0 + 5.0 * usual_s)
+
+    def _order(self, mutant: Mutant) -> list[str]:
+        """The killer of last time, killers of neighbours, tests of the line, tests of the function."""
+        lines = self.baseline.reach[mutant.path]
+        near = {t for line in range(mutant.line, mutant.last_line + 1) for t in lines.get(line, ())}
+        wide = {t for line in range(mutant.first_of, mutant.last_of + 1) for t in lines.get(line, ())}
+        seconds = self.baseline.seconds
+        hint = self.hints.get(mutant.id)
+        first = [hint] if hint else []
+        recent = self._recent.get((mutant.path, mutant.function), [])
+        order = [*first, *recent, *sorted(near, key=seconds.__getitem__)]
+        order += sorted(wide, key=seconds.__getitem__)
+        return [test for test in dict.fromkeys(order) if test in wide]
+
+    # ------------------------------------------------------------ bookkeeping
+
+    def _work(self, jobs: Iterator[Job], wanted: list[Mutant]) -> None:
+        by_id = {mutant.id: mutant for mutant in wanted}
+        for count, answer in enumerate(children.run(jobs, self.workers), start=1):
+            self._note(by_id[answer.name], answer)
+            if count % 250 == 0 or count == len(wanted):
+                self.save()
+                alive = sum(self.fates.get(mutant.id, "") is None for mutant in wanted)
+                took_s = time.monotonic() - self._started
+                print(f"{took_s:6.0f} s  {count} of {len(wanted)}, {alive} alive", flush=True)
+
+    def _note(self, mutant: Mutant, answer: Answer) -> None:
+        fate = answer.died or answer.value
+        assert fate is None or isinstance(fate, str)
+        self.fates[mutant.id] = fate
+        if fate in self.baseline.seconds and isinstance(fate, str):
+            recent = self._recent.setdefault((mutant.path, mutant.function), [])
+            recent[:] = [fate, *(test for test in recent if test != fate)][:12]
+
+
+def _cold_order(hint: str | None) -> tuple[str, ...]:
+    if hint is None or "::" not in hint:
+        return core.tests()
+    first = hint.split("::", 1)[0]
+    return (
+        (first, *(path for path in core.tests() if path != first)) if first in core.tests() else core.tests()
+    )
+
+
+def _tool() -> tuple[str, ...]:
+    folder = Path(__file__).parent
+    return tuple(str(path.relative_to(core.ROOT)) for path in folder.glob("*.py"))
+
+
+def _known() -> Known:
+    try:
+        return msgspec.json.decode(_CACHE.read_bytes(), type=Known)
+    except (OSError, msgspec.DecodeError):
+        return Known()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", default="", help="part of a path: run and list these, write no report")
+    parser.add_argument("--fresh", action="store_true", help="believe nothing that earlier runs found")
+    wanted = parser.parse_args()
+    every = [
+        mutant
+        for path in core.sources()
+        if wanted.only in path
+        for mutant in mutants.of(path, (core.ROOT / path).read_text())
+    ]
+    run = Run(wanted.workers, Known() if wanted.fresh else _known())
+    run.go(every)
+    run.save()
+    made = report.make(every, run.fates, len(run.baseline.seconds))
+    return _tell(made, write=not wanted.only)
+
+
+def _tell(made: report.Report, *, write: bool) -> int:
+    for entry in made.survivors:
+        if entry.why == report.NO_REASON:
+            print(f"SURVIVED {entry.path} {entry.where}\n    - {entry.was}\n    + {entry.now}")
+    unexplained = sum(entry.why == report.NO_REASON for entry in made.survivors)
+    print(
+        f"{made.killed} of {made.mutants} killed, {made.percent} %; survivors without a reason: {unexplained}"
+    )
+    if not write:
+        return 0
+    for reason in report.unused_reasons(made):
+        print(f"reasons.toml excuses what does not survive: {reason}")
+    report.write(made)
+    return 0 if made.percent >= GOAL_PERCENT and not unexplained else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
