@@ -17,6 +17,7 @@ from edge_agent import config
 from edge_agent.config import SiteFile
 from edge_agent.guardian import clock_sync, durable
 from edge_agent.guardian.assignments import Assignments
+from edge_agent.guardian.capture import Captures
 from edge_agent.guardian.clock_sync import ClockSync
 from edge_agent.guardian.cycle import Cycle, InterlockThread, News
 from edge_agent.guardian.desk import Desk
@@ -157,6 +158,13 @@ class Guardian:
             publish=self._publish,
             on_cleared=self._cleared,
         )
+        self.captures = Captures(
+            state / "captures",
+            self.ring,
+            {entry.id: (entry.zone, entry.kind) for entry in site.devices},
+            self.clock,
+            background=self.desk.background,
+        )
         uids = AgentUids()
         self.server = AgentServer(
             Path(site.paths.guardian_socket), site.site.id, self.boot, config_sha256, self.ring, self, uids
@@ -260,6 +268,7 @@ class Guardian:
             for trip in status.trips:
                 if trip.id in news.tripped:
                     log.error("zone %s: %s", zone, trip.first_out)
+                    self.captures.tripped(trip)
                     self.server.broadcast(Tripped(trip=trip))
         if news.changed:
             self.server.broadcast(self.status())

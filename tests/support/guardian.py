@@ -624,6 +624,12 @@ class GuardianBench:
                 self.guardian.journal.flush()
                 self.guardian.recorder._notify()
 
+    async def drain(self) -> None:
+        """Wait for what runs in threads (files), without letting the clock move."""
+        for _ in range(200):
+            await self.settle()
+            await asyncio.to_thread(lambda: None)
+
     async def crash(self) -> "GuardianBench":
         """End as kill -9 does, with nothing said, and start anew on the same disk and devices."""
         await self.guardian.desk.close()

@@ -109,6 +109,10 @@ class Ring:
         ):
             self._bytes -= self._samples.popleft()[1]
 
+    def between(self, from_s: float, to_s: float) -> tuple[Sample, ...]:
+        """Samples taken from `from_s` to `to_s` (s, monotonic), oldest first."""
+        return tuple(sample for sample, _ in self._samples if from_s <= sample.at_s <= to_s)
+
     def after(self, seq: int, limit: int) -> tuple[Sample, ...]:
         """At most `limit` samples that follow `seq`, oldest first; starts later where the ring is shorter."""
         if not self._samples:
