@@ -101,6 +101,10 @@ class WatchdogControl(Protocol):
         """Say that its master lives. Changes nothing else on a machine that runs as it was told."""
         ...
 
+    async def disarm(self) -> None:
+        """Nothing follows the time-out any more: for a trip that wants the fans to stand (smoke)."""
+        ...
+
     async def armed_s(self) -> float | None:
         """The time-out in force, read from the device, in s; None: not armed, or armed to another action."""
         ...

@@ -52,5 +52,7 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     retune_s: float = 150.0
     """Backend restart after a preset change (plant.md §1.5: 2-4 min on VNish); demos shorten it."""
     cold_start_s: float = 180.0
+    ups_runtime_s: float = 6480.0
+    """How long a full UPS feeds gateway and network (plant default: 108 min); demos shorten it."""
     fault_port: int = 0
     """Loopback port of the fault-injection API; 0 = none."""

@@ -8,11 +8,14 @@ from firmware_adapters.miners.vnish.emulator import VnishEmulator
 from firmware_adapters.simulator.doors import MinerDoors
 from firmware_adapters.simulator.fault_api import FaultApi
 from firmware_adapters.simulator.faults import FaultDesk
-from firmware_adapters.simulator.gear import Gear, make_gear
+from firmware_adapters.simulator.gear import Gear
+from firmware_adapters.simulator.gear_build import make_gear
+from firmware_adapters.simulator.link_faults import LinkFaults
 from firmware_adapters.simulator.machine import PlantFeed, PlantMiner
 from firmware_adapters.simulator.plant_build import build_plant
 from firmware_adapters.simulator.site_file import SimulatedSite
 from firmware_adapters.simulator.truth import SiteTruth, site_truth
+from firmware_adapters.simulator.writes import LoggedGear, WriteLog
 from firmware_adapters.site.modbus_emulator import ModbusEmulator
 from firmware_adapters.site.modbus_unit import ModbusUnit
 from firmware_adapters.site.profile import load_profile
@@ -38,9 +41,14 @@ class Simulator:
         self.built = build_plant(site)
         self.feed = PlantFeed(self.built.plant)
         settings = site.settings
+        self.writes = WriteLog(self._clock)
+        self.machines: dict[str, PlantMiner] = {
+            str(entry.id): PlantMiner(self.feed, self.built.miners[entry.id], entry, self.writes)
+            for entry in site.miners
+        }
         self.miners: dict[str, VnishEmulator] = {
             str(entry.id): VnishEmulator(
-                PlantMiner(self.feed, self.built.miners[entry.id], entry),
+                self.machines[entry.id],
                 clock=self._clock,
                 version=settings.firmware.get(entry.id, settings.default_firmware),
                 password=settings.miner_password,
@@ -56,8 +64,10 @@ class Simulator:
             self._emulate(entry)
         places = {(entry.host, entry.port): self.miners[entry.id] for entry in site.miners}
         self._doors = MinerDoors(places, clock=self._clock)
-        self.desk = FaultDesk(self.built, self.gear, self.modbus, self.snmp)
-        self._api = FaultApi(self.desk, port=settings.fault_port, truth=self.truth, health=self.health)
+        self.desk = FaultDesk(self.built, self.gear, self.machines, LinkFaults(self.modbus, self.snmp))
+        self._api = FaultApi(
+            self.desk, self.writes, port=settings.fault_port, truth=self.truth, health=self.health
+        )
         self._lag_s = 0.0
         self._began_s = self._clock.monotonic()
 
@@ -67,11 +77,11 @@ class Simulator:
             raise ConfigError(
                 f"device {entry.id}: profile {entry.profile} is a {profile.kind}, not a {entry.kind}"
             )
-        source = self.gear[entry.id]
+        source = LoggedGear(self.gear[entry.id], self.writes)
         if profile.modbus is not None:
             emulator = self._emulator_at(entry.host, entry.port)
             emulator.single_connection |= profile.modbus.single_connection
-            emulator.units[entry.unit_id] = ModbusUnit(profile, source)
+            emulator.units[entry.unit_id] = ModbusUnit(profile, source, clock=self._clock)
             self.modbus[str(entry.id)] = (emulator, entry.unit_id)
         else:
             community = (self._site.settings.pdu_community,)
@@ -124,10 +134,25 @@ class Simulator:
         if dt_s <= 0:
             return
         self._lag_s += max(0.0, dt_s - LONGEST_STEP_S)
-        for gear in self.gear.values():
+        for name, gear in self.gear.items():
             gear.tick()
+            self._supply(name, dark=gear.dark)
         self.built.plant.step(min(dt_s, LONGEST_STEP_S))
         self.feed.refresh()
+
+    def _supply(self, name: str, *, dark: bool) -> None:
+        """Take a device off the air while it has no supply; let its own time-out run while it has one."""
+        if name in self.snmp:
+            self.snmp[name].dark = dark
+            return
+        emulator, unit = self.modbus[name]
+        if dark:
+            emulator.dark.add(unit)
+            return
+        emulator.dark.discard(unit)
+        watchdog = emulator.units[unit].watchdog
+        if watchdog is not None:
+            watchdog.tick()
 
     async def stop(self) -> None:
         """Close every socket."""
@@ -156,12 +181,13 @@ class Simulator:
 
     def truth(self) -> SiteTruth:
         """What is really so."""
-        return site_truth(self.built, self.feed, self.desk.active)
+        return site_truth(self.built, self.feed, self.gear, self.desk.active)
 
     def health(self) -> dict[str, object]:
         """Whether the plant keeps up: `lag_s` is plant time lost since the start."""
         return {
             "ok": True,
+            "at_s": self._clock.monotonic(),
             "time_s": round(self.built.plant.time_s, 3),
             "running_s": round(self._clock.monotonic() - self._began_s, 3),
             "lag_s": round(self._lag_s, 3),

@@ -3,11 +3,17 @@
 ::
 
     POST   /faults   {"name": "fan_wear", "target": "m-07", "severity": 0.6, "ramp_s": 30}
+                     {"name": "smoke", "target": "contacts-a"}
+                     {"name": "sensor_value", "target": "inlet-1-a", "point": "air_temp_c", "value": 47}
     DELETE /faults   {"name": "fan_wear", "target": "m-07"}, or no body: all of them
     POST   /clear    the same as DELETE
     GET    /faults   what runs
+    GET    /writes   what was commanded after ?since=SEQ, with the times
     GET    /truth    what is really so
     GET    /health   whether the plant keeps up with the clock
+
+The reply to a fault says in `at_s` when the changed values could first be read, on the clock of `/writes`
+(CLOCK_MONOTONIC): a bench subtracts the two.
 """
 
 from collections.abc import Callable
@@ -16,6 +22,7 @@ import msgspec
 from aiohttp import web
 
 from firmware_adapters.simulator.faults import FaultDesk, FaultRequest
+from firmware_adapters.simulator.writes import WriteLog
 
 
 class ClearRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +47,7 @@ class FaultApi:
     def __init__(
         self,
         desk: FaultDesk,
+        writes: WriteLog,
         *,
         port: int,
         truth: Callable[[], object],
@@ -47,6 +55,7 @@ class FaultApi:
     ) -> None:
         self.port = port
         self._desk = desk
+        self._writes = writes
         self._truth = truth
         self._health = health
         self._runner: web.AppRunner | None = None
@@ -59,6 +68,7 @@ class FaultApi:
                 web.get("/health", self._get_health),
                 web.get("/truth", self._get_truth),
                 web.get("/faults", self._get_faults),
+                web.get("/writes", self._get_writes),
                 web.post("/faults", self._inject),
                 web.delete("/faults", self._clear),
                 web.post("/clear", self._clear),
@@ -85,13 +95,19 @@ class FaultApi:
     async def _get_faults(self, _request: web.Request) -> web.Response:
         return _json(self._desk.active)
 
+    async def _get_writes(self, request: web.Request) -> web.Response:
+        since = request.query.get("since", "0")
+        if not since.isdecimal():
+            return _problem("since: expected the seq of the last write that you have")
+        return _json(self._writes.since(int(since)))
+
     async def _inject(self, request: web.Request) -> web.Response:
         try:
             wanted = msgspec.json.decode(await request.read(), type=FaultRequest)
             self._desk.inject(wanted)
         except (msgspec.DecodeError, ValueError) as error:
             return _problem(str(error))
-        return _json(wanted, status=201)
+        return _json(msgspec.to_builtins(wanted) | {"at_s": self._writes.now_s}, status=201)
 
     async def _clear(self, request: web.Request) -> web.Response:
         body = await request.read()

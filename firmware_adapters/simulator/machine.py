@@ -5,6 +5,7 @@ import zlib
 import numpy as np
 
 from firmware_adapters.miners.vnish.emulated import BoardView, FanView, MinerView, PresetView
+from firmware_adapters.simulator.writes import WriteLog
 from shared.inventory import DeviceEntry
 from shared.plant import FailureReason, FleetObservation, MinerModel, SitePlant
 from shared.plant import MinerState as PlantState
@@ -57,8 +58,10 @@ class PlantFeed:
 class PlantMiner:
     """`EmulatedMiner` number `index` of a plant."""
 
-    def __init__(self, feed: PlantFeed, index: int, entry: DeviceEntry) -> None:
+    def __init__(self, feed: PlantFeed, index: int, entry: DeviceEntry, log: WriteLog) -> None:
         self._feed = feed
+        self._log = log
+        self._shown_c: float | None = None
         self._fleet = feed.plant.fleet
         self._index = index
         self._model: MinerModel = self._fleet.models[index]
@@ -73,6 +76,11 @@ class PlantMiner:
         if self._cached is None or self._cached[0] != self._feed.version:
             self._cached = (self._feed.version, self._make())
         return self._cached[1]
+
+    def show_chip_temp(self, celsius: float | None) -> None:
+        """Report this as the hottest chip, whatever is so; None ends it. The firmware keeps the truth."""
+        self._shown_c = celsius
+        self._cached = None
 
     def _make(self) -> MinerView:
         seen, i, model = self._feed.seen, self._index, self._model
@@ -127,10 +135,15 @@ class PlantMiner:
             volt_v=float(seen.volt_v[i]),
             hw_errors=int(seen.hw_errors[i, board]),
             chip_temp_min_c=float(seen.chip_in_c[i, board]) if known else None,
-            chip_temp_max_c=float(seen.chip_out_c[i, board]) if known else None,
+            chip_temp_max_c=self._hottest_c(board) if known else None,
             board_temp_min_c=float(seen.pcb_in_c[i, board]) if known else None,
             board_temp_max_c=float(seen.pcb_out_c[i, board]) if known else None,
         )
+
+    def _hottest_c(self, board: int) -> float:
+        if self._shown_c is not None:
+            return self._shown_c
+        return float(self._feed.seen.chip_out_c[self._index, board])
 
     def _presets(self) -> tuple[PresetView, ...]:
         tuned = tuple(bool(flag) for flag in self._fleet.tuned[self._index, : len(self._model.presets)])
@@ -155,36 +168,47 @@ class PlantMiner:
 
     def set_preset(self, name: str) -> None:
         """See `EmulatedMiner`."""
+        self._note("preset", name)
         self._fleet.set_preset(self._index, self._model.preset_index(name))
 
     def stop(self) -> None:
         """See `EmulatedMiner`."""
+        self._note("mining", "stop")
         self._fleet.stop(self._index)
 
     def start(self) -> None:
         """See `EmulatedMiner`."""
+        self._note("mining", "start")
         self._fleet.start(self._index)
 
     def pause(self) -> None:
         """See `EmulatedMiner`."""
+        self._note("mining", "stop")
         self._fleet.stop(self._index)
 
     def resume(self) -> None:
         """See `EmulatedMiner`."""
+        self._note("mining", "start")
         self._fleet.start(self._index)
 
     def restart(self) -> None:
         """See `EmulatedMiner`."""
+        self._note("mining", "restart")
         if self._fleet.listening[self._index]:
             self._fleet.phases.retune(np.array([self._index]))
 
     def reboot(self, after_s: float) -> None:
         """See `EmulatedMiner`."""
+        self._note("mining", "reboot")
         self._feed.reboot_after(self._index, after_s)
 
     def throttle(self, percent: float) -> None:
         """See `EmulatedMiner`."""
+        self._note("throttle_pct", percent)
         self._fleet.throttle(self._index, percent)
+
+    def _note(self, point: str, value: float | str) -> None:
+        self._log.note(self._entry.id, point, value)
 
     def locate(self, *, on: bool) -> None:
         """See `EmulatedMiner`."""

@@ -19,6 +19,8 @@ from shared.plant import (
     constant_weather,
     load_ladders,
 )
+from shared.plant.ups import UpsParams
+from shared.telemetry import DeviceKind
 from shared.units import Algorithm
 
 HUMIDITY_PCT = 50.0
@@ -65,6 +67,7 @@ def build_plant(site: SimulatedSite) -> BuiltPlant:
         zones=zones,
         weather=constant_weather(settings.outdoor_temp_c, HUMIDITY_PCT),
         fleet=FleetParams(target_c=TARGET_C, timing=timing),
+        ups=_ups(site),
     )
     try:
         plant = SitePlant(spec, seed=settings.seed)
@@ -72,6 +75,15 @@ def build_plant(site: SimulatedSite) -> BuiltPlant:
         raise ConfigError(f"the plant cannot be built: {error}") from error
     plant.settle(SETTLE_S)
     return BuiltPlant(plant, {str(entry.id): index for index, entry in enumerate(order)}, numbers)
+
+
+def _ups(site: SimulatedSite) -> UpsParams | None:
+    """The plant's one UPS, for a site that lists one; several entries show the same."""
+    if not any(entry.kind is DeviceKind.UPS for entry in site.gear):
+        return None
+    base = UpsParams()
+    load_wh = base.load_w * site.settings.ups_runtime_s / 3600.0
+    return UpsParams(capacity_wh=load_wh / base.efficiency)
 
 
 def _cooling(kind: str, groups: Sequence[MinerGroup]) -> AirParams | HydroParams:

@@ -1,12 +1,17 @@
 """What is really so on the simulated site: for tests and for the demo's proof, never for control."""
 
+from collections.abc import Mapping
+
 import msgspec
 import numpy as np
 
 from firmware_adapters.simulator.faults import FaultRequest
+from firmware_adapters.simulator.gear import Gear
 from firmware_adapters.simulator.machine import PlantFeed
 from firmware_adapters.simulator.plant_build import BuiltPlant
+from firmware_adapters.simulator.sensor_gear import Contacts
 from shared.plant import MinerState
+from shared.plant.ups import Ups
 
 
 class MinerTruth(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +41,15 @@ class ZoneTruth(msgspec.Struct, frozen=True, kw_only=True):
     pump_actual_pct: float
 
 
+class UpsTruth(msgspec.Struct, frozen=True, kw_only=True):
+    """The one UPS: `runtime_s` at its load, to the second (its agent says whole minutes)."""
+
+    on_battery: bool
+    charge_pct: float
+    runtime_s: float
+    alive: bool
+
+
 class SiteTruth(msgspec.Struct, frozen=True, kw_only=True):
     """`GET /truth`. `reported_chip_max_ever_c` and `protection_fired` are those of the whole site."""
 
@@ -46,9 +60,15 @@ class SiteTruth(msgspec.Struct, frozen=True, kw_only=True):
     miners: dict[str, MinerTruth]
     zones: dict[str, ZoneTruth]
     faults: tuple[FaultRequest, ...]
+    grid_on: bool
+    ups: UpsTruth | None
+    contacts: dict[str, dict[str, float]]
+    """What each contact block shows, by device."""
 
 
-def site_truth(built: BuiltPlant, feed: PlantFeed, faults: tuple[FaultRequest, ...]) -> SiteTruth:
+def site_truth(
+    built: BuiltPlant, feed: PlantFeed, gear: Mapping[str, Gear], faults: tuple[FaultRequest, ...]
+) -> SiteTruth:
     """The truth now."""
     plant = built.plant
     return SiteTruth(
@@ -59,6 +79,18 @@ def site_truth(built: BuiltPlant, feed: PlantFeed, faults: tuple[FaultRequest, .
         miners={name: _miner(feed, index) for name, index in built.miners.items()},
         zones={name: _zone(built, index) for name, index in built.zones.items()},
         faults=faults,
+        grid_on=plant.grid_on,
+        ups=None if plant.ups is None else _ups(plant.ups),
+        contacts={name: dict(one.points()) for name, one in gear.items() if isinstance(one, Contacts)},
+    )
+
+
+def _ups(ups: Ups) -> UpsTruth:
+    return UpsTruth(
+        on_battery=ups.on_battery,
+        charge_pct=round(ups.charge_pct, 2),
+        runtime_s=round(60.0 * ups.minutes_left, 1),
+        alive=ups.alive,
     )
 
 

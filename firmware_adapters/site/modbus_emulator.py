@@ -78,6 +78,8 @@ class ModbusEmulator:
         self.port = port
         self.units = dict(units)
         self.faults: dict[int, ModbusFault] = {}
+        self.dark: set[int] = set()
+        """Units without supply: they answer nothing, whatever else is wrong with them."""
         self.single_connection = single_connection
         self.reset_on_accept = False
         self.accepted = 0
@@ -126,6 +128,8 @@ class ModbusEmulator:
         request = await reader.readexactly(length - 1)
         self.requests += 1
         unit = header[6]
+        if unit in self.dark:
+            return True
         fault = self.faults.get(unit)
         if fault is not None and fault.take():
             return await self._misbehave(fault, header, request, writer)

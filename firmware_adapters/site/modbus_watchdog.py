@@ -30,18 +30,17 @@ class ModbusWatchdogDevice(ModbusDevice):
             raise Unsupported(
                 f"watchdog: {timeout_s:g} s is outside {dog.low:g} to {dog.high:g} s of {self._profile.model}"
             )
-        try:
-            raw = to_raw(timeout_s, scale=dog.scale, offset=0.0)
-            words = number_to_words(raw, dog.type, self._rules.word_order)
-        except ValueError as error:
-            raise Unsupported(f"watchdog: {error}") from error
-        if len(words) > 1:
-            await self._link.write_registers(self._unit, dog.address, words, timeout_s=self._timeout_s)
-        else:
-            await self._link.write_register(self._unit, dog.address, words[0], timeout_s=self._timeout_s)
+        await self._write_time(timeout_s)
         if dog.action is not None:
             await self._write_step(dog.action)
         await self.feed()
+
+    async def disarm(self) -> None:
+        """See `WatchdogControl`: action 0, or a time of 0 where the device has no action register."""
+        if self._dog.action is not None:
+            await self._write_step(Step(address=self._dog.action.address, value=0))
+        else:
+            await self._write_time(0.0)
 
     async def feed(self) -> None:
         """See `WatchdogControl`. Where any request counts, this is the cheapest one."""
@@ -62,6 +61,18 @@ class ModbusWatchdogDevice(ModbusDevice):
         if seconds is None:
             raise MalformedReply(f"{self._profile.model}: its time-out reads as registers {words}")
         return seconds if seconds > 0 else None
+
+    async def _write_time(self, seconds: float) -> None:
+        dog = self._dog
+        try:
+            raw = to_raw(seconds, scale=dog.scale, offset=0.0)
+            words = number_to_words(raw, dog.type, self._rules.word_order)
+        except ValueError as error:
+            raise Unsupported(f"watchdog: {error}") from error
+        if len(words) > 1:
+            await self._link.write_registers(self._unit, dog.address, words, timeout_s=self._timeout_s)
+        else:
+            await self._link.write_register(self._unit, dog.address, words[0], timeout_s=self._timeout_s)
 
     async def _write_step(self, step: Step) -> None:
         await self._link.write_register(self._unit, step.address, step.value, timeout_s=self._timeout_s)

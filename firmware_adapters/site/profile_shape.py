@@ -123,7 +123,8 @@ class Watchdog(_Strict, frozen=True, kw_only=True):
     """The device's own time-out: what it does by itself when nobody speaks to it for a while (S10).
 
     `address` and `type` are the holding register with the time-out, raw x `scale` = s, between `low` and
-    `high` s. `action` is a register that says what to do at the time-out and must hold this value too.
+    `high` s. `action` is a register that says what to do at the time-out and must hold this value too; 0
+    there means nothing, and where there is no such register a time of 0 does.
     Each of `keep_alive` is written to say "your master lives"; empty means that any request says so. At the
     time-out the device drives `point` to that point's own fail-safe value.
     """

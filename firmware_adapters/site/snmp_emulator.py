@@ -62,6 +62,8 @@ class SnmpAgent:
         self.host = host
         self.port = port
         self.fault: Misbehaviour | None = None
+        self.dark = False
+        """Without supply it answers nothing."""
         self.largest = largest
         self.requests = 0
         self._profile = profile
@@ -97,7 +99,7 @@ class SnmpAgent:
         except MalformedReply:
             return None
         self.requests += 1
-        if request.community not in self._readers | self._writers:
+        if self.dark or request.community not in self._readers | self._writers:
             return None
         reply = self._reply(request)
         if reply is None:

@@ -228,7 +228,8 @@ def test_an_outlet_cuts_its_miner_and_gives_it_back() -> None:
 def test_contacts_and_stuck_probes() -> None:
     site = simulator()
     site.desk.inject(FaultRequest(name="estop_pressed", target="contacts-1"))
-    assert site.gear["contacts-1"].points() == {"estop_pressed": 1.0, "door_open": 0.0}
+    seen = site.gear["contacts-1"].points()
+    assert {name for name, value in seen.items() if value} == {"estop_pressed"}
     site.desk.inject(FaultRequest(name="sensor_stuck", target="inlet-1"))
     before = dict(site.gear["inlet-1"].points())
     site.desk.inject(FaultRequest(name="exhaust_fan_stopped", target="hall"))

@@ -140,6 +140,19 @@ async def test_a_drive_that_lost_its_action_reads_as_not_armed() -> None:
         assert bench.source.fallen == {}
 
 
+@pytest.mark.parametrize("profile", [FC102, ANY_REQUEST], ids=lambda profile: profile.model)
+async def test_disarmed_a_machine_stays_as_it_is(profile: Profile) -> None:
+    """Smoke: the fans were stopped on purpose, and nobody's death may start them."""
+    async with Bench(profile) as bench:
+        await bench.driver.arm(10.0)
+        await bench.driver.disarm()
+        assert await bench.driver.armed_s() is None
+        bench.wait(600.0)
+        assert bench.source.fallen == {}
+        await bench.driver.arm(10.0)
+        assert await bench.driver.armed_s() == 10.0
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.9, 18000.1, math.nan, math.inf, -5.0])
 async def test_a_time_that_the_device_does_not_take_is_refused_before_it_is_sent(seconds: float) -> None:
     async with Bench(FC102) as bench:
