@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import logging
 import os
 import secrets
@@ -13,9 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent import config
 from edge_agent.config import SiteFile
-from edge_agent.guardian import clock_sync, durable
+from edge_agent.guardian import clock_sync, durable, last_good
 from edge_agent.guardian.assignments import Assignments
 from edge_agent.guardian.capture import Captures
 from edge_agent.guardian.clock_sync import ClockSync
@@ -61,7 +59,7 @@ from firmware_adapters.registry import open_device
 from shared.alarms import EventKind, Severity
 from shared.artifacts.signing import Keyring
 from shared.clock import Clock, SystemClock
-from shared.errors import SecurityError
+from shared.errors import ConfigError, SecurityError
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 
@@ -88,6 +86,7 @@ class Guardian:
         site: SiteFile,
         *,
         config_sha256: str,
+        bad_config: str | None = None,
         clock: Clock | None = None,
         opener: Opener = default_opener,
         synchronised: ClockSync | None = None,
@@ -95,6 +94,8 @@ class Guardian:
         self.site = site
         self.clock: Clock = clock or SystemClock()
         self.boot = secrets.token_hex(8)
+        self._config_sha256 = config_sha256
+        self._bad_config = bad_config
         check_points(site)
         state = Path(site.paths.guardian_state)
         durable.private_folder(state)
@@ -238,6 +239,8 @@ class Guardian:
                 data={"boot": self.boot, "devices": len(self.site.devices)},
             )
         )
+        if self._bad_config is not None:
+            self._tell_bad_config("runs on the last good copy of its site file", self._bad_config)
         if self.journal.repaired:
             self.recorder.record(
                 Finding(
@@ -248,6 +251,31 @@ class Guardian:
                     advice="Run 'minewarden guardian verify-journal'; check the disk, and who was there.",
                 )
             )
+
+    def _tell_bad_config(self, what: str, why: str) -> None:
+        log.error("guardian %s: %s", what, why)
+        self.recorder.record(
+            Finding(
+                kind=EventKind.ALARM,
+                severity=Severity.URGENT,
+                key="guardian/site-file",
+                title=f"guardian {what}: {why.splitlines()[0]}",
+                advice="Correct the file ('minewarden check-config' names each line), then reload the service.",
+            )
+        )
+
+    def look_at(self, path: Path) -> None:
+        """The site file may have changed: a good new one ends this process, a bad one is told and kept out."""
+        try:
+            loaded = last_good.load(path, None)
+        except ConfigError as error:
+            self._tell_bad_config("keeps its present site file, the new one cannot be used", str(error))
+            return
+        if loaded.sha256 == self._config_sha256:
+            log.info("the site file has not changed")
+            return
+        log.info("the site file has changed: ending, to be started on it")
+        self.stop()
 
     # ------------------------------------------------------------ from the interlock thread
 
@@ -410,12 +438,20 @@ def _feed_watchdog() -> None:
     notify("WATCHDOG=1")
 
 
-async def run(path: Path, *, opener: Opener = default_opener) -> None:
-    """Load the site file and run its guardian until SIGTERM or SIGINT. Raises `ConfigError`."""
-    site = config.load(path)
-    guardian = Guardian(site, config_sha256=hashlib.sha256(path.read_bytes()).hexdigest(), opener=opener)
+async def run(path: Path, *, folder: Path | None = None, opener: Opener = default_opener) -> None:
+    """Load the site file and run its guardian until SIGTERM or SIGINT. Raises `ConfigError`.
+
+    With `folder` (systemd's STATE_DIRECTORY) a bad file gives way to the last good copy kept there. SIGHUP
+    reads the file anew: a good one that differs ends this process, and systemd starts it on the new file;
+    a bad one changes nothing but an alarm. Limits therefore never change while the guardian runs (S06).
+    """
+    loaded = last_good.load(path, folder)
+    guardian = Guardian(loaded.site, config_sha256=loaded.sha256, bad_config=loaded.bad, opener=opener)
+    if folder is not None and loaded.bad is None:
+        last_good.keep(path, folder)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, guardian.stop)
+    loop.add_signal_handler(signal.SIGHUP, guardian.look_at, path)
     os.umask(0o077)
     await guardian.run()
