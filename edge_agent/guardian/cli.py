@@ -1,41 +1,28 @@
-"""`minewarden guardian`: run it, look at it, and the operator's tools on site."""
+"""`minewarden guardian`: run it, its keys and journal; the operator's tools stand in `operator_cli`."""
 
 import argparse
 import asyncio
 import getpass
 import logging
+import os
 import sys
 from pathlib import Path
 
 from edge_agent import config
-from edge_agent.guardian import journal
+from edge_agent.guardian import journal, last_good, operator_cli
 from edge_agent.guardian.app import run
 from edge_agent.guardian.credentials import CredentialStore, new_key, read_key
-from edge_agent.guardian.operator_client import ask
-from edge_agent.ipc import (
-    Done,
-    FromOperator,
-    Lines,
-    Mode,
-    PlanPreview,
-    Refused,
-    ResetTrip,
-    SafeStop,
-    SetMode,
-    Status,
-    StatusRequest,
-)
 from firmware_adapters.capabilities import Credential
 from shared.errors import MinewardenError
-from shared.ids import ZoneId
 
 
 def main(args: list[str]) -> int:
     """Exit code: 0 done, 1 refused or not reachable, 2 wrong use or an unusable site file."""
     options = _parser().parse_args(args)
     try:
-        site = config.load(options.site)
-        return int(options.do(site, options))
+        if options.do is _run:
+            return int(_run(options))
+        return int(options.do(_site(options.site), options))
     except MinewardenError as error:
         print(error, file=sys.stderr)
         return 2 if error.code == "config" else 1
@@ -51,24 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--verbose", action="store_true", help="log every detail")
     command.set_defaults(do=_run)
 
-    command = commands.add_parser("status", parents=[common], help="modes, trips, inhibits")
-    command.set_defaults(do=_status)
-
-    command = commands.add_parser("reset", parents=[common], help="reset the trips of a zone")
-    command.add_argument("--zone", required=True)
-    command.add_argument("--reason", required=True)
-    command.set_defaults(do=_reset)
-
-    command = commands.add_parser("safe-stop", parents=[common], help="stop a zone, or everything")
-    command.add_argument("--zone")
-    command.add_argument("--reason", required=True)
-    command.set_defaults(do=_safe_stop)
-
-    command = commands.add_parser("mode", parents=[common], help="take a zone over, or hand it back")
-    command.add_argument("mode", choices=[Mode.MANUAL.value, Mode.LOCAL_AUTO.value])
-    command.add_argument("--zone", required=True)
-    command.add_argument("--reason", required=True)
-    command.set_defaults(do=_mode)
+    operator_cli.add(commands, common)
 
     command = commands.add_parser("verify-journal", parents=[common], help="check the journal's hash chain")
     command.set_defaults(do=_verify)
@@ -84,72 +54,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(_: config.SiteFile, options: argparse.Namespace) -> int:
+def _site(path: Path) -> config.SiteFile:
+    """The site file, or the guardian's last good copy of it: the tools must work when it runs on that."""
+    folder = _state_folder()
+    loaded = last_good.load(path, folder)
+    if loaded.bad is not None:
+        print(f"{loaded.bad}\nusing the last good copy", file=sys.stderr)
+    return loaded.site
+
+
+def _state_folder() -> Path | None:
+    """Where systemd keeps the guardian's state; None where we were not started by it."""
+    folder = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return Path(folder) if folder else None
+
+
+def _run(options: argparse.Namespace) -> int:
     logging.basicConfig(
         level=logging.DEBUG if options.verbose else logging.INFO,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    asyncio.run(run(options.site))
+    asyncio.run(run(options.site, folder=_state_folder()))
     return 0
-
-
-def _operator(site: config.SiteFile, request: FromOperator) -> int:
-    answer = ask(Path(site.paths.operator_socket), request)
-    match answer:
-        case Done(detail=detail):
-            print(detail)
-            return 0
-        case Refused(why=why):
-            print(f"refused: {why}", file=sys.stderr)
-            return 1
-        case Status():
-            _show(answer)
-            return 0
-        case Lines(lines=lines, good=good):
-            print("\n".join(lines))
-            return 0 if good else 1
-        case PlanPreview():
-            print(answer.detail)
-            return 0
-
-
-def _status(site: config.SiteFile, _: argparse.Namespace) -> int:
-    return _operator(site, StatusRequest())
-
-
-def _show(status: Status) -> None:
-    lease = "never held" if status.lease_left_s is None else f"{status.lease_left_s:.0f} s left"
-    print(f"lease {lease}, model {status.assignment or 'none'}, journal {status.journal_head}")
-    for zone, state in status.zones.items():
-        cooling = "proven" if state.cooling_proven else "NOT proven"
-        print(f"{zone}: {state.mode}, cooling {cooling}{', restarting' if state.restarting else ''}")
-        for trip in state.trips:
-            where = trip.device or "whole zone"
-            cause = "cause present" if trip.cause_present else "cause gone, can be reset"
-            print(f"  TRIP {trip.interlock} ({where}): {trip.first_out}; {cause}")
-        for device, why in state.inhibited.items():
-            print(f"  {device} inhibited: {why}")
-
-
-def _reset(site: config.SiteFile, options: argparse.Namespace) -> int:
-    request = ResetTrip(zone=ZoneId(options.zone), reason=options.reason, operator=getpass.getuser())
-    return _operator(site, request)
-
-
-def _safe_stop(site: config.SiteFile, options: argparse.Namespace) -> int:
-    zone = ZoneId(options.zone) if options.zone else None
-    return _operator(site, SafeStop(zone=zone, reason=options.reason))
-
-
-def _mode(site: config.SiteFile, options: argparse.Namespace) -> int:
-    request = SetMode(
-        zone=ZoneId(options.zone),
-        mode=Mode(options.mode),
-        operator=getpass.getuser(),
-        reason=options.reason,
-    )
-    return _operator(site, request)
 
 
 def _verify(site: config.SiteFile, _: argparse.Namespace) -> int:

@@ -10,14 +10,16 @@ from edge_agent.ipc import MAX_FRAME_BYTES, FromOperator, ToOperator, encode_fra
 from shared.errors import Unreachable, WireError
 
 _LENGTH = struct.Struct(">I")
-ANSWER_WITHIN_S = 10.0
 
 
-def ask(path: Path, request: FromOperator) -> ToOperator:
-    """Send a request and return the answer. Raises `Unreachable` where no guardian listens, `WireError`."""
+def ask(path: Path, request: FromOperator, *, within_s: float = 10.0) -> ToOperator:
+    """Send a request and return the answer, waiting `within_s` s at most for each part of it.
+
+    Raises `Unreachable` where no guardian listens, `WireError`.
+    """
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.settimeout(ANSWER_WITHIN_S)
+            connection.settimeout(within_s)
             connection.connect(str(path))
             connection.sendall(encode_frame(request))
             (size,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
