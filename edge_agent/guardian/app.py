@@ -32,6 +32,7 @@ from edge_agent.guardian.orders import Orders
 from edge_agent.guardian.peers import AgentUids, Peer
 from edge_agent.guardian.points import check_points
 from edge_agent.guardian.polling.board import Board, Ring
+from edge_agent.guardian.polling.cadence import urgent_devices
 from edge_agent.guardian.polling.link import DeviceLink, Samples
 from edge_agent.guardian.polling.poller import Poller
 from edge_agent.guardian.recorder import Recorder
@@ -171,9 +172,13 @@ class Guardian:
             Path(site.paths.guardian_socket), site.site.id, self.boot, config_sha256, self.ring, self, uids
         )
         self.operator = OperatorServer(Path(site.paths.operator_socket), self.intake, self.status, uids)
-        proofs = frozenset(DeviceId(zone.cooling_proof.device) for zone in site.zones)
         self._poller = Poller(
-            self.links, self.clock, poll_s=site.timing.poll_s, urgent=proofs, on_facts=self._facts
+            self.links,
+            self.clock,
+            poll_s=site.timing.poll_s,
+            urgent_poll_s=site.timing.safety_poll_s,
+            urgent=urgent_devices(site),
+            on_facts=self._facts,
         )
         self._stopping = asyncio.Event()
         self._inventory_due = False

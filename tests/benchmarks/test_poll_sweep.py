@@ -171,7 +171,9 @@ async def _poller_sweeps(entries: list[DeviceEntry], pid: int, count: _Counted) 
             news.set()
 
     samples.on_news = on_news
-    poller = Poller(links, clock, poll_s=CADENCE_S, urgent=frozenset(), on_facts=told.add)
+    poller = Poller(
+        links, clock, poll_s=CADENCE_S, urgent_poll_s=CADENCE_S, urgent=frozenset(), on_facts=told.add
+    )
     running = asyncio.create_task(poller.run())
 
     async def sweep() -> int:

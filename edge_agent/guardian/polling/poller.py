@@ -1,7 +1,7 @@
 """One task per device: read at its cadence, back off while it fails, facts at the rare cadence.
 
-Concurrency is bounded for ordinary devices. Those that prove cooling have no back-off and wait for
-nobody: what they say decides trips.
+Concurrency is bounded for ordinary devices. Those that decide trips (`cadence.urgent_devices`) have a faster
+cadence and no back-off, and wait for nobody.
 """
 
 import asyncio
@@ -21,7 +21,10 @@ CONCURRENT_READS = 64
 
 
 class Poller:
-    """Keeps reading a set of devices until it is cancelled."""
+    """Keeps reading a set of devices until it is cancelled; `urgent` ones every `urgent_poll_s`.
+
+    A device's own `poll_s` in the site file goes before both.
+    """
 
     def __init__(
         self,
@@ -29,12 +32,14 @@ class Poller:
         clock: Clock,
         *,
         poll_s: float,
+        urgent_poll_s: float,
         urgent: frozenset[DeviceId],
         on_facts: Callable[[DeviceId], None],
     ) -> None:
         self._links = links
         self._clock = clock
         self._poll_s = poll_s
+        self._urgent_poll_s = urgent_poll_s
         self._urgent = urgent
         self._on_facts = on_facts
         self._slots = asyncio.Semaphore(CONCURRENT_READS)
@@ -47,8 +52,8 @@ class Poller:
 
     async def _device(self, link: DeviceLink, number: int) -> None:
         jitter = random.Random(str(link.device))  # noqa: S311 - spreads polls, guards nothing
-        period_s = link.entry.poll_s or self._poll_s
         urgent = link.device in self._urgent
+        period_s = link.entry.poll_s or (self._urgent_poll_s if urgent else self._poll_s)
         failures = 0
         facts_due_s = self._clock.monotonic()
         if not urgent:  # spread the first sweep over one period

@@ -156,6 +156,7 @@ class TestPoller:
             rig.links,  # type: ignore[arg-type] # device ids are text
             rig.clock,
             poll_s=2.0,
+            urgent_poll_s=0.5,
             urgent=urgent,  # type: ignore[arg-type] # device ids are text
             on_facts=told.append,
         )
@@ -180,10 +181,11 @@ class TestPoller:
         assert rig.fakes[miner_id(1)].reads <= 8
         assert rig.fakes[miner_id(2)].reads >= 25
 
-    async def test_what_proves_cooling_never_backs_off(self, rig: Rig) -> None:
+    async def test_what_decides_trips_is_read_faster_and_never_backs_off(self, rig: Rig) -> None:
         rig.fakes[miner_id(1)].fail = Unreachable("x")
         await self.poll(rig, 60.0, frozenset({"m-1"}))
-        assert rig.fakes[miner_id(1)].reads >= 22
+        assert rig.fakes[miner_id(1)].reads >= 90
+        assert 25 <= rig.fakes[miner_id(2)].reads <= 31
 
     async def test_a_device_that_comes_back_is_read_at_its_cadence_again(self, rig: Rig) -> None:
         rig.fakes[miner_id(1)].fail = Unreachable("x")
