@@ -96,8 +96,8 @@ class UpsGear(Gear):
         return {
             "on_battery": float(ups.on_battery),
             "battery_low": float(ups.charge_pct < self.LOW_PCT),
-            "runtime_s": 60.0 * int(ups.minutes_left),
-            "battery_charge_pct": float(int(ups.charge_pct)),
+            "runtime_s": 60.0 * int(ups.minutes_left + 1e-6),
+            "battery_charge_pct": float(round(ups.charge_pct)),
             "on_battery_s": ups.battery_s,
             "battery_temp_c": 25.0,
             "input_voltage_v": 0.0 if ups.on_battery else 230.0,

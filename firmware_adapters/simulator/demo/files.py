@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 from firmware_adapters.simulator.demo.layout import MINERS_PER_RACK, Layout
+from firmware_adapters.simulator.demo.site_template import CAP, HEAD, ZONE
 
 MINEWARDEN = (sys.executable, "-P", "-m", "shared.cli")
 """How the demo runs any command: the installed code, whatever the current folder holds."""
@@ -92,7 +93,7 @@ online_blessing = true
 
 def site_toml(layout: Layout) -> str:
     """The site file: 48 miners in two containers, each with its own wall, meter, probes and contacts."""
-    head = _HEAD.format(
+    head = HEAD.format(
         site=SITE,
         wan_port=layout.wan_port,
         status_port=layout.status_port,
@@ -100,8 +101,35 @@ def site_toml(layout: Layout) -> str:
         password=MINER_PASSWORD,
         community=PDU_COMMUNITY,
     )
-    zones = [_ZONE.format(zone=zone, letter=zone[-1], columns=MINERS_PER_RACK) for zone in ZONES]
-    return head + "\n".join([*zones, *_site_gear(layout), *_miners(layout), _firmware()])
+    zones = [ZONE.format(zone=zone, letter=zone[-1], columns=MINERS_PER_RACK) for zone in ZONES]
+    return head + "\n".join([*zones, *_caps(), *_site_gear(layout), *_miners(layout), _firmware()])
+
+
+def _caps() -> list[str]:
+    """What the feeders and the PDU's phase may carry, above what the site draws at its rated presets."""
+    meters = {zone: f'{{ device = "meter-{zone[-1]}", point = "power_w" }}' for zone in ZONES}
+    feeders = {"hall-a": (112e3, 118e3, 125e3, 140e3), "hall-b": (42e3, 44e3, 47e3, 52e3)}
+    zones = ", ".join(f'"{zone}"' for zone in ZONES)
+    caps = [_cap(f"feeder-{z[-1]}", meters[z], feeders[z], 1.0, f'zones = ["{z}"]') for z in ZONES]
+    site = ", ".join(meters.values())
+    caps.append(_cap("site", site, (150e3, 158e3, 165e3, 185e3), 1.0, f"zones = [{zones}]"))
+    phase = '{ device = "pdu-1", point = "current_a.1" }'
+    caps.append(_cap("pdu-1-l1", phase, (18.0, 20.0, 24.0, 30.0), 230.0, 'pdu = "pdu-1"'))
+    return caps
+
+
+def _cap(name: str, points: str, limits: tuple[float, ...], w_per_unit: float, whose: str) -> str:
+    release, warn, shed, trip = limits
+    return CAP.format(
+        name=name,
+        points=points,
+        w_per_unit=w_per_unit,
+        whose=whose,
+        release=release,
+        warn=warn,
+        shed=shed,
+        trip=trip,
+    )
 
 
 def _miners(layout: Layout) -> list[str]:
@@ -149,6 +177,7 @@ def _site_gear(layout: Layout) -> list[str]:
         ("hvac", "hvac", "carel-ir33"),
         ("inlet-1", "probe", "xy-md02"),
         ("inlet-2", "probe", "xy-md02"),
+        ("inlet-3", "probe", "xy-md02"),
         ("contacts", "contacts", "contacts"),
     )
     modbus = [
@@ -174,129 +203,13 @@ host = "127.{layout.miner_net}.210.1"
 port = {layout.snmp_port}
 credential = "pdu"
 zone = "hall-b\""""
-    return [*modbus, pdu]
-
-
-_HEAD = """\
-# Written by `minewarden demo`. It shortens our own waits, not physics.
-schema = 1
-
-[site]
-id = "{site}"
-name = "Demo site"
-timezone = "Europe/Stockholm"
-ml_may_raise = false
-ml_may_stop = false
-remote_reset = false
-action_limits = "seeds"
-simulated = true
-
-[paths]
-guardian_state = "guardian"
-agent_state = "agent"
-guardian_socket = "guardian.sock"
-operator_socket = "operator.sock"
-keyring = "keyring.toml"
-credentials_key = "keys/credentials"
-
-[timing]
-poll_s = 2.0
-safety_poll_s = 1.0
-request_timeout_s = 3.0
-stale_after_s = 15.0
-lost_after_s = 30.0
-step_s = 5
-lease_max_s = 60.0
-lease_hold_s = 30.0
-lease_safe_s = 120.0
-settle_s = 20.0
-stop_confirm_s = 30.0
-write_confirm_s = 40.0
-restart_after_stop_s = 15.0
-restart_window_s = 30.0
-restart_power_pct = 5.0
-preset_dwell_s = 60.0
-starts_per_hour = 20
-bypass_max_s = 3600.0
-proof_test_every_s = 3600.0
-
-[uplink]
-broker_host = "127.0.0.1"
-broker_port = {wan_port}
-keep_alive_s = 5
-
-[agent]
-status_port = {status_port}
-shadow_cycles = 5
-score_every_s = 5.0
-raw_keep_mb = 256
-outbox_keep_mb = 128
-flush_every_s = 1.0
-
-[simulator]
-seed = 7
-outdoor_temp_c = 18.0
-retune_s = 8.0
-cold_start_s = 15.0
-miner_password = "{password}"
-pdu_community = "{community}"
-fault_port = {fault_port}
-"""
-
-_ZONE = """\
-[[zones]]
-id = "{zone}"
-cooling = "air"
-columns = {columns}
-
-# Estimated chip temperatures; the firmware's own limit is 90 °C, ours act before it.
-[zones.limits.chip_temp_c]
-release = 74.0
-warn = 78.0
-shed = 83.0
-trip = 88.0
-on_delay_s = 4.0
-off_delay_s = 10.0
-
-[zones.limits.board_temp_c]
-release = 60.0
-warn = 65.0
-shed = 70.0
-trip = 75.0
-on_delay_s = 4.0
-off_delay_s = 10.0
-
-[zones.limits.inlet_air_c]
-release = 33.0
-warn = 35.0
-shed = 40.0
-trip = 45.0
-on_delay_s = 4.0
-off_delay_s = 10.0
-tighten = 3.0
-
-[zones.cooling_proof]
-device = "wall-{letter}"
-point = "speed_pct"
-lost_below = 20.0
-proven_above = 40.0
-lost_after_s = 4.0
-proven_for_s = 10.0
-
-[[zones.cooling_actuators]]
-device = "wall-{letter}"
-point = "speed_setpoint_pct"
-fail_safe = 100.0
-low = 0.0
-high = 100.0
-
-[[zones.sensors]]
-role = "inlet_air_c"
-device = "inlet-1-{letter}"
-point = "air_temp_c"
-
-[[zones.sensors]]
-role = "inlet_air_c"
-device = "inlet-2-{letter}"
-point = "air_temp_c"
-"""
+    ups = f"""
+[[devices]]
+id = "ups-1"
+kind = "ups"
+adapter = "snmp"
+profile = "ups-mib"
+host = "127.{layout.miner_net}.211.1"
+port = {layout.snmp_port}
+zone = "hall-b\""""
+    return [*modbus, pdu, ups]
