@@ -22,6 +22,7 @@ from firmware_adapters.capabilities import (
     OutletControl,
     PointControl,
     Telemetry,
+    WatchdogControl,
 )
 from firmware_adapters.registry import open_device
 from firmware_adapters.simulator.site_file import load_site
@@ -90,6 +91,8 @@ def running(tmp_path: Path) -> Iterator[Running]:
         miners=5, net="127.84", miner_port=miner_port, modbus_port=modbus_port, snmp_port=snmp_port
     )
     raw["simulator"] |= {"fault_port": fault_port, "retune_s": 4.0, "cold_start_s": 4.0}
+    ups = {"id": "ups-1", "kind": "ups", "adapter": "snmp", "profile": "ups-mib", "zone": "hall"}
+    raw["devices"].append(ups | {"host": "127.84.202.1", "port": snmp_port})
     path = tmp_path / "site.toml"
     path.write_text(toml(raw))
     simulator = Running(path, fault_port)
@@ -122,7 +125,7 @@ async def until_silent(device: Telemetry, *, seconds: float = 10.0) -> None:
 
 
 async def test_every_device_answers_its_own_adapter(running: Running) -> None:
-    assert running.ready.startswith("simulating 5 miners and 6 devices")
+    assert running.ready.startswith("simulating 5 miners and 7 devices")
     for entry in running.site.devices:
         device = running.open(entry.id)
         seen = await device.read()
@@ -171,6 +174,62 @@ async def test_faults_come_and_go_over_the_api(running: Running) -> None:
     health = running.call("GET", "/health")
     assert health["ok"]
     assert health["lag_s"] == 0.0
+
+
+async def test_mains_lost_and_smoke_as_the_guardian_reads_them(running: Running) -> None:
+    ups, contacts, wall = running.open("ups-1"), running.open("contacts-1"), running.open("wall-1")
+    on_mains = (await ups.read()).readings
+    assert on_mains["on_battery"].value == 0.0
+    assert on_mains["runtime_s"].value == 6480.0
+    running.call("POST", "/faults", {"name": "grid_lost", "target": "site"})
+    running.call("POST", "/faults", {"name": "smoke", "target": "contacts-1"})
+    seen = await until(ups, lambda seen: seen.readings["on_battery"].value == 1.0)
+    assert (seen.readings["input_voltage_v"].value, seen.readings["battery_low"].value) == (0.0, 0.0)
+    inputs = (await contacts.read()).readings
+    assert {name for name, reading in inputs.items() if reading.value == 1.0} == {"smoke"}
+    await until_silent(wall)
+    running.call("DELETE", "/faults")
+    await until(ups, lambda seen: seen.readings["on_battery"].value == 0.0)
+    await until(wall, lambda seen: seen.readings["running"].value == 1.0)
+    for device in (ups, contacts, wall):
+        await device.close()
+
+
+async def test_a_bench_can_time_the_way_from_a_changed_register_to_a_write(running: Running) -> None:
+    inlet, wall = running.open("inlet-1"), running.open("wall-1")
+    assert isinstance(wall, PointControl)
+    fault = {"name": "sensor_value", "target": "inlet-1", "point": "air_temp_c", "value": 47.5}
+    changed_s = running.call("POST", "/faults", fault)["at_s"]
+    assert (await inlet.read()).readings["air_temp_c"].value == 47.5
+    await wall.write_point("speed_setpoint_pct", 100.0)
+    (write,) = running.call("GET", "/writes?since=0")
+    assert (write["device"], write["point"], write["value"]) == ("wall-1", "speed_setpoint_pct", 100.0)
+    assert 0.0 < write["at_s"] - changed_s < 5.0
+    assert running.call("GET", f"/writes?since={write['seq']}") == []
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        running.call("GET", "/writes?since=-1")
+    caught.value.close()
+    for device in (inlet, wall):
+        await device.close()
+
+
+async def test_a_drive_whose_master_died_cools_by_itself(running: Running) -> None:
+    wall = running.open("wall-1")
+    assert isinstance(wall, PointControl)
+    assert isinstance(wall, WatchdogControl)
+    await wall.write_point("speed_setpoint_pct", 30.0)
+    await wall.arm(1.5)
+    assert await wall.armed_s() == 1.5
+    await wall.close()  # and nobody feeds it
+    async with asyncio.timeout(15):
+        while running.call("GET", "/truth")["zones"]["hall"]["drive_command_pct"] != 100.0:
+            await asyncio.sleep(0.2)
+    assert await wall.armed_s() == 1.5
+    await wall.feed()
+    await wall.disarm()
+    assert await wall.armed_s() is None
+    assert running.call("GET", "/truth")["zones"]["hall"]["drive_command_pct"] == pytest.approx(30.0, abs=0.1)
+    await wall.close()
 
 
 BAD_BODIES = (
