@@ -56,7 +56,55 @@ class SafeStopIn(_Strict):
     zone: str | None = None
 
 
-OrderIn = Annotated[ActionsOrder | SafeStopIn, Field(discriminator="order")]
+class CurtailIn(_Strict):
+    """Bring the site's metered power down to `target_w` (W) in time, hold it, restore in stages.
+
+    `signal_s`: ends by itself when no `renew` came for so long. The site confirms by its meter.
+    """
+
+    order: Literal["curtail"]
+    target_w: float = Field(ge=0)
+    deadline_s: float = Field(gt=0, le=86_400)
+    duration_s: float = Field(gt=0, le=7 * 86_400)
+    ramp_w_per_min: float | None = Field(default=None, gt=0)
+    signal_s: float | None = Field(default=None, gt=0)
+
+
+class PowerCapIn(_Strict):
+    """Hold the site at or below `cap_w` (W) until further notice; null takes the cap away."""
+
+    order: Literal["power-cap"]
+    cap_w: float | None = Field(ge=0)
+
+
+class ScheduleIn(_Strict):
+    """Do `what` from `start_ms` to `end_ms` (UTC). Stored on site; runs without the cloud."""
+
+    order: Literal["schedule"]
+    start_ms: int
+    end_ms: int
+    what: Annotated[CurtailIn | ActionsOrder, Field(discriminator="order")]
+    revert: list[ActionIn] = Field(default=[], max_length=500)
+
+
+class CancelIn(_Strict):
+    """Take a standing order back; what it lowered is restored in stages."""
+
+    order: Literal["cancel"]
+    target: str
+
+
+class RenewIn(_Strict):
+    """The signal behind a running curtailment is still there."""
+
+    order: Literal["renew"]
+    target: str
+
+
+OrderIn = Annotated[
+    ActionsOrder | SafeStopIn | CurtailIn | PowerCapIn | ScheduleIn | CancelIn | RenewIn,
+    Field(discriminator="order"),
+]
 
 
 class CommandRequest(_Strict):

@@ -202,9 +202,17 @@ export type Action =
   | { readonly do: "stop"; readonly device: string }
   | { readonly do: "start"; readonly device: string };
 
+export type ActionsOrder = { readonly order: "actions"; readonly actions: readonly Action[] };
+export type Curtail = { readonly order: "curtail"; readonly target_w: number; readonly deadline_s: number; readonly duration_s: number };
+
 export type Order =
-  | { readonly order: "actions"; readonly actions: readonly Action[] }
-  | { readonly order: "safe-stop"; readonly zone: string | null };
+  | ActionsOrder
+  | { readonly order: "safe-stop"; readonly zone: string | null }
+  | Curtail
+  | { readonly order: "power-cap"; readonly cap_w: number | null }
+  | { readonly order: "schedule"; readonly start_ms: number; readonly end_ms: number; readonly what: Curtail | ActionsOrder }
+  | { readonly order: "cancel"; readonly target: string }
+  | { readonly order: "renew"; readonly target: string };
 
 export interface WriteView {
   readonly action: Data;

@@ -8,22 +8,32 @@ import { now } from "../state/clock";
 import { useResource } from "../state/resource";
 import { fleet, receiveCommand } from "../state/store";
 import { Badge, Empty, Failure, Loading, When, type Tone } from "./basics";
+import { power } from "../format/numbers";
 import { span } from "../format/time";
 
 export async function send(site: string, order: Order, actor: string): Promise<void> {
   receiveCommand(await api.send(site, order, actor));
 }
 
-/** An order in words: "safe stop of hall-a", "m-05: preset 2550". */
+/** An order in words: "safe stop of hall-a", "m-05: preset 2550", "down to 1.2 MW for 2 h". */
 export function orderWords(order: Order): string {
-  if (order.order === "safe-stop") return `safe stop of ${order.zone ?? "the site"}`;
-  return order.actions
-    .map((action) => `${action.device}: ${action.do === "set-preset" ? `preset ${action.preset}` : action.do}`)
-    .join(", ");
+  switch (order.order) {
+    case "safe-stop": return `safe stop of ${order.zone ?? "the site"}`;
+    case "curtail": return `down to ${power(order.target_w)} for ${span(order.duration_s)}`;
+    case "power-cap": return order.cap_w === null ? "no power cap any more" : `power cap ${power(order.cap_w)}`;
+    case "schedule": return `scheduled for ${span((order.end_ms - order.start_ms) / 1000)}: ${orderWords(order.what)}`;
+    case "cancel": return `cancel order ${order.target}`;
+    case "renew": return `renew order ${order.target}`;
+    case "actions":
+      return order.actions
+        .map((action) => `${action.device}: ${action.do === "set-preset" ? `preset ${action.preset}` : action.do}`)
+        .join(", ");
+  }
 }
 
+/** Whether an order may have touched this device; what concerns the whole site concerns each of its devices. */
 function concerns(command: CommandView, device: string): boolean {
-  return command.order.order === "safe-stop" || command.order.actions.some((action) => action.device === device);
+  return command.order.order !== "actions" || command.order.actions.some((action) => action.device === device);
 }
 
 const TONES: Readonly<Record<CommandView["state"], Tone>> = {

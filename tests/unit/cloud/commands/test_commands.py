@@ -220,3 +220,34 @@ def test_the_api_speaks_the_words_of_the_site(action: dict[str, Any]) -> None:
     order = schemas.ActionsOrder.model_validate({"order": "actions", "actions": [action]})
     converted = msgspec.convert(order.model_dump(), type=DoActions)
     assert msgspec.json.decode(msgspec.json.encode(converted)) == {"order": "actions", "actions": [action]}
+
+
+CURTAIL = {
+    "order": "curtail",
+    "target_w": 1e6,
+    "deadline_s": 600.0,
+    "duration_s": 3600.0,
+    "ramp_w_per_min": None,
+    "signal_s": 300.0,
+}
+POWER_ORDERS: list[dict[str, Any]] = [
+    CURTAIL,
+    {"order": "power-cap", "cap_w": None},
+    {"order": "schedule", "start_ms": 1, "end_ms": 2, "what": CURTAIL, "revert": []},
+    {"order": "cancel", "target": "c-1"},
+    {"order": "renew", "target": "c-1"},
+]
+
+
+@pytest.mark.parametrize("order", POWER_ORDERS, ids=lambda order: str(order["order"]))
+async def test_power_orders_reach_the_site_as_they_were_given(
+    cloud: Service, outbound: Outbound, keyring: Keyring, order: dict[str, Any]
+) -> None:
+    await cloud.post("/commands", {"site": SITE, "order": order, "actor": "desk"}, 202)
+    assert msgspec.json.decode(msgspec.json.encode(outbound.body(keyring).order)) == order
+
+
+async def test_a_curtailment_below_zero_is_refused(cloud: Service, outbound: Outbound) -> None:
+    order = {**CURTAIL, "target_w": -1.0}
+    await cloud.post("/commands", {"site": SITE, "order": order, "actor": "desk"}, 422)
+    assert outbound.sent == []
