@@ -1,8 +1,9 @@
 """guardian.sock: samples, status and results to agents; leases, proposals and signed orders from them.
 
 Several agents may be connected, and each may come and go. A connection holds a cursor into the ring of
-samples, so a slow reader costs no memory and sees its loss as a jump in `seq`; all other messages go
-through a short queue, and a reader that lets it overflow is disconnected and comes again.
+samples, so a slow reader costs no memory and sees its loss as a jump in `seq`; a page of the journal is read
+when there is room to send it, and of several that were asked for meanwhile only the last; all other messages
+go through a short queue, and a reader that lets it overflow is disconnected and comes again.
 """
 
 import asyncio
@@ -139,7 +140,7 @@ class AgentServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = peer_of(writer.get_extra_info("socket"))
         self._uids.seen(peer.uid)
-        connection = _Connection(writer, self._ring)
+        connection = _Connection(writer, self._ring, self._behind.journal_page)
         self._connections.add(connection)
         log.info("agent connected: pid %d, user %s", peer.pid, peer.name)
         hello = Hello(
@@ -170,7 +171,7 @@ class AgentServer:
             if isinstance(message, SamplesSince):
                 connection.stream_from(message.seq if message.boot == self._boot else 0)
             elif isinstance(message, JournalSince):
-                connection.put(await asyncio.to_thread(self._behind.journal_page, message.cursor))
+                connection.page_after(message.cursor)
             else:
                 self._behind.handle(message, peer)
 
@@ -178,9 +179,13 @@ class AgentServer:
 class _Connection:
     """One connected agent: what it is to be sent."""
 
-    def __init__(self, writer: asyncio.StreamWriter, ring: Ring) -> None:
+    def __init__(
+        self, writer: asyncio.StreamWriter, ring: Ring, page: Callable[[int], FromGuardian]
+    ) -> None:
         self._writer = writer
         self._ring = ring
+        self._page = page
+        self._page_cursor: int | None = None
         self._queue: deque[FromGuardian] = deque()
         self._cursor: int | None = None
         self._wake = asyncio.Event()
@@ -201,6 +206,14 @@ class _Connection:
         self._cursor = seq
         self._wake.set()
 
+    def page_after(self, cursor: int) -> None:
+        """Send one page of the journal after `cursor`; it is made when all else has been sent.
+
+        Made at once, pages for a reader who asks and never reads would fill the memory.
+        """
+        self._page_cursor = cursor
+        self._wake.set()
+
     def wake(self) -> None:
         if self._cursor is not None:
             self._wake.set()
@@ -216,11 +229,21 @@ class _Connection:
             while not self._closed:
                 await self._wake.wait()
                 self._wake.clear()
-                while not self._closed and (frame := self._next()) is not None:
+                while not self._closed and (frame := await self._frame()) is not None:
                     self._writer.write(frame)
                     await self._writer.drain()
         except ConnectionError:
             self.close()
+        except OSError as error:
+            log.warning("an agent is disconnected, the journal cannot be read: %s", error)
+            self.close()
+
+    async def _frame(self) -> bytes | None:
+        """The next frame, None where there is nothing to send. Raises `OSError` of the journal's disk."""
+        if not self._queue and self._page_cursor is not None:
+            cursor, self._page_cursor = self._page_cursor, None
+            self.put(await asyncio.to_thread(self._page, cursor))
+        return self._next()
 
     def _next(self) -> bytes | None:
         """The next frame; what fits into none is left out, because a device may tell us any length."""

@@ -23,7 +23,7 @@ from shared.errors import ConfigError, Unreachable
 from shared.ids import CommandId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind
-from support.guardian import ZONE, Fake, FakeMiner, FakePdu, FakeWall, make_site, miner_id
+from support.guardian import ZONE, Fake, FakeMiner, FakePdu, FakeProbe, FakeWall, make_site, miner_id
 
 WITHIN_S = 10.0
 
@@ -53,7 +53,7 @@ class Running:
 
     def _open(self, entry: DeviceEntry, _credential: Credential | None, _timeout_s: float) -> Fake:
         kinds = {DeviceKind.MINER: FakeMiner, DeviceKind.DRIVE: FakeWall, DeviceKind.PDU: FakePdu}
-        self.fakes[entry.id] = kinds[entry.kind](entry)
+        self.fakes[entry.id] = kinds.get(entry.kind, FakeProbe)(entry)
         return self.fakes[entry.id]
 
     async def operator(self, request: ipc.FromOperator) -> ipc.ToOperator:
@@ -180,6 +180,34 @@ async def test_the_journal_is_pulled_by_cursor(running: Running, agent: AgentEnd
     rest = await agent.until(lambda m: isinstance(m, ipc.JournalPage))
     assert isinstance(rest, ipc.JournalPage)
     assert all(entry.seq > page.head for entry in rest.entries)
+
+
+async def test_who_asks_for_the_journal_and_reads_nothing_costs_one_page(
+    running: Running, agent: AgentEnd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages were made as they were asked for: 4,096 of 256 kB waited for a reader that never came."""
+    made: list[int] = []
+    page = ipc.JournalPage(entries=(), head=0)
+    big = ipc.Health(
+        cycle_ms_p50=0, cycle_ms_max=0, polls=0, poll_failures={"x" * 900_000: 1}, journal_ok=True
+    )
+
+    def counted(cursor: int) -> ipc.FromGuardian:
+        made.append(cursor)
+        return page
+
+    await agent.until(lambda m: isinstance(m, ipc.Status))
+    (connection,) = running.guardian.server._connections
+    monkeypatch.setattr(connection, "_page", counted)
+    for _ in range(3):
+        running.guardian.server.broadcast(big)  # more than the socket and the buffers take
+    for cursor in range(1, 501):
+        agent.say(ipc.JournalSince(cursor=cursor))
+    agent.say(ipc.SafeStop(zone=None, reason="the page's button"))
+    await running.in_mode(ipc.Mode.SAFE)  # what came after the questions was heard
+    assert made == []
+    await agent.until(lambda m: m == page)
+    assert made == [500]
 
 
 async def test_a_safe_stop_by_the_agent_is_always_allowed(running: Running, agent: AgentEnd) -> None:
