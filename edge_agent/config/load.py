@@ -36,7 +36,18 @@ def parse(text: str, path: Path) -> SiteFile:
     problems = [lines.at(key, message) for key, message in check(site)]
     if problems:
         raise ConfigError("\n".join(problems))
-    return msgspec.structs.replace(site, paths=_resolved(site.paths, path.parent))
+    own = _own_limits(site.site.action_limits, path.parent)
+    return msgspec.structs.replace(
+        site,
+        paths=_resolved(site.paths, path.parent),
+        site=msgspec.structs.replace(site.site, action_limits=own),
+    )
+
+
+def _own_limits(name: str, base: Path) -> str:
+    """A file of the site's own stands where the site file does; a bare name is a shipped profile."""
+    is_path = "/" in name or name.endswith(".toml")
+    return str((base / name).resolve()) if is_path else name
 
 
 def _resolved(paths: Paths, base: Path) -> Paths:

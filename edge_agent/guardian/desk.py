@@ -8,13 +8,13 @@ direction never waits for storage (S21).
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from weakref import WeakSet
 
 import msgspec
 
 from edge_agent.config import SiteFile
-from edge_agent.guardian import arbiter, audit, ladder, views
+from edge_agent.guardian import action_limits, arbiter, audit, ladder, views
 from edge_agent.guardian.arbiter import Direction, Permit
 from edge_agent.guardian.assignments import Assignments
 from edge_agent.guardian.cycle import Cycle
@@ -24,7 +24,17 @@ from edge_agent.guardian.lease import Lease
 from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.link import DeviceLink
 from edge_agent.guardian.recorder import Recorder
-from edge_agent.guardian.requests import Context, DeviceView, Memory, Refusal, Request, Source
+from edge_agent.guardian.requests import (
+    CapView,
+    Claim,
+    Context,
+    DeviceView,
+    Memory,
+    Refusal,
+    Request,
+    Source,
+)
+from edge_agent.guardian.trends import Trends
 from shared.clock import Clock
 from shared.commands import (
     AnyAction,
@@ -36,7 +46,7 @@ from shared.commands import (
     WriteRecord,
     WriteResult,
 )
-from shared.ids import CommandId, DeviceId
+from shared.ids import CommandId, DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 
 log = logging.getLogger(__name__)
@@ -104,6 +114,12 @@ class Desk:
         self._pause_until_s: dict[tuple[DeviceId, DemandKind], float] = {}
         self._refused_at_s: dict[tuple[str, ...], float] = {}
         self._memory = Memory()
+        self._limits = action_limits.load(site.site.action_limits)
+        self._trends = Trends(site, window_s=self._limits.cooling.window_s)
+        self._claims: dict[DeviceId, Claim] = {}
+        self._cooling_claims: dict[ZoneId, Claim] = {}
+        self.caps: Callable[[], tuple[CapView, ...]] = tuple
+        """The power caps as of now; set by who knows the meters."""
         self._nominal_w = sum(entry.nominal_w or 0.0 for entry in site.miners)
         self._numbers = 0
 
@@ -123,29 +139,42 @@ class Desk:
                 now_s=now_s,
                 preset_keeps_s=self._preset_keeps_s(entry),
                 busy=live.permit.request.priority if live else None,
+                busy_with=_words(live.permit) if live else "",
             )
 
         return Context(
             now_s=now_s,
             timing=self._site.timing,
             ml_may_raise=self._site.site.ml_may_raise,
+            ml_may_stop=self._site.site.ml_may_stop,
+            limits=self._limits,
             site_nominal_w=self._nominal_w,
             devices=views.LazyViews(self._entries, view),
-            zones=views.zone_statuses(self._site, statuses),
+            zones=views.zone_statuses(self._site, statuses, self._trends.now),
             memory=self._memory,
             lease_overdue_s=self._lease.overdue_s,
             active_model=self._assignments.active,
             journal_ok=self._recorder.journal.ok and self._cycle.latches_ok,
+            caps=self.caps(),
+            claims=self._claims,
+            cooling_claims=self._cooling_claims,
         )
 
     def _preset_keeps_s(self, entry: DeviceEntry) -> float:
         poll_s = entry.poll_s or self._site.timing.poll_s
         return max(PRESET_POLLS * poll_s, self._site.timing.lost_after_s)
 
+    def look(self) -> None:
+        """Keep the zones' trends up to date; called every turn, looks every few seconds."""
+        now_s = self._clock.monotonic()
+        if self._trends.is_due(now_s):
+            self._trends.note(self._board.snapshot(), now_s)
+
     # ------------------------------------------------------------ demands of the core
 
     def apply(self, demands: tuple[Demand, ...]) -> None:
         """Act on what the core wants; repeated demands find their write in flight, or their pause."""
+        self.look()
         if not demands:
             return
         context = self._context()
@@ -330,6 +359,12 @@ class Desk:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _words(permit: Permit) -> str:
+    """Whose write it is and what it does, for whoever finds the device busy."""
+    request = permit.request
+    return f"{request.source} {request.id}: {audit.told(permit.action)}"
 
 
 def _to_safe_preset(view: DeviceView) -> AnyAction | None:

@@ -20,9 +20,27 @@ def index_of(steps: tuple[Preset, ...], name: str | None) -> int | None:
     return next((i for i, preset in enumerate(steps) if preset.name == name), None)
 
 
+def named(facts: DeviceFacts, name: str | None) -> Preset | None:
+    """The listed step of that name, usable or not; None where it is not listed."""
+    return next((preset for preset in facts.presets if preset.name == name), None)
+
+
+def share_of(facts: DeviceFacts, name: str | None, nominal_w: float | None) -> float | None:
+    """Hashrate of a step as a share of nominal: that of the step whose power is nearest to `nominal_w` (W).
+
+    None where the step is not listed, or no nominal hashrate can be told.
+    """
+    step = named(facts, name)
+    if step is None or nominal_w is None:
+        return None
+    nominal = min(facts.presets, key=lambda preset: (abs(preset.power_w - nominal_w), preset.name))
+    return step.hashrate_ths / nominal.hashrate_ths if nominal.hashrate_ths > 0 else None
+
+
 def power_of(facts: DeviceFacts, name: str | None) -> float | None:
     """Rated power (W) of any listed step, usable or not; None where it is not listed."""
-    return next((preset.power_w for preset in facts.presets if preset.name == name), None)
+    step = named(facts, name)
+    return None if step is None else step.power_w
 
 
 def lower(device: DeviceId, facts: DeviceFacts | None, running: str | None, *, hydro: bool) -> AnyAction:

@@ -6,7 +6,8 @@ from enum import StrEnum
 
 import msgspec
 
-from edge_agent.config import Timing
+from edge_agent.config import CoolingActuator, Timing
+from edge_agent.guardian.action_limits import ActionLimits
 from edge_agent.ipc import Mode
 from shared.capabilities import DeviceFacts
 from shared.commands import AnyAction, ModelRef, Priority
@@ -28,6 +29,13 @@ class Source(StrEnum):
     ESCALATION = "escalation"
     ORDER = "order"
     POLICY = "policy"
+    ROLLBACK = "rollback"
+    """The guardian takes back what led to a limit."""
+
+    @property
+    def is_own(self) -> bool:
+        """The guardian itself, not an agent, a cloud or a person: its values are clamped, not refused."""
+        return self not in (Source.ORDER, Source.POLICY)
 
 
 class Request(_Value, frozen=True, kw_only=True):
@@ -51,6 +59,7 @@ class DeviceView(_Value, frozen=True, kw_only=True):
     age_s: float = math.inf
     state: MinerState | None = None
     preset: str | None = None
+    chip_c: float | None = None
     points: dict[str, float] = {}
     inhibited: str | None = None
     latched: bool = False
@@ -58,6 +67,8 @@ class DeviceView(_Value, frozen=True, kw_only=True):
     """How long it has been seen stopped; None where it was not."""
     busy: Priority | None = None
     """Priority of the write in flight."""
+    busy_with: str = ""
+    """Whose it is and what it does, in words."""
 
 
 class CapView(_Value, frozen=True, kw_only=True):
@@ -72,14 +83,37 @@ class CapView(_Value, frozen=True, kw_only=True):
     ramp_w_per_min: float
 
 
+class Claim(_Value, frozen=True, kw_only=True):
+    """Who holds a device, or a zone's cooling, until its proposal or order has its result."""
+
+    id: CommandId
+    priority: Priority
+    words: str
+
+
 class ZoneView(_Value, frozen=True, kw_only=True):
-    """One zone as the core left it. `fail_safe` is (device, point) → value of its cooling actuators."""
+    """One zone as the core left it, with its cooling actuators by (device, point).
+
+    `chip_c` is the hottest chip that a running miner tells (°C), `swing_k` by how much the zone's voted
+    temperature moved within the action limits' window (K); None is unknown, and forbids less cooling.
+    """
 
     mode: Mode
     cooling_proven: bool
     tripped: bool
     hydro: bool = False
-    fail_safe: dict[tuple[DeviceId, str], float] = {}
+    cooling: dict[tuple[DeviceId, str], CoolingActuator] = {}
+    chip_c: float | None = None
+    swing_k: float | None = None
+
+
+class Raise(_Value, frozen=True, kw_only=True):
+    """A permitted raise that the meters may not show before `settle_s` have passed (S18)."""
+
+    at_s: float
+    device: DeviceId
+    watts: float
+    settle_s: float
 
 
 class Memory(_Value, frozen=True, kw_only=True):
@@ -90,10 +124,11 @@ class Memory(_Value, frozen=True, kw_only=True):
     """(when, nominal W) of permitted starts inside the restart window."""
     starts_of: dict[DeviceId, tuple[float, ...]] = {}
     """When each miner was started inside the last hour."""
-    raises: tuple[tuple[float, DeviceId, float], ...] = ()
-    """(when, device, W) of raises that the meters may not show yet (S18)."""
-    points_at: dict[tuple[DeviceId, str], tuple[float, float]] = {}
-    """(device, point) → (when, value before) of the last change by a model or schedule."""
+    raises: tuple[Raise, ...] = ()
+    changed_at: dict[DeviceId, float] = {}
+    """When each miner was last told another hashrate: a preset, a stop or a start, by whomever."""
+    cooled_at: dict[ZoneId, tuple[float, CommandId]] = {}
+    """When each zone's cooling was last told something, and by which request."""
 
 
 class Context(_Value, frozen=True, kw_only=True):
@@ -102,6 +137,8 @@ class Context(_Value, frozen=True, kw_only=True):
     now_s: float
     timing: Timing
     ml_may_raise: bool
+    ml_may_stop: bool
+    limits: ActionLimits
     site_nominal_w: float
     devices: Mapping[DeviceId, DeviceView]
     zones: Mapping[ZoneId, ZoneView]
@@ -110,6 +147,24 @@ class Context(_Value, frozen=True, kw_only=True):
     active_model: ModelRef | None
     journal_ok: bool
     caps: tuple[CapView, ...] = ()
+    claims: Mapping[DeviceId, Claim] = {}
+    cooling_claims: Mapping[ZoneId, Claim] = {}
+
+
+class RefusalKind(StrEnum):
+    """What sort of limit stood against a request; refusals are counted by it."""
+
+    UNKNOWN = "unknown device or ability"
+    INVALID = "impossible value"
+    EXPIRED = "not fresh"
+    NEEDLESS = "nothing to change"
+    CONFLICT = "conflict"
+    AUTHORITY = "no say in this mode"
+    MODEL = "model"
+    LIMIT = "action limit"
+    RAISE = "raise not allowed"
+    CAP = "power cap"
+    RATE = "too fast"
 
 
 class Refusal(_Value, frozen=True, kw_only=True):
@@ -117,3 +172,4 @@ class Refusal(_Value, frozen=True, kw_only=True):
 
     request: Request
     violations: tuple[str, ...]
+    kinds: tuple[RefusalKind, ...] = ()

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 
+import msgspec
+
 from edge_agent.config import SiteFile, Zone
 from edge_agent.guardian import readback
 from edge_agent.guardian.interlocks.inputs import Commanded, MinerInput, ModelClaim, ZoneInput
@@ -72,6 +74,8 @@ def _miner(device: DeviceId, last: Last, commanded: tuple[Commanded, ...], now_s
         state=last.state,
         chip_c=last.chip_c,
         board_c=last.board_c,
+        power_w=good.usable("power_w"),
+        hashrate_ths=good.usable("hashrate_ths"),
         commanded=commanded,
     )
 
@@ -83,14 +87,26 @@ def _fresh(snapshot: Snapshot, device: DeviceId, point: str, now_s: float, max_a
     return good.usable(point)
 
 
-def zone_view(zone: Zone, status: ZoneStatus) -> ZoneView:
+class Trend(msgspec.Struct, frozen=True):
+    """One zone: hottest chip that a miner tells (°C), and how far its temperature swung lately (K)."""
+
+    chip_c: float | None = None
+    swing_k: float | None = None
+
+
+UNWATCHED = Trend()
+
+
+def zone_view(zone: Zone, status: ZoneStatus, trend: Trend = UNWATCHED) -> ZoneView:
     """A zone as the arbiter sees it."""
     return ZoneView(
         mode=status.mode,
         cooling_proven=status.cooling_proven,
         tripped=status.mode is Mode.TRIPPED,
         hydro=zone.cooling == "hydro",
-        fail_safe={(DeviceId(a.device), a.point): a.fail_safe for a in zone.cooling_actuators},
+        cooling={(DeviceId(a.device), a.point): a for a in zone.cooling_actuators},
+        chip_c=trend.chip_c,
+        swing_k=trend.swing_k,
     )
 
 
@@ -103,6 +119,7 @@ def device_view(
     now_s: float,
     preset_keeps_s: float,
     busy: Priority | None,
+    busy_with: str = "",
 ) -> DeviceView:
     """A device as the arbiter sees it. A preset that was told longer ago than `preset_keeps_s` is unknown."""
     good = last.good
@@ -112,11 +129,13 @@ def device_view(
         age_s=math.inf if good is None else now_s - good.at_s,
         state=last.state,
         preset=last.preset if now_s - last.preset_at_s <= preset_keeps_s else None,
+        chip_c=last.chip_c,
         points={} if good is None else _points(good.readings),
         inhibited=status.inhibited.get(entry.id),
         latched=any(trip.device == entry.id for trip in status.trips),
         stopped_for_s=None if last.stopped_since_s is None else now_s - last.stopped_since_s,
         busy=busy,
+        busy_with=busy_with,
     )
 
 
@@ -147,6 +166,8 @@ class LazyViews(Mapping[DeviceId, DeviceView]):
         return len(self._devices)
 
 
-def zone_statuses(site: SiteFile, statuses: Mapping[ZoneId, ZoneStatus]) -> dict[ZoneId, ZoneView]:
+def zone_statuses(
+    site: SiteFile, statuses: Mapping[ZoneId, ZoneStatus], trends: Mapping[ZoneId, Trend]
+) -> dict[ZoneId, ZoneView]:
     """All zones as the arbiter sees them."""
-    return {zone.id: zone_view(zone, statuses[zone.id]) for zone in site.zones}
+    return {zone.id: zone_view(zone, statuses[zone.id], trends[zone.id]) for zone in site.zones}

@@ -11,7 +11,8 @@ from support.guardian import GuardianBench, ZoneBench, make_site
 
 @pytest.fixture
 def site(tmp_path: Path) -> SiteFile:
-    return make_site(tmp_path)
+    """A site that lets policies raise: what forbids a raise here is what the test is about."""
+    return make_site(tmp_path, edit=lambda text: text.replace("ml_may_raise = false", "ml_may_raise = true"))
 
 
 @pytest.fixture

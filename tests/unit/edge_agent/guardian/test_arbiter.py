@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 import edge_agent
-from edge_agent.config import SiteFile
-from edge_agent.guardian import arbiter
+from edge_agent.config import CoolingActuator, SiteFile
+from edge_agent.guardian import action_limits, arbiter
 from edge_agent.guardian.arbiter import Direction, Permit
 from edge_agent.guardian.requests import Context, DeviceView, Memory, Refusal, Request, Source, ZoneView
 from edge_agent.ipc import Mode
@@ -43,6 +43,7 @@ WALL_FACTS = DeviceFacts(
         Capability(ability=Ability.SETPOINT, points=("speed_setpoint_pct",), low=10.0, high=100.0),
     ),
 )
+FAN = CoolingActuator(device=WALL, point="speed_setpoint_pct", fail_safe=100.0, low=0.0, high=100.0, off=0.0)
 PDU_FACTS = DeviceFacts(model="pdu", capabilities=(Capability(ability=Ability.OUTLETS),))
 
 
@@ -68,12 +69,16 @@ class World:
             mode=Mode.LOCAL_AUTO,
             cooling_proven=True,
             tripped=False,
-            fail_safe={(WALL, "speed_setpoint_pct"): 100.0},
+            cooling={(WALL, "speed_setpoint_pct"): FAN},
+            chip_c=70.0,
+            swing_k=1.0,
         )
         self.context = Context(
             now_s=1000.0,
             timing=site.timing,
             ml_may_raise=True,
+            ml_may_stop=False,
+            limits=action_limits.load("seeds"),
             site_nominal_w=12_000.0,
             devices=self.devices,
             zones={ZONE: self.zone},
@@ -151,7 +156,9 @@ class TestPermitIsATypeNotAHabit:
                 direction=Direction.LOWER,
                 settle_s=0,
                 confirm_s=1,
+                shows_s=0,
                 narrowed="",
+                then=None,
             )
 
     def test_it_cannot_be_changed_copied_pickled_or_subclassed(self, world: World) -> None:
@@ -175,7 +182,7 @@ class TestPermitIsATypeNotAHabit:
                 for node in ast.walk(ast.parse(path.read_text()))
             )
         ]
-        assert users == ["arbiter.py"]
+        assert users == ["decision.py"]
 
 
 class TestDenyByDefault:
@@ -388,12 +395,13 @@ class TestWhatADeviceDeclares:
     def test_each_writable_point_has_its_own_bounds(self, world: World) -> None:
         """A Carel controller has a set-point and an on/off: two SETPOINT abilities."""
         facts = capabilities_of(load_profile("carel-ir33"))
-        world.hall(fail_safe={(WALL, "running"): 1.0})
+        running = CoolingActuator(device=WALL, point="running", fail_safe=1.0, low=0.0, high=1.0)
+        world.hall(cooling={(WALL, "running"): running})
         world.seen(WALL, facts=DeviceFacts(model="ir33", capabilities=facts), points={"running": 0.0})
         on = SetPoint(device=WALL, point="running", value=1.0)
         assert world.permit(on, by=Priority.TRIP, source=Source.INTERLOCK).action == on
         far = SetPoint(device=WALL, point="running", value=18.0)
-        assert "outside 0.0 to 1.0" in world.why_not(far, by=Priority.TRIP)
+        assert "outside 0.0 to 1.0" in world.why_not(far)
         unknown = SetPoint(device=WALL, point="valve_pct", value=1.0)
         assert "no writable point" in world.why_not(unknown, by=Priority.TRIP)
 

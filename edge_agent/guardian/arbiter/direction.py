@@ -1,0 +1,63 @@
+"""Which way an action moves the risk. Where it cannot be told, it is a raise."""
+
+from enum import StrEnum
+
+from edge_agent.guardian import ladder
+from edge_agent.guardian.requests import Context, DeviceView, Request, Source, ZoneView
+from shared.commands import AnyAction, SetPoint, SetPreset, StartMining, StopMining, SwitchOutlet
+
+
+class Direction(StrEnum):
+    """Which way an action moves the risk."""
+
+    RAISE = "raise"
+    LOWER = "lower"
+    SAME = "same"
+
+
+def of(action: AnyAction, request: Request, view: DeviceView, zone: ZoneView, context: Context) -> Direction:
+    """Towards more heat or less cooling is a raise."""
+    match action:
+        case StopMining():
+            return Direction.LOWER
+        case StartMining():
+            return Direction.RAISE
+        case SwitchOutlet(on=on):
+            return Direction.RAISE if on else Direction.LOWER
+        case SetPreset(preset=preset):
+            if request.source is Source.BASELINE and _is_safe_from_unknown(preset, view):
+                return Direction.LOWER
+            return _preset(preset, view, context)
+        case SetPoint(device=device, point=point, value=value):
+            actuator = zone.cooling.get((device, point))
+            safe = None if actuator is None else actuator.fail_safe
+            return _point(value, safe, view.points.get(point))
+
+
+def _is_safe_from_unknown(preset: str, view: DeviceView) -> bool:
+    """A running miner whose step is not known may be anywhere: S10 names the step it goes to."""
+    unknown = view.facts is None or ladder.named(view.facts, view.preset) is None
+    return unknown and preset == view.entry.safe_preset
+
+
+def _preset(preset: str, view: DeviceView, context: Context) -> Direction:
+    if view.facts is None:
+        return Direction.RAISE
+    wanted_w = ladder.power_of(view.facts, preset)
+    now_w = ladder.power_of(view.facts, view.preset)
+    if wanted_w is None or now_w is None or view.age_s > context.timing.stale_after_s:
+        return Direction.RAISE
+    if preset == view.preset:
+        return Direction.SAME
+    return Direction.RAISE if wanted_w >= now_w else Direction.LOWER
+
+
+def _point(value: float, safe: float | None, now: float | None) -> Direction:
+    if safe is not None and value == safe:
+        return Direction.LOWER
+    if safe is None or now is None:
+        return Direction.RAISE
+    if value == now:
+        return Direction.SAME
+    between = min(now, safe) <= value <= max(now, safe)
+    return Direction.LOWER if between else Direction.RAISE
