@@ -3,12 +3,12 @@
 One JSON line per entry; `hash` covers the entry and the hash before it, so a changed, moved or removed
 line shows. `append` never waits: it links the entry and leaves the disk to `flush`, which a thread of its
 own calls; raises and resets wait with `is_durable`. When the disk is full, a reserve file is given up so
-that trips can still be written. Only durable entries are handed out, because an entry that a crash takes
+that trips can still be written; until there is room for a new one the journal is not `ok`, so that nothing is
+raised on what is left. Only durable entries are handed out, because an entry that a crash takes
 back would leave its number to another one.
 """
 
 import errno
-import hashlib
 import logging
 import os
 import threading
@@ -19,94 +19,33 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.guardian import durable
+from edge_agent.guardian.journal_chain import (
+    GENESIS,
+    SEGMENTS,
+    Broken,
+    digest,
+    glance,
+    head_path,
+    link,
+    noted_head,
+    segments,
+    verify,
+)
 from edge_agent.ipc import JournalEntry
 from shared.alarms import Event
 from shared.clock import Clock
 from shared.errors import StoreError
 
+__all__ = ["SEGMENTS", "Broken", "Journal", "digest", "glance", "link", "segments", "verify"]
+
 log = logging.getLogger(__name__)
 
-GENESIS = "0" * 64
 SEGMENT_BYTES = 1024 * 1024
-SEGMENTS = 64
 RESERVE_BYTES = 256 * 1024
 PENDING_MAX = 10_000
 PAGE_BYTES = 256 * 1024
 RECENT = 2_000
 """Durable entries kept in memory, so that a reader who keeps up costs no disk."""
-
-
-def link(seq: int, at_ms: int, at_s: float, event: Event, previous: str) -> JournalEntry:
-    """The next entry of the chain."""
-    bare = JournalEntry(seq=seq, at_ms=at_ms, at_s=at_s, event=event, previous=previous, hash="")
-    return msgspec.structs.replace(bare, hash=digest(bare))
-
-
-def digest(entry: JournalEntry) -> str:
-    """The hash that an entry must carry."""
-    bare = msgspec.structs.replace(entry, hash="")
-    return hashlib.sha256(msgspec.json.encode(bare)).hexdigest()
-
-
-class Broken(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a chain does not hold."""
-
-    where: str
-    why: str
-
-
-def verify(folder: Path) -> tuple[int, list[Broken]]:
-    """Walk the whole journal; returns how many entries hold, and every place where the chain breaks."""
-    good, broken = 0, []
-    last: JournalEntry | None = None
-    for segment in segments(folder):
-        for number, line in enumerate(segment.read_bytes().split(b"\n"), start=1):
-            if not line:
-                continue
-            where = f"{segment.name}:{number}"
-            try:
-                entry = msgspec.json.decode(line, type=JournalEntry)
-            except msgspec.DecodeError as error:
-                broken.append(Broken(where=where, why=f"does not decode: {error}"))
-                last = None
-                continue
-            if why := _mismatch(entry, last, first=good == 0 and not broken):
-                broken.append(Broken(where=where, why=why))
-            else:
-                good += 1
-            last = entry
-    head = _read_head(folder)
-    if head and (last is None or last.seq < head):
-        broken.append(Broken(where="end", why=f"entries up to {head} were written and are missing"))
-    return good, broken
-
-
-def _mismatch(entry: JournalEntry, last: JournalEntry | None, *, first: bool) -> str | None:
-    if digest(entry) != entry.hash:
-        return f"entry {entry.seq} was changed"
-    if last is not None and entry.seq != last.seq + 1:
-        return f"entry {entry.seq} follows {last.seq}"
-    if last is not None and entry.previous != last.hash:
-        return f"entry {entry.seq} does not link to the one before it"
-    if first and entry.seq == 1 and entry.previous != GENESIS:
-        return "the first entry does not start the chain"
-    return None
-
-
-def segments(folder: Path) -> list[Path]:
-    """Segment files, oldest first."""
-    return sorted(folder.glob("journal-*.jsonl"))
-
-
-def _head_path(folder: Path) -> Path:
-    return folder / "journal.head"
-
-
-def _read_head(folder: Path) -> int:
-    try:
-        return int(_head_path(folder).read_text() or 0)
-    except (OSError, ValueError):
-        return 0
 
 
 class Journal:
@@ -135,6 +74,7 @@ class Journal:
         self._last_hash = GENESIS
         self._recent: deque[JournalEntry] = deque(maxlen=RECENT)
         self._resume: Path | None = None
+        self._reserved = False
         self.durable_head = 0
         self.ok = True
         self.repaired = ""
@@ -151,12 +91,13 @@ class Journal:
                 break
         if last is not None:
             self._head, self._last_hash = last.seq, last.hash
-        lost = _read_head(self._folder)
+        lost = noted_head(self._folder)
         if lost > self._head:
             self.repaired = f"entries {self._head + 1} to {lost} are missing"
             self._head = lost  # numbers are never used twice, so that a reader's cursor stays true
+        self.repaired = self.repaired or glance(self._folder, keep_segments=self._keep_segments)
         self.durable_head = self._head
-        self._make_reserve()
+        self.ok = self._reserve()
 
     def _mend(self, segment: Path) -> JournalEntry | None:
         """The last whole entry of a segment; a torn end (power cut) is cut off, damage is kept and told."""
@@ -191,13 +132,24 @@ class Journal:
                 continue
         return None
 
-    def _make_reserve(self) -> None:
+    def _reserve(self) -> bool:
+        """Make sure that there is a reserve; False where there is no room for it.
+
+        Not tried before there is room for it twice: latches and orders live on what it gave up.
+        """
         reserve = self._folder / "journal.reserve"
         try:
             if not reserve.exists() or reserve.stat().st_size < RESERVE_BYTES:
+                disk = os.statvfs(self._folder)
+                if disk.f_bavail * disk.f_frsize < 2 * RESERVE_BYTES:
+                    return False
                 durable.replace(reserve, os.urandom(RESERVE_BYTES))
-        except StoreError as error:
+        except (OSError, StoreError) as error:
             log.warning("journal: no reserve for a full disk: %s", error)
+            reserve.with_name(reserve.name + ".new").unlink(missing_ok=True)
+            return False
+        self._reserved = True
+        return True
 
     # ------------------------------------------------------------ writing
 
@@ -228,25 +180,33 @@ class Journal:
         return self.durable_head >= seq
 
     def flush(self) -> bool:
-        """Bring what is pending to the disk; False where the disk refused. Called by one thread."""
+        """Bring what is pending to the disk. Called by one thread.
+
+        False where the disk refused, and where it took the entries only because the reserve was given up.
+        """
         with self._io:
             with self._lock:
                 entries = list(self._pending)
-            if not entries:
-                return self.ok
-            data = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
-            try:
-                self._write(entries[0].seq, data)
-            except OSError as error:
-                self._failed(error)
+            if entries and not self._bring(entries):
                 return False
-            self.durable_head = entries[-1].seq
-            with self._lock:
-                self._recent.extend(entries)
-                while self._pending and self._pending[0].seq <= self.durable_head:
-                    self._pending.popleft()
-            self.ok = True
-            return True
+            told, self.ok = self.ok, self._reserved or self._reserve()
+            if self.ok and not told:
+                log.info("journal: there is room again")
+            return self.ok
+
+    def _bring(self, entries: list[JournalEntry]) -> bool:
+        data = b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries)
+        try:
+            self._write(entries[0].seq, data)
+        except OSError as error:
+            self._failed(error)
+            return False
+        self.durable_head = entries[-1].seq
+        with self._lock:
+            self._recent.extend(entries)
+            while self._pending and self._pending[0].seq <= self.durable_head:
+                self._pending.popleft()
+        return True
 
     def _write(self, first_seq: int, data: bytes) -> None:
         if self._file is None or self._size + len(data) > self._segment_bytes:
@@ -263,7 +223,7 @@ class Journal:
             raise
         self._size = before + len(data)
         try:
-            _head_path(self._folder).write_text(str(first_seq + data.count(b"\n") - 1))
+            head_path(self._folder).write_text(str(first_seq + data.count(b"\n") - 1))
         except OSError as error:
             # The entries are on the disk; to call that a failure would write them a second time.
             log.warning("journal: its head is not noted: %s", error.strerror)
@@ -284,7 +244,8 @@ class Journal:
         if self.ok:
             log.error("journal: cannot be written: %s; nothing is raised until it can", error.strerror)
         self.ok = False
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            self._reserved = False
             (self._folder / "journal.reserve").unlink(missing_ok=True)
 
     def close(self) -> None:

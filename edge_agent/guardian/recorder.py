@@ -81,10 +81,15 @@ class Recorder:
         while not self._stop.is_set():
             self._work.wait()
             self._work.clear()
-            while not self.journal.flush() and not self._stop.wait(RETRY_S):
+            while not self._flush() and not self._stop.wait(RETRY_S):
                 pass
-            if self._loop is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._notify)
+
+    def _flush(self) -> bool:
+        """Flush, and tell who waits: on the reserve entries are durable although the journal is not well."""
+        well = self.journal.flush()
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._notify)
+        return well
 
     def _notify(self) -> None:
         for seq, future in self._waiting:

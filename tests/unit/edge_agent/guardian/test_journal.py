@@ -81,8 +81,9 @@ def test_segments_are_bounded_and_the_oldest_go(tmp_path: Path) -> None:
         book.flush()
     book.close()
     assert len(journal.segments(tmp_path)) == 3
-    good, broken = journal.verify(tmp_path)
+    good, broken = journal.verify(tmp_path, keep_segments=3)
     assert broken == []
+    assert journal.glance(tmp_path, keep_segments=3) == ""
     assert 5 < good < 100
     assert opened(tmp_path).page(0)[-1].seq == 100
 
@@ -185,8 +186,15 @@ def test_a_full_disk_keeps_entries_until_there_is_room(
     assert not book.ok
     assert not (tmp_path / "journal.reserve").exists(), "the reserve is given up"
     monkeypatch.setattr(os, "write", real)
+    with monkeypatch.context() as tight:
+        tight.setattr(journal, "RESERVE_BYTES", 1 << 60)
+        assert not book.flush(), "nothing is raised on the reserve's room"
+        assert not book.ok
+        assert book.is_durable(2), "but what happens is written"
+        assert not list(tmp_path.glob("*.reserve*")), "half a reserve would take the room of the next entry"
     assert book.flush()
     assert book.ok
+    assert (tmp_path / "journal.reserve").exists(), "and is there for the next time"
     book.close()
     assert journal.verify(tmp_path) == (2, [])
 
@@ -231,6 +239,52 @@ def test_a_head_that_cannot_be_noted_writes_no_entry_twice(
     assert book.flush()
     book.close()
     assert journal.verify(tmp_path) == (2, [])
+
+
+def in_segments(folder: Path) -> list[Path]:
+    book = opened(folder, segment_bytes=2_000)
+    for number in range(30):
+        book.append(event(f"entry {number}"))
+        book.flush()
+    book.close()
+    files = journal.segments(folder)
+    assert len(files) > 4
+    return files
+
+
+@pytest.mark.parametrize(("gone", "said"), [(0, "before it are missing"), (2, "follows"), (-1, "missing")])
+def test_a_deleted_segment_is_told_at_the_start(tmp_path: Path, gone: int, said: str) -> None:
+    in_segments(tmp_path)[gone].unlink()
+    book = opened(tmp_path)
+    assert said in book.repaired
+    assert book.append(event()) == 31
+    book.close()
+    assert journal.verify(tmp_path)[1]
+
+
+def test_a_flipped_bit_that_still_decodes_is_told_at_the_start(tmp_path: Path) -> None:
+    filled(tmp_path)
+    change_a_word(the_file(tmp_path))
+    book = opened(tmp_path)
+    assert "journal-000000000001.jsonl:3: entry 3 was changed" in book.repaired
+    book.close()
+
+
+def test_segments_that_hold_are_not_called_damaged(tmp_path: Path) -> None:
+    in_segments(tmp_path)
+    book = opened(tmp_path)
+    assert book.repaired == ""
+    book.close()
+
+
+def test_a_full_disk_at_the_start_is_not_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "RESERVE_BYTES", 1 << 60)
+    book = opened(tmp_path)
+    book.append(event())
+    assert not book.ok
+    assert not book.flush()
+    assert book.is_durable(1)
+    book.close()
 
 
 def test_an_empty_journal_holds(tmp_path: Path) -> None:
