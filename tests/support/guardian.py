@@ -18,16 +18,20 @@ from edge_agent.guardian.app import Guardian
 from edge_agent.guardian.interlocks import zone as zone_step
 from edge_agent.guardian.interlocks.inputs import (
     Commanded,
+    ContactInput,
     Demand,
     DemandKind,
+    FeederClaim,
     Finding,
+    MainsClaim,
     MinerInput,
     ModelClaim,
+    SensorInput,
     ZoneInput,
     ZoneOutputs,
 )
 from edge_agent.guardian.interlocks.state import ZoneState
-from edge_agent.ipc import FromGuardian, Mode, Result
+from edge_agent.ipc import FromGuardian, Mode, Result, ZoneStatus
 from firmware_adapters.capabilities import Credential, Observation
 from shared.alarms import Event, EventKind
 from shared.artifacts.signing import Keyring, PublicKeyEntry, Purpose, Role, Signed, SigningKey
@@ -259,6 +263,16 @@ def signed_order(
 # ---------------------------------------------------------------- the zone bench (pure core)
 
 
+GOOD_PROBE: dict[str, float] = {
+    "inlet_air_c": 24.0,
+    "water_c": 30.0,
+    "flow_m3h": 20.0,
+    "pressure_pa": 200_000.0,
+    "dew_margin_c": 12.0,
+}
+"""What the probes of a zone bench read as long as nothing is wrong."""
+
+
 class ZoneBench:
     """One zone of the pure core under test: set what the sensors say, let time pass, look.
 
@@ -278,7 +292,18 @@ class ZoneBench:
             for device in site.miners
         }
         self.cooling: float | None = 80.0
+        self.cooling_others: tuple[float | None, ...] = ()
+        self.cooling_points: tuple[float | None, ...] = ()
         self.at_fail_safe = False
+        self.at_off = False
+        self.probes: dict[str, list[float | None]] = {}
+        for sensor in self.zone.sensors:
+            self.probes.setdefault(sensor.role, []).append(GOOD_PROBE[sensor.role])
+        self.contacts: dict[str, bool | None] = {contact.name: False for contact in self.zone.contacts}
+        self.turned: bool | None = None if self.zone.bypass_key is None else False
+        self.feeders: tuple[FeederClaim, ...] = ()
+        self.mains = MainsClaim.NONE
+        self.held: frozenset[DeviceId] = frozenset()
         self.lease_overdue_s = 0.0
         self.model = ModelClaim.NONE
         self.findings: list[Finding] = []
@@ -308,6 +333,24 @@ class ZoneBench:
         self.cooling = value
         return self
 
+    def probe(self, role: str, number: int, value: float | None) -> Self:
+        """What the probe of that role and number (from 1, in the order of the site file) reads."""
+        self.probes[role][number - 1] = value
+        return self
+
+    def contact(self, name: str, active: bool | None) -> Self:
+        self.contacts[name] = active
+        return self
+
+    def key(self, turned: bool | None) -> Self:
+        self.turned = turned
+        return self
+
+    def claim(self, *claims: FeederClaim) -> Self:
+        """What the power caps want of the zone from now on."""
+        self.feeders = claims
+        return self
+
     def command(self, number: int, *, settle_s: float = 20.0, start: bool = False) -> Self:
         self._commanded[miner_id(number)] = Commanded(settle_s=settle_s, start=start)
         return self
@@ -325,7 +368,16 @@ class ZoneBench:
         inputs = ZoneInput(
             miners=miners,
             cooling_value=self.cooling,
+            cooling_others=self.cooling_others,
+            cooling_points=self.cooling_points,
             cooling_at_fail_safe=(self.at_fail_safe,),
+            cooling_at_off=(self.at_off,),
+            sensors=self._sensors(),
+            contacts=tuple(ContactInput(name=name, active=active) for name, active in self.contacts.items()),
+            bypass_key=self.turned,
+            feeders=self.feeders,
+            mains=self.mains,
+            held=self.held,
             lease_overdue_s=self.lease_overdue_s,
             model=self.model,
             at_ms=self.at_ms,
@@ -333,6 +385,14 @@ class ZoneBench:
         self.state, self.outputs, found = zone_step.step(self.state, inputs, self.zone, self.site.timing, dt)
         self.findings += found
         return self
+
+    def _sensors(self) -> dict[str, tuple[SensorInput, ...]]:
+        left = {role: list(values) for role, values in self.probes.items()}
+        found: dict[str, tuple[SensorInput, ...]] = {}
+        for sensor in self.zone.sensors:
+            told = SensorInput(device=DeviceId(sensor.device), value=left[sensor.role].pop(0))
+            found[sensor.role] = (*found.get(sensor.role, ()), told)
+        return found
 
     def run(self, seconds: float) -> Self:
         for _ in range(round(seconds / self.STEP_S)):
@@ -366,9 +426,16 @@ class ZoneBench:
         return self.wanted(DemandKind.LOWER)
 
     @property
-    def inhibited(self) -> dict[DeviceId, str]:
+    def status(self) -> ZoneStatus:
         assert self.outputs is not None
-        return self.outputs.status.inhibited
+        return self.outputs.status
+
+    @property
+    def inhibited(self) -> dict[DeviceId, str]:
+        return self.status.inhibited
+
+    def titles(self, *kinds: EventKind) -> list[str]:
+        return [finding.title for finding in self.kinds(*kinds)]
 
     def kinds(self, *kinds: EventKind) -> list[Finding]:
         return [finding for finding in self.findings if finding.kind in kinds]

@@ -1,8 +1,12 @@
-"""What persons may ask of a zone: reset, safe-stop, mode. Pure; a refusal is a sentence, not an exception."""
+"""What persons may ask of a zone: reset, safe-stop, mode, bypass. Pure; a refusal is a sentence."""
+
+from collections.abc import Iterable
 
 import msgspec
 
-from edge_agent.guardian.interlocks import findings, miners
+from edge_agent.config import Timing, Zone
+from edge_agent.guardian.interlocks import bypass, findings, miners, zone_findings
+from edge_agent.guardian.interlocks.bypass import Asked, Bypass
 from edge_agent.guardian.interlocks.inputs import Finding
 from edge_agent.guardian.interlocks.modes import Cause, next_mode
 from edge_agent.guardian.interlocks.state import SafeWhy, Trip, ZoneState
@@ -30,19 +34,24 @@ class Denied(msgspec.Struct, frozen=True):
 Answer = Granted | Denied
 
 
-def reset(state: ZoneState, zone: ZoneId, *, by: str, reason: str) -> Answer:
-    """Clear every latch whose cause is gone (S07); refused where none is, or without a reason."""
+def reset(state: ZoneState, zone: ZoneId, *, by: str, reason: str, trip: str | None = None) -> Answer:
+    """Clear every latch whose cause is gone (S07), or the one named by its id; refused where none is, or
+    without a reason."""
     if not reason.strip():
         return Denied("a reset needs a reason; give one with --reason")
-    if not state.trips:
-        return Denied(f"zone {zone} has no latched trip")
-    gone = tuple(trip for trip in state.trips if not trip.cause_present)
+    asked = tuple(entry for entry in state.trips if trip is None or entry.id == trip)
+    if not asked:
+        what = "no latched trip" if trip is None else f"no latched trip {trip}"
+        return Denied(f"zone {zone} has {what}")
+    gone = tuple(entry for entry in asked if not entry.cause_present)
     if not gone:
-        present = "; ".join(f"{trip.interlock}: {trip.first_out}" for trip in state.trips)
+        present = "; ".join(f"{entry.interlock}: {entry.first_out}" for entry in asked)
         return Denied(f"the cause is still present, remove it first: {present}")
-    found = [findings.cleared(zone, trip, by, reason) for trip in gone]
-    kept = tuple(trip for trip in state.trips if trip.cause_present)
-    freed = {trip.device for trip in gone if trip.device} - {trip.device for trip in kept if trip.device}
+    found = [findings.cleared(zone, entry, by, reason) for entry in gone]
+    kept = tuple(entry for entry in state.trips if entry not in gone)
+    freed = {entry.device for entry in gone if entry.device} - {
+        entry.device for entry in kept if entry.device
+    }
     again = tuple(device for device in state.miners if device in freed and device not in state.pending)
     tracks = {
         device: miners.reset(track) if device in freed or not kept else track
@@ -112,3 +121,87 @@ def set_mode(state: ZoneState, zone: ZoneId, mode: Mode, *, by: str, reason: str
         return Denied(f"zone {zone} is {state.mode}; from there no operator can go to {mode}")
     found = findings.mode(zone, state.mode, after, cause, f"{by}: {reason}")
     return Granted(state=_replace(state, mode=after, safe_why=SafeWhy.RESET), found=(found,))
+
+
+# ---------------------------------------------------------------- miners that others stopped
+
+
+def bring_back(state: ZoneState, devices: Iterable[DeviceId]) -> ZoneState:
+    """Hand stopped miners over to the zone's restart: cooling proven first, then in batches (S08, S12).
+
+    For whoever stopped them and lets go: a curtailment that ended, mains that are back. Latched ones are a
+    person's business and stay out.
+    """
+    latched = state.latched
+    coming = (device for device in devices if device not in latched)
+    return _replace(state, pending=tuple(dict.fromkeys((*state.pending, *coming))))
+
+
+def take_over(state: ZoneState, devices: Iterable[DeviceId]) -> ZoneState:
+    """Take miners out of the zone's restart, for whoever will start them himself."""
+    taken = frozenset(devices)
+    return _replace(
+        state,
+        pending=tuple(device for device in state.pending if device not in taken),
+        starting=tuple(device for device in state.starting if device not in taken),
+    )
+
+
+# ---------------------------------------------------------------- bypasses
+
+
+def open_bypass(
+    state: ZoneState, zone: Zone, timing: Timing, *, interlock: str, seconds: float, by: str, reason: str
+) -> Answer:
+    """Ask to set one interlock aside (S16). It opens at once where the key switch is turned, else it waits
+    for the key or, where the zone has none, for `confirm_bypass` by another person."""
+    asked = Asked(interlock=interlock, by=by, reason=reason, seconds=seconds)
+    latched = frozenset(trip.interlock for trip in state.zone_trips)
+    why = bypass.refusal(state.bypasses, zone, timing, asked, latched)
+    if why is not None:
+        return Denied(why)
+    has_key = zone.bypass_key is not None
+    others = tuple(entry for entry in state.bypasses.asked if entry.interlock != interlock)
+    if has_key and state.bypasses.key is True:
+        return _opened(state, zone.id, others, bypass.opening(asked, None))
+    bypasses = _replace(state.bypasses, asked=(*others, asked))
+    found = zone_findings.bypass_asked(zone.id, asked, has_key=has_key)
+    return Granted(state=_replace(state, bypasses=bypasses), found=(found,))
+
+
+def confirm_bypass(state: ZoneState, zone: Zone, *, interlock: str, by: str) -> Answer:
+    """The second fact from a second person, where the zone has no key switch."""
+    asked = state.bypasses.request(interlock)
+    if asked is None:
+        return Denied(f"nobody asked to bypass {interlock} of zone {zone.id}; ask with 'bypass open' first")
+    if zone.bypass_key is not None:
+        return Denied(f"zone {zone.id} has a key switch: turn it to open the bypass")
+    if by == asked.by:
+        return Denied(f"{by} asked for it; another person has to confirm it")
+    latched = frozenset(trip.interlock for trip in state.zone_trips)
+    if interlock in latched:
+        return Denied(f"{interlock} of zone {zone.id} tripped meanwhile: reset it first")
+    others = tuple(entry for entry in state.bypasses.asked if entry is not asked)
+    return _opened(state, zone.id, others, bypass.opening(asked, by))
+
+
+def _opened(state: ZoneState, zone: ZoneId, asked: tuple[Asked, ...], entry: Bypass) -> Granted:
+    bypasses = _replace(state.bypasses, open=(*state.bypasses.open, entry), asked=asked)
+    found = zone_findings.bypass_open(zone, entry)
+    return Granted(state=_replace(state, bypasses=bypasses), found=(found,))
+
+
+def close_bypass(state: ZoneState, zone: ZoneId, *, interlock: str, by: str) -> Answer:
+    """End a bypass, or take a request back. Always granted where there is one: it is the safe direction."""
+    entry, asked = state.bypasses.of(interlock), state.bypasses.request(interlock)
+    why = f"closed by {by}"
+    found = [zone_findings.bypass_ended(zone, entry, why)] if entry else []
+    found += [zone_findings.bypass_refused(zone, asked, why)] if asked else []
+    if not found:
+        return Denied(f"{interlock} of zone {zone} is not bypassed")
+    bypasses = _replace(
+        state.bypasses,
+        open=tuple(known for known in state.bypasses.open if known is not entry),
+        asked=tuple(known for known in state.bypasses.asked if known is not asked),
+    )
+    return Granted(state=_replace(state, bypasses=bypasses), found=tuple(found))

@@ -1,10 +1,11 @@
 """The words of the core's findings: what happened, and what a person does next at 3 a.m."""
 
 from edge_agent.guardian.interlocks.inputs import Finding
+from edge_agent.guardian.interlocks.levels import Level
 from edge_agent.guardian.interlocks.modes import Cause
+from edge_agent.guardian.interlocks.quantities import QUANTITIES
 from edge_agent.guardian.interlocks.stale import Sight
-from edge_agent.guardian.interlocks.state import BOARD, CHIP, ZONE_BLIND, ZONE_COOLING, ZONE_HOT, Trip
-from edge_agent.guardian.interlocks.temperature import Level
+from edge_agent.guardian.interlocks.state import BOARD, CAP, CHIP, ZONE_BLIND, ZONE_COOLING, ZONE_HOT, Trip
 from edge_agent.ipc import Mode, ZoneStatus
 from shared.alarms import EventKind, Severity
 from shared.ids import DeviceId, ZoneId
@@ -17,6 +18,15 @@ _TRIP_ADVICE = {
     CHIP: "Check this miner's fans, heat sinks and place in the rack, then reset the zone's trips.",
     BOARD: "Check this miner's fans, heat sinks and place in the rack, then reset the zone's trips.",
 }
+_KIND_ADVICE = {
+    "contact/": "Go there and look before anything else; put the contact back to rest, then reset the zone. "
+    "Nothing restarts before that.",
+    CAP: "Look at the feeder's meter and breakers and at what else draws power there, then reset it.",
+}
+_PROBE_ADVICE = (
+    "Look at the zone's air or water and at the probes themselves; when the reading is back within its "
+    "limits, reset the zone with 'minewarden guardian reset --zone {zone} --reason ...'."
+)
 _ANY_TRIP_ADVICE = "Find out why, then reset the zone with 'minewarden guardian reset'."
 
 _SIGHT_WORDS = {
@@ -34,11 +44,17 @@ def tripped(zone: ZoneId, trip: Trip) -> Finding:
         severity=Severity.HIGH if trip.device else Severity.URGENT,
         key=f"trip/{trip.id}",
         title=f"{where} tripped and is being stopped: {trip.first_out}",
-        advice=_TRIP_ADVICE.get(trip.interlock, _ANY_TRIP_ADVICE).format(zone=zone),
+        advice=_trip_advice(trip.interlock).format(zone=zone),
         zone=zone,
         device=trip.device,
         data={"trip": trip.id, "interlock": trip.interlock, "first_out": trip.first_out},
     )
+
+
+def _trip_advice(interlock: str) -> str:
+    by_kind = (advice for head, advice in _KIND_ADVICE.items() if interlock.startswith(head))
+    probes = _PROBE_ADVICE if interlock in QUANTITIES else _ANY_TRIP_ADVICE
+    return _TRIP_ADVICE.get(interlock) or next(by_kind, probes)
 
 
 def cleared(zone: ZoneId, trip: Trip, by: str, reason: str) -> Finding:

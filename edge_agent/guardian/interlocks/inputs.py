@@ -103,6 +103,8 @@ class ZoneInput(Frozen, frozen=True, kw_only=True):
     """Per cooling actuator of the zone: what it reads now."""
     cooling_at_fail_safe: tuple[bool, ...] = ()
     """Per cooling actuator of the zone: whether it reads its fail-safe value now."""
+    cooling_at_off: tuple[bool, ...] = ()
+    """The same for its `off` value; false where it has none."""
     sensors: dict[str, tuple[SensorInput, ...]] = {}
     """Role → its probes, in the order of the site file; those of `dew_margin_c` already as margins (K)."""
     contacts: tuple[ContactInput, ...] = ()

@@ -3,11 +3,11 @@
 import msgspec
 
 from edge_agent.config import HighLimits, Timing, ZoneLimits
-from edge_agent.guardian.interlocks import findings, stale, temperature
+from edge_agent.guardian.interlocks import findings, levels, stale
 from edge_agent.guardian.interlocks.inputs import Finding, MinerInput
+from edge_agent.guardian.interlocks.levels import Level, Standing
 from edge_agent.guardian.interlocks.stale import Sight, Watch
 from edge_agent.guardian.interlocks.state import BOARD, CHIP, MinerTrack
-from edge_agent.guardian.interlocks.temperature import Level
 from shared.ids import ZoneId
 from shared.telemetry import MinerState
 
@@ -22,7 +22,7 @@ def step(track: MinerTrack, miner: MinerInput, limits: ZoneLimits, timing: Timin
     """The miner's state after `dt` seconds. A sample older than `stale_after_s` tells no temperature."""
     known = miner.age_s <= timing.stale_after_s
     chip_c, board_c = values(miner, timing)
-    if known and track == CALM and _is_calm(miner, limits):
+    if known and track is CALM and _is_calm(miner, limits):
         return track  # nine miners in ten, nearly always: nothing to remember
     stopped = not miner.draws_power if known else track.stopped
     if any(command.start for command in miner.commanded):
@@ -45,7 +45,7 @@ def step(track: MinerTrack, miner: MinerInput, limits: ZoneLimits, timing: Timin
     for command in miner.commanded:
         starts += command.start
         shed_wait_s = max(shed_wait_s, command.settle_s)
-    return MinerTrack(
+    after = MinerTrack(
         watch=watch,
         chip=chip,
         board=board,
@@ -57,6 +57,7 @@ def step(track: MinerTrack, miner: MinerInput, limits: ZoneLimits, timing: Timin
         over_trip_s=over_trip_s,
         starts=starts,
     )
+    return CALM if after == CALM else after
 
 
 def _is_calm(miner: MinerInput, limits: ZoneLimits) -> bool:
@@ -97,13 +98,11 @@ def _settling(track: MinerTrack, miner: MinerInput, limits: ZoneLimits, timing: 
     return left_s
 
 
-def _heat(
-    heat: temperature.Heat, value_c: float | None, limits: HighLimits, *, resting: bool, dt: float
-) -> temperature.Heat:
+def _heat(heat: Standing, value_c: float | None, limits: HighLimits, *, resting: bool, dt: float) -> Standing:
     """A board that is seen stopped and tells no temperature makes no heat: it counts as at `release`."""
     if resting and value_c is None:
         value_c = limits.release
-    return temperature.step(heat, value_c, limits, dt)
+    return levels.step(heat, value_c, limits, dt)
 
 
 def inhibit(track: MinerTrack, *, latched: bool) -> str | None:
@@ -114,8 +113,8 @@ def inhibit(track: MinerTrack, *, latched: bool) -> str | None:
         ("settling after a change", sight is Sight.SETTLING),
         ("no usable temperature", sight is Sight.BLIND),
         (f"no data ({sight})", sight.unknown),
-        (f"chip temperature ({track.chip.level.name.lower()})", track.chip.level > Level.NORMAL),
-        (f"board temperature ({track.board.level.name.lower()})", track.board.level > Level.NORMAL),
+        (f"chip temperature ({track.chip.level.word})", track.chip.level > Level.NORMAL),
+        (f"board temperature ({track.board.level.word})", track.board.level > Level.NORMAL),
     )
     return next((why for why, holds in reasons if holds), None)
 
@@ -131,7 +130,7 @@ def excess(miner: MinerInput, limits: ZoneLimits, track: MinerTrack, timing: Tim
             (track.chip, chip_c, limits.chip_temp_c),
             (track.board, board_c, limits.board_temp_c),
         )
-        if value is not None and temperature.sheds(heat, value, limit)
+        if value is not None and levels.sheds(heat, value, limit)
     ]
     return max(over) if over else None
 

@@ -6,9 +6,9 @@ through before the first read-back; the next is asked for when every start of it
 
 import msgspec
 
-from edge_agent.config import Timing
-from edge_agent.guardian.interlocks import findings
-from edge_agent.guardian.interlocks.inputs import Demand, DemandKind, Finding, ZoneInput
+from edge_agent.config import Timing, Zone
+from edge_agent.guardian.interlocks import findings, inhibits
+from edge_agent.guardian.interlocks.inputs import Demand, DemandKind, Finding, MainsClaim, ZoneInput
 from edge_agent.guardian.interlocks.state import SafeWhy, ZoneState
 from edge_agent.ipc import Mode
 from shared.commands import Priority
@@ -34,12 +34,13 @@ def step(
         return state, []
     started = {miner.device for miner in inputs.miners if any(c.start for c in miner.commanded)}
     starting = [d for d in state.pending if d in state.starting or d in started]
-    if not allowed(state):
+    if not allowed(state) or inputs.mains is not MainsClaim.NONE:
         return msgspec.structs.replace(state, starting=()), []
+    starting = [d for d in starting if d not in inputs.held]
     running = {miner.device for miner in inputs.miners if _runs(miner.age_s, miner.state, timing)}
     confirmed = [d for d in starting if d in running]
     gone = [d for d in starting if d not in running and _gave_up(state, d)]
-    pending = tuple(d for d in state.pending if d not in running and d not in gone)
+    pending = tuple(d for d in state.pending if d in inputs.held or (d not in running and d not in gone))
     # One that fell silent under its start (a breaker, a dead supply) must not hold up the others; it stays
     # in `pending` and has its turn when it is heard again.
     starting = [d for d in starting if d in pending and not _is_silent(state, d)]
@@ -75,12 +76,17 @@ def _is_silent(state: ZoneState, device: DeviceId) -> bool:
     return track is not None and track.watch.alarmed
 
 
-def demands(state: ZoneState) -> list[Demand]:
-    """Starts wanted now: the open batch again, or the rest where no batch is open."""
+def demands(state: ZoneState, inputs: ZoneInput, zone: Zone) -> list[Demand]:
+    """Starts wanted now: the open batch again, or the rest where no batch is open.
+
+    Not while mains are gone or the zone is inhibited, and never of a miner that a power order holds stopped.
+    """
     if not state.pending or not allowed(state) or not state.cooling.proven:
         return []
+    if inhibits.of_zone(state, zone) is not None:
+        return []
     latched = state.latched
-    wanted = state.starting or state.pending
+    wanted = state.starting or tuple(device for device in state.pending if device not in inputs.held)
     return [
         Demand(
             kind=DemandKind.START,
@@ -93,9 +99,10 @@ def demands(state: ZoneState) -> list[Demand]:
     ]
 
 
-def unfinished(state: ZoneState) -> bool:
+def unfinished(state: ZoneState, inputs: ZoneInput) -> bool:
     """Whether SAFE must wait: miners that answer are to be restarted and no batch is confirmed yet."""
     reachable = any(
-        device in state.miners and not state.miners[device].watch.sight.unknown for device in state.pending
+        device in state.miners and device not in inputs.held and not state.miners[device].watch.sight.unknown
+        for device in state.pending
     )
     return reachable and state.batches == 0

@@ -4,9 +4,15 @@ from enum import StrEnum
 
 import msgspec
 
+from edge_agent.config import SensorRole
+from edge_agent.guardian.interlocks.bypass import NONE, Bypasses
+from edge_agent.guardian.interlocks.contacts import ContactTrack
 from edge_agent.guardian.interlocks.cooling import UNPROVEN, Cooling
+from edge_agent.guardian.interlocks.inputs import FeederClaim, MainsClaim
+from edge_agent.guardian.interlocks.levels import CLEAR, Standing
+from edge_agent.guardian.interlocks.probes import Group
+from edge_agent.guardian.interlocks.proof import UNTOLD, Proof
 from edge_agent.guardian.interlocks.stale import UNSEEN, Watch
-from edge_agent.guardian.interlocks.temperature import COOL, Heat
 from edge_agent.ipc import Mode, TripInfo
 from shared.ids import DeviceId, ZoneId
 
@@ -16,6 +22,10 @@ ZONE_BLIND = "all-sensors-bad"
 CHIP = "chip-temp"
 BOARD = "board-temp"
 DAMAGED = "latch-file"
+"""Further interlocks of a zone are named by what they are of: limits of its probes (`inlet_air_c`),
+`contact/<name>`, `cap/<id>`."""
+
+CAP = "cap/"
 
 
 class SafeWhy(StrEnum):
@@ -54,8 +64,8 @@ class MinerTrack(msgspec.Struct, frozen=True):
     """What is remembered of one miner."""
 
     watch: Watch = UNSEEN
-    chip: Heat = COOL
-    board: Heat = COOL
+    chip: Standing = CLEAR
+    board: Standing = CLEAR
     settle_left_s: float = 0.0
     firmware_settling: bool = False
     """The firmware itself said so at the last step; a new settling state opens a window."""
@@ -92,6 +102,13 @@ class ZoneState(msgspec.Struct, frozen=True, kw_only=True):
     blind_for_s: float = 0.0
     silent_for_s: float = 0.0
     silent_alarmed: bool = False
+    proof: Proof = UNTOLD
+    probes: dict[SensorRole, Group] = {}
+    contacts: dict[str, ContactTrack] = {}
+    bypasses: Bypasses = NONE
+    feeders: tuple[FeederClaim, ...] = ()
+    """What the power caps wanted at this step."""
+    mains: MainsClaim = MainsClaim.NONE
 
     @property
     def zone_trips(self) -> tuple[Trip, ...]:

@@ -1,12 +1,17 @@
 """Which trips fire, and whether the cause of a latched one is still there."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 from edge_agent.config import Timing, Zone
-from edge_agent.guardian.interlocks import miners
+from edge_agent.guardian.interlocks import contacts, levels, miners, probes
 from edge_agent.guardian.interlocks.inputs import ZoneInput
+from edge_agent.guardian.interlocks.levels import Level
+from edge_agent.guardian.interlocks.quantities import QUANTITIES
 from edge_agent.guardian.interlocks.state import (
     BOARD,
+    CAP,
     CHIP,
     NEW_MINER,
     ZONE_BLIND,
@@ -16,7 +21,6 @@ from edge_agent.guardian.interlocks.state import (
     Trip,
     ZoneState,
 )
-from edge_agent.guardian.interlocks.temperature import Level
 from shared.ids import DeviceId
 
 SEVERAL = 3
@@ -25,23 +29,42 @@ SEVERAL_SHARE = 0.10
 
 
 def fired(state: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing) -> tuple[Trip, ...]:
-    """New latches after this step's tracks and cooling were worked out; first the most local evidence."""
-    new = [*_hot_miners(state, inputs, zone, timing)]
+    """New latches after this step's observations; first the most local evidence."""
+    new = [*_hot_miners(state, inputs, zone, timing), *_capped_miners(state, inputs)]
     standing = {trip.interlock for trip in state.zone_trips}
-    running = any(track.heard and not track.stopped for track in state.miners.values())
-    for interlock, first_out in (
-        (ZONE_COOLING, _cooling(state, inputs, zone) if running else None),
-        (ZONE_HOT, _several(state)),
-        (ZONE_BLIND, _blind(state, timing)),
-    ):
-        if first_out is not None and interlock not in standing:
+    for interlock, first_out in _zone_evidence(state, inputs, zone, timing):
+        if interlock not in standing:
+            standing.add(interlock)
             new.append(_trip(interlock, inputs.at_ms, first_out, zone.id))
     return tuple(new)
 
 
+def _zone_evidence(
+    state: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing
+) -> Iterator[tuple[str, str]]:
+    """(interlock, first condition in words) of whatever trips the whole zone now."""
+    loaded = any(track.heard and not track.stopped for track in state.miners.values())
+    yield from _contacts(state, zone)
+    if loaded:
+        yield from _probes(state, inputs, zone, timing)
+    for claim in state.feeders:
+        if claim.trip is not None and claim.miners is None:
+            yield CAP + claim.cap, claim.trip
+    if loaded and state.cooling.lost:
+        yield ZONE_COOLING, _cooling(state, zone)
+    several = _several(state)
+    if several is not None:
+        yield ZONE_HOT, several
+    if state.blind_for_s >= timing.lost_after_s:
+        yield (
+            ZONE_BLIND,
+            f"no miner of the zone has told a usable temperature for {timing.lost_after_s:g} s and more",
+        )
+
+
 def _trip(interlock: str, at_ms: int, first_out: str, where: str, device: DeviceId | None = None) -> Trip:
     return Trip(
-        id=f"{interlock}-{where}-{at_ms}",
+        id=f"{interlock.replace('/', '-')}-{where}-{at_ms}",
         interlock=interlock,
         at_ms=at_ms,
         first_out=first_out,
@@ -49,11 +72,55 @@ def _trip(interlock: str, at_ms: int, first_out: str, where: str, device: Device
     )
 
 
+def _contacts(state: ZoneState, zone: Zone) -> Iterator[tuple[str, str]]:
+    for contact in zone.contacts:
+        name = contacts.interlock(contact.name)
+        track = state.contacts[contact.name]
+        if name in state.bypasses.names or not contacts.trips(track, contact):
+            continue
+        if track.acting:
+            yield name, f"{contact.name} is active ({contact.device} {contact.point})"
+        else:
+            where = f"{contact.device} {contact.point}"
+            yield name, f"it is not known any more whether {contact.name} is active ({where})"
+
+
+def _probes(state: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing) -> Iterator[tuple[str, str]]:
+    names = state.bypasses.names
+    for role, group in state.probes.items():
+        told = probes.known(inputs.sensors.get(role, ()))
+        fed = {name: limits for name, limits in probes.fed(role, zone).items() if name not in names}
+        for name, limits in fed.items():
+            limit = group.limits[name]
+            tighten = probes.tightened(limits, alone=group.strength.alone)
+            if levels.trips(limit.standing, limit.value, limits, tighten):
+                quantity = QUANTITIES[name]
+                closer = f", {tighten:g} closer with one probe left" if tighten else ""
+                shown = f"{quantity.words} {quantity.shown(limit.value)}"
+                yield name, f"{shown}, trip limit {quantity.shown(limits.trip)}{closer} ({told})"
+        if fed and probes.lost(group, timing):
+            yield next(iter(fed)), f"no probe of {QUANTITIES[role].words} is known any more ({told})"
+
+
+def _capped_miners(state: ZoneState, inputs: ZoneInput) -> list[Trip]:
+    """A cap of one PDU latches what hangs on it; the zone goes on."""
+    latched = {(trip.device, trip.interlock) for trip in state.trips}
+    return [
+        _trip(CAP + claim.cap, inputs.at_ms, claim.trip, device, device)
+        for claim in state.feeders
+        if claim.trip is not None and claim.miners is not None
+        for device in sorted(claim.miners & state.miners.keys())
+        if not state.miners[device].stopped and (device, CAP + claim.cap) not in latched
+    ]
+
+
 def _hot_miners(state: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing) -> list[Trip]:
     latched = {(trip.device, trip.interlock) for trip in state.trips}
     new: list[Trip] = []
     for miner in inputs.miners:
         track = state.miners[miner.device]
+        if track is miners.CALM:
+            continue
         chip_c, board_c = miners.values(miner, timing)
         for interlock, heat, value_c, limit in (
             (CHIP, track.chip, chip_c, zone.limits.chip_temp_c),
@@ -66,12 +133,11 @@ def _hot_miners(state: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing)
     return new
 
 
-def _cooling(state: ZoneState, inputs: ZoneInput, zone: Zone) -> str | None:
-    if not state.cooling.lost:
-        return None
+def _cooling(state: ZoneState, zone: Zone) -> str:
     proof = zone.cooling_proof
-    value = "unknown" if inputs.cooling_value is None else f"{inputs.cooling_value:g}"
-    return f"cooling lost: {proof.device} {proof.point} is {value}, must be above {proof.lost_below:g}"
+    value = "unknown" if state.proof.value is None else f"{state.proof.value:g}"
+    still = " (a feedback stands still although its set-point was moved)" if any(state.proof.stuck) else ""
+    return f"cooling lost: {proof.device} {proof.point} is {value}{still}, must be above {proof.lost_below:g}"
 
 
 def _several(state: ZoneState) -> str | None:
@@ -79,12 +145,6 @@ def _several(state: ZoneState) -> str | None:
     if count >= SEVERAL or (count >= 2 and count > SEVERAL_SHARE * len(state.miners)):
         return f"{count} of {len(state.miners)} miners were above their trip limit"
     return None
-
-
-def _blind(state: ZoneState, timing: Timing) -> str | None:
-    if state.blind_for_s < timing.lost_after_s:
-        return None
-    return f"no miner of the zone has told a usable temperature for {timing.lost_after_s:g} s and more"
 
 
 def all_blind(tracks: dict[DeviceId, MinerTrack]) -> bool:
@@ -110,6 +170,8 @@ def with_causes(state: ZoneState) -> tuple[Trip, ...]:
 
 
 def _present(trip: Trip, state: ZoneState) -> bool:
+    if trip.interlock.startswith(CAP):
+        return any(claim.cause for claim in state.feeders if CAP + claim.cap == trip.interlock)
     if trip.device is not None:
         track = state.miners.get(trip.device)
         return track is not None and _still_hot(track, trip.interlock)
@@ -119,6 +181,17 @@ def _present(trip: Trip, state: ZoneState) -> bool:
         return any(max(t.chip.level, t.board.level) >= Level.SHED for t in state.miners.values())
     if trip.interlock == ZONE_BLIND:
         return all_blind(state.miners) or not any(track.heard for track in state.miners.values())
+    return _zone_cause(trip.interlock, state)
+
+
+def _zone_cause(interlock: str, state: ZoneState) -> bool:
+    """Of a probe's limits or a contact; one that the site file does not name any more has no cause left."""
+    for group in state.probes.values():
+        if interlock in group.limits:
+            return probes.cause(group, interlock)
+    for name, track in state.contacts.items():
+        if contacts.interlock(name) == interlock:
+            return track.active is not False
     return False
 
 

@@ -1,26 +1,33 @@
-"""One zone's step: cooling, miners, trips, mode, restart; and the demands that follow.
+"""One zone's step: what is seen, what trips, the mode, the restart; and the demands that follow.
 
 Demands are levels, not edges: a tripped zone asks to stop whatever is not seen stopped at every step, so
 a lost command, a miner that mines again after a reboot or a restart of this process changes nothing.
 """
 
+import math
+
 import msgspec
 
 from edge_agent.config import Timing, Zone
-from edge_agent.guardian.interlocks import cooling, findings, miners, restart, trips
-from edge_agent.guardian.interlocks.inputs import (
-    Demand,
-    DemandKind,
-    Finding,
-    ModelClaim,
-    ZoneInput,
-    ZoneOutputs,
+from edge_agent.guardian.interlocks import (
+    bypass,
+    contacts,
+    cooling,
+    demands,
+    findings,
+    inhibits,
+    miners,
+    probes,
+    proof,
+    restart,
+    trips,
+    zone_findings,
 )
+from edge_agent.guardian.interlocks.inputs import Finding, MainsClaim, ModelClaim, ZoneInput, ZoneOutputs
+from edge_agent.guardian.interlocks.levels import Level
 from edge_agent.guardian.interlocks.modes import Cause, next_mode
 from edge_agent.guardian.interlocks.state import SafeWhy, Trip, ZoneState, durable
-from edge_agent.guardian.interlocks.temperature import Level
 from edge_agent.ipc import Mode, ZoneStatus
-from shared.commands import Priority, SetPoint
 from shared.ids import DeviceId
 
 Stepped = tuple[ZoneState, ZoneOutputs, tuple[Finding, ...]]
@@ -31,12 +38,15 @@ def step(before: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing, dt: f
     """The zone after `dt` seconds (monotonic), what it wants done, and what people should know."""
     found: list[Finding] = []
     state = _observe(before, inputs, zone, timing, dt, found)
+    state = _watch(state, inputs, zone, timing, dt, found)
+    state = _cool(state, inputs, zone, timing, dt, found)
     state = _trip(state, inputs, zone, timing, found)
+    state = _mains(before, state, inputs)
     state = _modes(state, inputs, zone, timing, found)
     state, told = restart.step(state, inputs, zone.id, timing)
     found += told
     outputs = ZoneOutputs(
-        demands=_demands(state, inputs, zone, timing),
+        demands=demands.of_zone(before, state, inputs, zone, timing),
         status=status(state, zone),
         durable=durable(state) != durable(before),
     )
@@ -59,16 +69,46 @@ def _observe(
         found.append(findings.silent_zone(zone.id))
     if state.silent_alarmed and not alarmed:
         found.append(findings.heard_zone(zone.id))
-    # A zone that was never heard accumulates no loss of cooling: there is nothing to protect yet.
-    cooling_dt = 0.0 if inputs.cooling_value is None and not heard else dt
     return _replace(
         state,
         miners=tracks,
-        cooling=cooling.step(state.cooling, inputs.cooling_value, zone.cooling_proof, cooling_dt),
         blind_for_s=state.blind_for_s + dt if trips.all_blind(tracks) else 0.0,
         silent_for_s=silent_s,
         silent_alarmed=alarmed,
     )
+
+
+def _watch(
+    state: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing, dt: float, found: list[Finding]
+) -> ZoneState:
+    """Probes, contacts, bypasses; and what caps and mains claim."""
+    groups = probes.step(state.probes, inputs, zone, dt)
+    tracks = contacts.step(state.contacts, inputs.contacts, zone.contacts, timing, dt)
+    has_key = zone.bypass_key is not None
+    bypasses, news = bypass.step(state.bypasses, key=inputs.bypass_key, has_key=has_key, dt=dt)
+    found += zone_findings.of_probes(zone, state.probes, groups)
+    found += zone_findings.of_contacts(zone, state.contacts, tracks)
+    found += zone_findings.of_bypasses(zone.id, news)
+    return _replace(
+        state,
+        probes=groups,
+        contacts=tracks,
+        bypasses=bypasses,
+        feeders=inputs.feeders,
+        mains=inputs.mains,
+    )
+
+
+def _cool(
+    state: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing, dt: float, found: list[Finding]
+) -> ZoneState:
+    told = proof.step(state.proof, inputs, zone, timing, dt)
+    found += zone_findings.of_proof(zone, state.proof, told)
+    # A zone that was never heard accumulates no loss of cooling: there is nothing to protect yet.
+    heard = any(track.heard for track in state.miners.values())
+    cooling_dt = 0.0 if told.value is None and not heard else dt
+    after = cooling.step(state.cooling, told.value, zone.cooling_proof, cooling_dt)
+    return _replace(state, proof=told, cooling=after)
 
 
 def _trip(state: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing, found: list[Finding]) -> ZoneState:
@@ -86,10 +126,24 @@ def _latch(state: ZoneState, new: tuple[Trip, ...]) -> ZoneState:
     whole = any(trip.device is None for trip in new)
     stopping = _running(state) if whole else ()
     pending = tuple(dict.fromkeys(d for d in (*state.pending, *stopping) if d not in latched))
-    if whole:  # a start that is under way is called back by a stop
-        tracks = {device: miners.doubted(track) for device, track in state.miners.items()}
-        state = _replace(state, miners=tracks)
+    state = _called_back(state) if whole else state
     return _replace(state, trips=(*state.trips, *new), pending=pending, starting=(), batch=0)
+
+
+def _called_back(state: ZoneState) -> ZoneState:
+    """A start that is under way is called back by a stop: its miner is not known to be stopped."""
+    return _replace(state, miners={device: miners.doubted(track) for device, track in state.miners.items()})
+
+
+def _mains(before: ZoneState, state: ZoneState, inputs: ZoneInput) -> ZoneState:
+    """Mains that are gone stop the zone without a latch: what ran comes back by itself, in batches."""
+    if inputs.mains is not MainsClaim.STOP:
+        return state
+    if before.mains is not MainsClaim.STOP:
+        state = _called_back(state)
+    latched = state.latched
+    stopping = (device for device in _running(state) if device not in latched)
+    return _replace(state, pending=tuple(dict.fromkeys((*state.pending, *stopping))), starting=(), batch=0)
 
 
 def _running(state: ZoneState) -> tuple[DeviceId, ...]:
@@ -113,7 +167,7 @@ def _modes(
         state = _replace(_move(state, zone, Cause.LEASE_LOST, found), safe_why=SafeWhy.LEASE, batches=0)
     elif lease_lost and state.mode is Mode.SAFE and state.safe_why is SafeWhy.START:
         state = _replace(state, safe_why=SafeWhy.LEASE)
-    if state.mode is Mode.SAFE and not lease_lost and _stable(state):
+    if state.mode is Mode.SAFE and not lease_lost and _stable(state, inputs, zone):
         state = _move(state, zone, Cause.STABLE, found)
     if state.mode is Mode.LOCAL_AUTO and inputs.model is not ModelClaim.NONE:
         state = _move(state, zone, Cause.ASSIGNED, found)
@@ -127,14 +181,15 @@ def _modes(
     return state
 
 
-def _stable(state: ZoneState) -> bool:
+def _stable(state: ZoneState, inputs: ZoneInput, zone: Zone) -> bool:
     hot = any(max(t.chip.level, t.board.level) >= Level.SHED for t in state.miners.values())
     return (
         state.cooling.proven
         and not hot
         and state.safe_why is not SafeWhy.STOP
         and not state.zone_trips
-        and not restart.unfinished(state)
+        and not restart.unfinished(state, inputs)
+        and not inhibits.holds_safe(state, zone)
     )
 
 
@@ -143,89 +198,26 @@ def _stable(state: ZoneState) -> bool:
 
 def status(state: ZoneState, zone: Zone) -> ZoneStatus:
     """The zone as the sockets tell it."""
-    latched = state.latched
-    reasons = {d: miners.inhibit(track, latched=d in latched) for d, track in state.miners.items()}
     return ZoneStatus(
         mode=state.mode,
         cooling_proven=state.cooling.proven,
         trips=tuple(trip.info(zone.id) for trip in state.trips),
-        inhibited={device: why for device, why in reasons.items() if why is not None},
+        inhibited=inhibits.all_of(state, zone),
         restarting=bool(state.pending) and restart.allowed(state),
+        levels=_levels(state),
+        bypassed={entry.interlock: math.ceil(entry.left_s) for entry in state.bypasses.open},
     )
 
 
-def _demands(state: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing) -> tuple[Demand, ...]:
-    stops = _stops(state)
-    stopping = {demand.device for demand in stops}
-    sheds = [demand for demand in _sheds(state, inputs, zone, timing) if demand.device not in stopping]
-    baseline: list[Demand] = []
-    if state.mode is Mode.SAFE and inputs.lease_overdue_s >= timing.lease_safe_s:
-        baseline = [
-            Demand(
-                kind=DemandKind.SAFE_PRESET,
-                device=device,
-                priority=Priority.SAFE,
-                why="no lease: safe set-points",
-            )
-            for device, track in state.miners.items()
-            if track.heard and not track.stopped and device not in stopping
-        ]
-    return (*stops, *_cooling(state, inputs, zone, timing), *sheds, *baseline, *restart.demands(state))
-
-
-def _stops(state: ZoneState) -> list[Demand]:
-    whole = state.mode is Mode.TRIPPED
-    asked = state.mode is Mode.SAFE and state.safe_why is SafeWhy.STOP
-    latched = state.latched
-    found: list[Demand] = []
-    for device, track in state.miners.items():
-        tripped = whole or device in latched
-        if track.stopped or not (tripped or asked):
-            continue
-        found.append(
-            Demand(
-                kind=DemandKind.STOP,
-                device=device,
-                priority=Priority.TRIP if tripped else Priority.SAFE,
-                why="trip" if tripped else "safe-stop",
-            )
-        )
+def _levels(state: ZoneState) -> dict[str, str]:
+    """The zone's interlocks that do not stand at normal, in words."""
+    found: dict[str, str] = {}
+    for group in state.probes.values():
+        for name, limit in group.limits.items():
+            if group.unknown or limit.standing.level is not Level.NORMAL:
+                found[name] = "unknown" if group.unknown else limit.standing.level.word
+    for name, track in state.contacts.items():
+        word = contacts.level(track)
+        if word is not None:
+            found[contacts.interlock(name)] = word
     return found
-
-
-def _sheds(state: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing) -> list[Demand]:
-    """Worst first: where the arbiter or the network is slow, the hottest miner goes down first."""
-    over: list[tuple[float, DeviceId]] = []
-    for miner in inputs.miners:
-        excess_c = miners.excess(miner, zone.limits, state.miners[miner.device], timing)
-        if excess_c is not None:
-            over.append((-excess_c, miner.device))
-    return [
-        Demand(
-            kind=DemandKind.LOWER,
-            device=device,
-            priority=Priority.TRIP,
-            why=f"{-negative:.1f} °C above its shed limit",
-        )
-        for negative, device in sorted(over)
-    ]
-
-
-def _cooling(state: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing) -> list[Demand]:
-    """Cooling fails on (S11): while tripped, and in SAFE for every reason but a plain start."""
-    lease_lost = inputs.lease_overdue_s >= timing.lease_safe_s
-    safe = state.mode is Mode.SAFE and (lease_lost or state.safe_why in (SafeWhy.STOP, SafeWhy.RESET))
-    if state.mode is not Mode.TRIPPED and not safe:
-        return []
-    known = inputs.cooling_at_fail_safe or (False,) * len(zone.cooling_actuators)
-    return [
-        Demand(
-            kind=DemandKind.COOLING,
-            device=DeviceId(actuator.device),
-            priority=Priority.TRIP,
-            why="cooling fails on",
-            action=SetPoint(device=DeviceId(actuator.device), point=actuator.point, value=actuator.fail_safe),
-        )
-        for actuator, there in zip(zone.cooling_actuators, known, strict=True)
-        if not there
-    ]
