@@ -15,16 +15,19 @@ import msgspec
 
 from edge_agent.config import SiteFile
 from edge_agent.guardian import views
-from edge_agent.guardian.interlocks import findings
+from edge_agent.guardian.interlocks import caps, findings
 from edge_agent.guardian.interlocks import site as core
 from edge_agent.guardian.interlocks.asks import Answer, Granted
-from edge_agent.guardian.interlocks.inputs import Commanded, Demand, Finding, ModelClaim
+from edge_agent.guardian.interlocks.inputs import Commanded, Demand, Finding, ModelClaim, ZoneInput
+from edge_agent.guardian.interlocks.site import SiteInput
 from edge_agent.guardian.interlocks.state import ZoneState
 from edge_agent.guardian.interlocks.zone import status as status_of
 from edge_agent.guardian.latches import Latches
 from edge_agent.guardian.polling.board import Board
+from edge_agent.guardian.power import readings
 from edge_agent.guardian.recorder import Recorder
-from edge_agent.ipc import ZoneStatus
+from edge_agent.guardian.requests import CapView
+from edge_agent.ipc import CapStatus, ZoneStatus
 from shared.clock import Clock
 from shared.errors import StoreError
 from shared.ids import DeviceId, ZoneId
@@ -64,6 +67,8 @@ class Cycle:
         *,
         lease_overdue_s: Callable[[], float],
         model: Callable[[], ModelClaim],
+        held: Callable[[], frozenset[DeviceId]] = frozenset,
+        facts: readings.FactsOf = lambda _device: None,
     ) -> None:
         self._site = site
         self._miners = views.miners_by_zone(site)
@@ -73,6 +78,8 @@ class Cycle:
         self._clock = clock
         self._lease_overdue_s = lease_overdue_s
         self._model = model
+        self._held = held
+        self._facts = facts
         self._lock = threading.Lock()
         self._disk = threading.Lock()
         self._commanded: dict[DeviceId, tuple[Commanded, ...]] = {}
@@ -81,7 +88,12 @@ class Cycle:
         self._told: dict[ZoneId, ZoneStatus] = {}
         self._told_at_s: dict[ZoneId, float] = {}
         self._last_s = clock.monotonic()
-        self.statuses = {zone.id: status_of(self._state[zone.id], zone) for zone in site.zones}
+        self.statuses = {zone.id: status_of(self._state.zones[zone.id], zone) for zone in site.zones}
+        self._hydro = frozenset(zone.id for zone in site.zones if zone.cooling == "hydro")
+        self._fed = {cap: frozenset().union(*fed.values()) for cap, fed in self._state.wiring.items()}
+        self.caps: dict[str, CapStatus] = {}
+        self.cap_views: tuple[CapView, ...] = ()
+        self.on_battery: bool | None = None
         self._refused = False
         self._saving_since_s: float | None = None
         self.times_ms: deque[float] = deque(maxlen=2_000)
@@ -97,14 +109,15 @@ class Cycle:
     def look(self, zone: ZoneId) -> ZoneState:
         """The zone's state as of the last turn."""
         with self._lock:
-            return self._state[zone]
+            return self._state.zones[zone]
 
     def ask(self, zone: ZoneId, question: Callable[[ZoneState], Answer], *, commit: bool) -> Answer:
         """Put a person's request to the zone; takes effect with `commit`, and at the next turn."""
         with self._lock:
-            answer = question(self._state[zone])
+            answer = question(self._state.zones[zone])
             if commit and isinstance(answer, Granted):
-                self._state = {**self._state, zone: answer.state}
+                zones = {**self._state.zones, zone: answer.state}
+                self._state = msgspec.structs.replace(self._state, zones=zones)
             return answer
 
     @property
@@ -125,7 +138,7 @@ class Cycle:
         now_s = self._clock.monotonic()
         with self._lock:
             commanded, self._commanded = self._commanded, {}
-            inputs = {
+            zones = {
                 zone.id: views.zone_input(
                     self._site,
                     zone,
@@ -139,7 +152,9 @@ class Cycle:
                 )
                 for zone in self._site.zones
             }
+            inputs = self._site_input(zones, snapshot, now_s)
             self._state, outputs, found = core.step(self._state, inputs, self._site, dt)
+            self._tell_power(inputs)
         statuses = {zone: entry.status for zone, entry in outputs.zones.items()}
         changed = statuses != self.statuses
         self.statuses = statuses
@@ -149,6 +164,40 @@ class Cycle:
         self.times_ms.append((self._clock.monotonic() - began_s) * 1000.0)
         fresh = tuple(f.key.removeprefix("trip/") for f in found if f.kind == "tripped")
         return News(demands=demands, changed=changed, tripped=fresh)
+
+    def _site_input(
+        self, zones: dict[ZoneId, ZoneInput], snapshot: views.Snapshot, now_s: float
+    ) -> SiteInput:
+        timing = self._site.timing
+        return SiteInput(
+            zones=zones,
+            caps={
+                cap.id: readings.cap_input(
+                    cap,
+                    self._state.wiring[cap.id],
+                    snapshot,
+                    self._facts,
+                    self._hydro,
+                    now_s=now_s,
+                    timing=timing,
+                )
+                for cap in self._site.power_caps
+            },
+            mains=readings.mains_input(self._site.mains, snapshot, now_s=now_s, timing=timing),
+            held=self._held(),
+        )
+
+    def _tell_power(self, inputs: SiteInput) -> None:
+        """What the arbiter and people see of caps and mains, as of this turn."""
+        values = {cap: given.value for cap, given in inputs.caps.items()}
+        self.caps = {
+            cap.id: caps.status(cap, self._state.caps[cap.id], values[cap.id])
+            for cap in self._site.power_caps
+        }
+        self.cap_views = tuple(
+            caps.view(cap, values[cap.id], self._fed[cap.id]) for cap in self._site.power_caps
+        )
+        self.on_battery = inputs.mains.on_battery
 
     def keep(self) -> None:
         """Bring latches to the disk where they changed; called after the demands are on their way."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 import msgspec
 
 from edge_agent.config import SiteFile, Zone
-from edge_agent.guardian import readback
+from edge_agent.guardian import sensing
 from edge_agent.guardian.interlocks.inputs import Commanded, MinerInput, ModelClaim, ZoneInput
 from edge_agent.guardian.polling.board import NEVER, Last
 from edge_agent.guardian.requests import DeviceView, ZoneView
@@ -41,23 +41,21 @@ def zone_input(
     model: ModelClaim,
 ) -> ZoneInput:
     """One zone's inputs at `now_s`; temperatures are the maxima over usable readings."""
+    fresh = sensing.Board(snapshot, now_s=now_s, max_age_s=site.timing.stale_after_s)
+    last_known = sensing.Board(snapshot, now_s=now_s, max_age_s=site.timing.lost_after_s)
+    told = sensing.setpoints(zone, last_known)
     return ZoneInput(
         miners=tuple(
             _miner(device, snapshot.get(device, NEVER), commanded.get(device, ()), now_s) for device in miners
         ),
-        cooling_value=_fresh(
-            snapshot,
-            DeviceId(zone.cooling_proof.device),
-            zone.cooling_proof.point,
-            now_s,
-            site.timing.stale_after_s,
-        ),
-        cooling_at_fail_safe=tuple(
-            readback.at_point(
-                _fresh(snapshot, DeviceId(a.device), a.point, now_s, site.timing.lost_after_s), a.fail_safe
-            )
-            for a in zone.cooling_actuators
-        ),
+        cooling_value=fresh.value(zone.cooling_proof.device, zone.cooling_proof.point),
+        cooling_others=sensing.feedbacks(zone.cooling_proof.others, fresh),
+        cooling_points=sensing.setpoints(zone, fresh),
+        cooling_at_fail_safe=sensing.at_fail_safe(zone, told),
+        cooling_at_off=sensing.at_off(zone, told),
+        sensors=sensing.sensors(zone, fresh),
+        contacts=sensing.contacts(zone, fresh),
+        bypass_key=sensing.key(zone, fresh),
         lease_overdue_s=lease_overdue_s,
         model=model,
         at_ms=at_ms,
@@ -78,13 +76,6 @@ def _miner(device: DeviceId, last: Last, commanded: tuple[Commanded, ...], now_s
         hashrate_ths=good.usable("hashrate_ths"),
         commanded=commanded,
     )
-
-
-def _fresh(snapshot: Snapshot, device: DeviceId, point: str, now_s: float, max_age_s: float) -> float | None:
-    good = snapshot.get(device, NEVER).good
-    if good is None or now_s - good.at_s > max_age_s:
-        return None
-    return good.usable(point)
 
 
 class Trend(msgspec.Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""Power orders: curtailments, standing caps and schedules, from a signed order to the meter and back."""
