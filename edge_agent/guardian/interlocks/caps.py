@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from edge_agent.config import PowerCap, Timing
-from edge_agent.guardian.interlocks import temperature
+from edge_agent.guardian.interlocks import levels
 from edge_agent.guardian.interlocks.inputs import FeederClaim, Finding, Frozen, MinerInput
-from edge_agent.guardian.interlocks.temperature import COOL, Heat, Level
+from edge_agent.guardian.interlocks.levels import CLEAR, Level, Standing
 from edge_agent.guardian.requests import CapView
 from edge_agent.ipc import CapStatus
 from shared.alarms import EventKind, Severity
@@ -59,8 +59,7 @@ class Ask(Frozen, frozen=True, kw_only=True):
 class CapState(Frozen, frozen=True, kw_only=True):
     """What is remembered of one cap."""
 
-    heat: Heat = COOL
-    over_trip_s: float = 0.0
+    standing: Standing = CLEAR
     unknown_s: float = 0.0
     alarmed: bool = False
     asks: dict[DeviceId, Ask] = {}
@@ -75,10 +74,8 @@ def step(
     """The cap after `dt` seconds, what it wants of each zone, and what people should know."""
     value = given.value
     unknown_s = state.unknown_s + dt if value is None else 0.0
-    over_trip = value is not None and value >= cap.limits.trip
     after = CapState(
-        heat=temperature.step(state.heat, value, cap.limits, dt),
-        over_trip_s=state.over_trip_s + dt if over_trip else 0.0,
+        standing=levels.step(state.standing, value, cap.limits, dt, trip_after_s=cap.limits.on_delay_s),
         unknown_s=unknown_s,
         alarmed=unknown_s > UNKNOWN_ALARM_S,
         asks=state.asks,
@@ -95,7 +92,7 @@ def _shed(
     state: CapState, given: CapInput, cap: PowerCap, behind: Behind, timing: Timing, dt: float
 ) -> tuple[dict[DeviceId, Ask], list[DeviceId]]:
     """The asks after this step, and the miners to lower now, worst first."""
-    if state.heat.level is Level.NORMAL:
+    if state.standing.level is Level.NORMAL:
         return {}, []
     miners = {miner.device: miner for some in behind.values() for miner in some}
     asks = {
@@ -103,7 +100,7 @@ def _shed(
         for device, old in state.asks.items()
         if device in miners and (ask := _aged(old, miners[device], dt)) is not None
     }
-    if given.value is None or not temperature.sheds(state.heat, given.value, cap.limits):
+    if given.value is None or not levels.sheds(state.standing, given.value, cap.limits):
         return {device: ask for device, ask in asks.items() if ask.left_s > 0 or ask.vain}, []
     # Down to `warn` and not just below `shed`: at its edge noise alone would ask for one miner after another.
     excess_w = (given.value - cap.limits.warn) * cap.w_per_unit
@@ -179,7 +176,7 @@ def _j_per_th(miner: MinerInput) -> float:
 def _claims(
     state: CapState, value: float | None, cap: PowerCap, behind: Behind, lower: list[DeviceId]
 ) -> dict[ZoneId, FeederClaim]:
-    tripping = value is not None and state.over_trip_s > 0 and state.over_trip_s >= cap.limits.on_delay_s
+    tripping = levels.trips(state.standing, value, cap.limits)
     trip = f"{cap.id} {_shown(cap, value)}, trip limit {_shown(cap, cap.limits.trip)}" if tripping else None
     rank = {device: place for place, device in enumerate(lower)}
     claims: dict[ZoneId, FeederClaim] = {}
@@ -192,7 +189,7 @@ def _claims(
             lower=tuple(sorted(here, key=rank.__getitem__)),
             trip=trip,
             # What cannot be measured cannot be known to be gone.
-            cause=value is None or state.heat.level is not Level.NORMAL,
+            cause=value is None or state.standing.level is not Level.NORMAL,
         )
     return claims
 
@@ -201,8 +198,8 @@ def _inhibit(state: CapState, value: float | None, cap: PowerCap) -> str | None:
     """Words without numbers: a number would be a change of status at every step."""
     if value is None:
         return f"power cap {cap.id}: its meter is not known"
-    if state.heat.level is not Level.NORMAL:
-        return f"power cap {cap.id} ({state.heat.level.name.lower()})"
+    if state.standing.level is not Level.NORMAL:
+        return f"power cap {cap.id} ({state.standing.level.word})"
     return None
 
 
@@ -213,7 +210,7 @@ def _shown(cap: PowerCap, value: float | None) -> str:
 
 def _told(cap: PowerCap, before: CapState, after: CapState, value: float | None) -> list[Finding]:
     found: list[Finding] = []
-    was, now = before.heat.level, after.heat.level
+    was, now = before.standing.level, after.standing.level
     if now is Level.NORMAL and was is not Level.NORMAL:
         text = f"Power cap {cap.id} is back below its release limit"
         found.append(_finding(cap, EventKind.ALARM_CLEARED, Severity.LOW, text, value, cap.limits.release))
@@ -272,5 +269,5 @@ def view(cap: PowerCap, value: float | None, devices: frozenset[DeviceId]) -> Ca
 
 def status(cap: PowerCap, state: CapState, value: float | None) -> CapStatus:
     """The cap as people see it."""
-    level = "unknown" if value is None else state.heat.level.name.lower()
+    level = "unknown" if value is None else state.standing.level.word
     return CapStatus(value=value, level=level, limit=cap.limits.warn)

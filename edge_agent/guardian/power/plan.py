@@ -1,0 +1,221 @@
+"""Which miners to lower or stop to get the metered power down to a target. Pure, greedy, deterministic.
+
+What counts is the hashing that a watt costs: the hashrate given up for as long as the order lasts, and the
+minutes lost to restarts (plant.md §1.5, miners.md §5). Each miner's ladder is reduced to its best steps (the
+convex hull of watts saved against hashes lost); the cheapest watts of the site are taken first, and the last
+ones where they fit best. Lowering is tried alone first: miners stop only where the lowest presets of all do not
+reach the target, because a stopped miner cools down, restarts for minutes, and sometimes does not come back.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import msgspec
+
+from edge_agent.ipc import PlanStep
+from shared.capabilities import Preset
+from shared.commands import AnyAction, SetPreset, StopMining
+from shared.ids import DeviceId
+
+STANDBY_W = 25.0
+"""What a stopped miner still draws (plant.md §1.5: about 25 W)."""
+LABEL_TRUST = (0.8, 1.25)
+"""A ladder's labels are scaled by what the miner really draws on its present step, within these factors."""
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """One miner that a plan may count on: heard, drawing power, and nobody else's business.
+
+    `steps` are the usable presets by rising power; `preset` the one that runs or was already told (a command in
+    flight counts as applied, and then `power_w` is what it leads to). `change_s` is how long a preset change
+    costs hashing, `restart_s` how long a stop costs it beyond the order's own time.
+    """
+
+    device: DeviceId
+    power_w: float
+    hashrate_ths: float | None = None
+    preset: str | None = None
+    steps: tuple[Preset, ...] = ()
+    change_s: float = 0.0
+    restart_s: float = 0.0
+
+
+class Option(msgspec.Struct, frozen=True):
+    """One thing that could be done to one miner: watts saved, and terahashes lost over the order."""
+
+    action: AnyAction
+    saves_w: float
+    lost_th: float
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Steps, worst first, and what the meter should read once all of them show."""
+
+    steps: tuple[PlanStep, ...]
+    expected_w: float
+    reaches_target: bool
+    lost_th: float
+    takes_s: float
+
+
+def plan(loads: Iterable[Load], now_w: float, target_w: float, duration_s: float) -> Plan:
+    """The steps from `now_w` (the meter, with commands in flight counted) to `target_w`, both in W.
+
+    `duration_s` may be infinite (a standing cap); restart minutes then weigh nothing.
+    """
+    menu = {load.device: load for load in sorted(loads, key=lambda load: load.device)}
+    need_w = now_w - target_w
+    if need_w <= 0:
+        return Plan(steps=(), expected_w=now_w, reaches_target=True, lost_th=0.0, takes_s=0.0)
+    span_s = duration_s if math.isfinite(duration_s) else 86_400.0
+    options = {device: _options(load, span_s, stop=False) for device, load in menu.items()}
+    if _most_w(options) < need_w:
+        options = {device: _options(load, span_s, stop=True) for device, load in menu.items()}
+    chosen = _cover(options, need_w)
+    ordered = sorted(chosen.values(), key=lambda option: (-_density(option), option.action.device))
+    saved_w = sum(option.saves_w for option in ordered)
+    return Plan(
+        steps=tuple(PlanStep(action=option.action, saves_w=option.saves_w) for option in ordered),
+        expected_w=now_w - saved_w,
+        reaches_target=saved_w >= need_w - 1e-6,
+        lost_th=sum(option.lost_th for option in ordered),
+        takes_s=max((menu[device].change_s for device in chosen), default=0.0),
+    )
+
+
+Options = dict[DeviceId, tuple[Option, ...]]
+"""Per miner its choices by rising watts saved."""
+
+
+def options_of(load: Load, duration_s: float, *, stop: bool) -> tuple[Option, ...]:
+    """Everything that could be done to one miner, by rising watts saved; also for the tests' brute force."""
+    hashrate = load.hashrate_ths if load.hashrate_ths is not None else 0.0
+    label_w = next((step.power_w for step in load.steps if step.name == load.preset), None)
+    found: list[Option] = []
+    if label_w is not None and label_w > 0:
+        scale = min(max(load.power_w / label_w, LABEL_TRUST[0]), LABEL_TRUST[1])
+        label_ths = next(step.hashrate_ths for step in load.steps if step.name == load.preset)
+        for step in load.steps:
+            after_w = step.power_w * scale
+            if step.power_w >= label_w or after_w >= load.power_w:
+                continue
+            share = step.hashrate_ths / label_ths if label_ths > 0 else step.power_w / label_w
+            after_ths = hashrate * min(share, 1.0)
+            # Mining restarts on the way down and on the way back.
+            lost = (hashrate - after_ths) * duration_s + 2 * load.change_s * after_ths
+            action = SetPreset(device=load.device, preset=step.name)
+            found.append(Option(action, load.power_w - after_w, lost))
+    if stop and load.power_w > STANDBY_W:
+        lost = hashrate * (duration_s + load.restart_s)
+        found.append(Option(StopMining(device=load.device), load.power_w - STANDBY_W, lost))
+    return tuple(sorted(found, key=lambda option: option.saves_w))
+
+
+def _options(load: Load, duration_s: float, *, stop: bool) -> tuple[Option, ...]:
+    return _hull(options_of(load, duration_s, stop=stop))
+
+
+def _hull(options: Sequence[Option]) -> tuple[Option, ...]:
+    """Those choices that are best at some price per hash, in order of watts; the deepest always stays."""
+    kept: list[Option] = []
+    for option in options:
+        while kept and (kept[-1].lost_th >= option.lost_th or _bends(kept, option)):
+            kept.pop()
+        kept.append(option)
+    return tuple(kept)
+
+
+def _bends(kept: list[Option], option: Option) -> bool:
+    """Whether the last kept choice lies above the line to `option`: never worth taking."""
+    before = kept[-2] if len(kept) > 1 else None
+    before_w, before_th = (before.saves_w, before.lost_th) if before else (0.0, 0.0)
+    last = kept[-1]
+    one = (last.lost_th - before_th) * (option.saves_w - last.saves_w)
+    other = (option.lost_th - last.lost_th) * (last.saves_w - before_w)
+    return one >= other
+
+
+def _most_w(options: Options) -> float:
+    return sum(choices[-1].saves_w for choices in options.values() if choices)
+
+
+def _density(option: Option) -> float:
+    return option.saves_w / option.lost_th if option.lost_th > 0 else math.inf
+
+
+# ---------------------------------------------------------------- covering the need
+
+
+def _cover(options: Options, need_w: float) -> dict[DeviceId, Option]:
+    """Choices that save `need_w` at little cost; all of them where nothing else is enough.
+
+    Increments are taken by rising price. Wherever a single further choice would finish the job it is tried, and
+    the cheapest finish wins: the classical greedy for covering, within a factor of two of the best.
+    """
+    deepest = {device: choices[-1] for device, choices in options.items() if choices}
+    if sum(option.saves_w for option in deepest.values()) <= need_w:
+        return deepest
+    increments = _increments(options)
+    largest_w = max(option.saves_w for option in deepest.values())
+    chosen: dict[DeviceId, Option] = {}
+    saved_w = lost_th = 0.0
+    best: tuple[float, DeviceId, Option, int] | None = None
+    for count, (_, device, option) in enumerate(increments):
+        if need_w - saved_w <= largest_w:
+            finish = _finish(options, chosen, need_w - saved_w)
+            if finish is not None and (best is None or lost_th + finish[0] < best[0]):
+                best = (lost_th + finish[0], finish[1], finish[2], count)
+        before = chosen.get(device)
+        saved_w += option.saves_w - (before.saves_w if before else 0.0)
+        lost_th += option.lost_th - (before.lost_th if before else 0.0)
+        chosen[device] = option
+        if saved_w >= need_w and (best is None or lost_th <= best[0]):
+            return _pruned(chosen, saved_w - need_w)
+        if saved_w >= need_w:
+            break
+    assert best is not None  # noqa: S101 - the last increment at the latest finishes, and was tried before it was taken
+    chosen = {}
+    for _, device, option in increments[: best[3]]:
+        chosen[device] = option
+    chosen[best[1]] = best[2]
+    return _pruned(chosen, sum(option.saves_w for option in chosen.values()) - need_w)
+
+
+def _increments(options: Options) -> list[tuple[float, DeviceId, Option]]:
+    """Every step deeper of every miner, cheapest hashes per watt first; the hull keeps a miner's own in order."""
+    found: list[tuple[float, DeviceId, Option]] = []
+    for device, choices in options.items():
+        if choices:
+            found.append((choices[0].lost_th / choices[0].saves_w, device, choices[0]))
+        for above, below in pairwise(choices):
+            price = (below.lost_th - above.lost_th) / (below.saves_w - above.saves_w)
+            found.append((price, device, below))
+    return sorted(found, key=lambda entry: (entry[0], entry[1], entry[2].saves_w))
+
+
+def _finish(
+    options: Options, chosen: dict[DeviceId, Option], left_w: float
+) -> tuple[float, DeviceId, Option] | None:
+    """The cheapest single change that saves the rest: (hashes more, miner, choice)."""
+    best: tuple[float, DeviceId, Option] | None = None
+    for device, choices in options.items():
+        before = chosen.get(device)
+        before_w, before_th = (before.saves_w, before.lost_th) if before else (0.0, 0.0)
+        for option in choices:
+            if option.saves_w - before_w >= left_w:
+                more = option.lost_th - before_th
+                if best is None or more < best[0]:
+                    best = (more, device, option)
+                break
+    return best
+
+
+def _pruned(chosen: dict[DeviceId, Option], spare_w: float) -> dict[DeviceId, Option]:
+    """Without what turned out not to be needed, the dearest first."""
+    kept = dict(chosen)
+    for device, option in sorted(chosen.items(), key=lambda entry: (-entry[1].lost_th, entry[0])):
+        if option.saves_w <= spare_w:
+            del kept[device]
+            spare_w -= option.saves_w
+    return kept
