@@ -72,6 +72,13 @@ class Samples(_Frame, frozen=True, kw_only=True, tag="samples"):
     samples: tuple[Sample, ...]
 
 
+class PackedSamples(_Frame, frozen=True, kw_only=True, tag="samples"):
+    """`Samples` as the guardian sends them: each sample was packed when it was taken."""
+
+    boot: str
+    samples: tuple[msgspec.Raw, ...]
+
+
 class TripInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One latched trip."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.guardian import durable
-from edge_agent.guardian.polling.board import Ring
+from edge_agent.guardian.polling.board import Kept, Ring
 from edge_agent.ipc import TripInfo
 from shared.clock import Clock
 from shared.errors import StoreError
@@ -79,34 +79,28 @@ class Captures:
         self._background(self._follow(trip.zone))
 
     async def _follow(self, zone: ZoneId) -> None:
-        await self._write(self._filled(zone))
+        await self._write(self._open[zone])
         await self._clock.sleep(max(self._open[zone].at_s + AFTER_S - self._clock.monotonic(), 0.0))
-        whole = msgspec.structs.replace(self._filled(zone), complete=True)
-        del self._open[zone]
-        await self._write(whole)
-
-    def _filled(self, zone: ZoneId) -> Capture:
-        """With the samples so far: the zone's devices, and what is not a miner anywhere on the site."""
-        story = self._open[zone]
-        wanted = {
-            device
-            for device, (where, kind) in self._places.items()
-            if where == zone or kind is not DeviceKind.MINER
-        }
-        around = self._ring.between(story.at_s - BEFORE_S, story.at_s + AFTER_S)
-        samples = tuple(sample for sample in around if sample.device in wanted)
-        return msgspec.structs.replace(story, samples=samples)
+        await self._write(msgspec.structs.replace(self._open.pop(zone), complete=True))
 
     async def _write(self, story: Capture) -> None:
+        """With the samples so far: the zone's devices, and what is not a miner anywhere on the site."""
+        around = self._ring.between(story.at_s - BEFORE_S, story.at_s + AFTER_S)
         try:
-            await asyncio.to_thread(self._save, story)
+            await asyncio.to_thread(self._save, story, around)
         except StoreError:
             log.exception("capture of %s is not stored", story.trips[0].id)
 
-    def _save(self, story: Capture) -> None:
+    def _save(self, story: Capture, around: tuple[Kept, ...]) -> None:
+        wanted = {
+            device
+            for device, (where, kind) in self._places.items()
+            if where == story.zone or kind is not DeviceKind.MINER
+        }
+        samples = tuple(msgspec.Raw(kept.packed) for kept in around if kept.device in wanted)
+        whole = {**msgspec.structs.asdict(story), "samples": samples}
         durable.private_folder(self._folder)
-        packed = zlib.compress(msgspec.msgpack.encode(story), 6)
-        durable.replace(self._folder / _name(story), packed)
+        durable.replace(self._folder / _name(story), zlib.compress(msgspec.msgpack.encode(whole), 6))
         for old in stored(self._folder)[:-KEEP]:
             old.unlink(missing_ok=True)
 

@@ -19,21 +19,20 @@ from typing import Protocol
 import msgspec
 
 from edge_agent.guardian.peers import AgentUids, Peer, peer_of
-from edge_agent.guardian.polling.board import Ring
+from edge_agent.guardian.polling.board import Kept, Ring
 from edge_agent.ipc import (
     PROTOCOL,
     FromAgent,
     FromGuardian,
     Hello,
     JournalSince,
-    Samples,
+    PackedSamples,
     SamplesSince,
     encode_frame,
     read_frame,
 )
 from shared.errors import WireError
 from shared.ids import SiteId
-from shared.telemetry import Sample
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +139,7 @@ class AgentServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = peer_of(writer.get_extra_info("socket"))
         self._uids.seen(peer.uid)
-        connection = _Connection(writer, self._ring, self._behind.journal_page)
+        connection = _Connection(writer, self._boot, self._ring, self._behind.journal_page)
         self._connections.add(connection)
         log.info("agent connected: pid %d, user %s", peer.pid, peer.name)
         hello = Hello(
@@ -180,9 +179,14 @@ class _Connection:
     """One connected agent: what it is to be sent."""
 
     def __init__(
-        self, writer: asyncio.StreamWriter, ring: Ring, page: Callable[[int], FromGuardian]
+        self,
+        writer: asyncio.StreamWriter,
+        boot: str,
+        ring: Ring,
+        page: Callable[[int], FromGuardian],
     ) -> None:
         self._writer = writer
+        self._boot = boot
         self._ring = ring
         self._page = page
         self._page_cursor: int | None = None
@@ -254,17 +258,18 @@ class _Connection:
             except WireError as error:
                 log.error("%s is not sent: %s", type(message).__name__, error)  # noqa: TRY400 - the text says it all
         while self._cursor is not None and (samples := self._ring.after(self._cursor, SAMPLES_PER_FRAME)):
-            frame, self._cursor = _frame(samples)
+            frame, self._cursor = _frame(self._boot, samples)
             if frame is not None:
                 return frame
         return None
 
 
-def _frame(samples: tuple[Sample, ...]) -> tuple[bytes | None, int]:
+def _frame(boot: str, samples: tuple[Kept, ...]) -> tuple[bytes | None, int]:
     """As many of the samples as fit into one frame, and the last `seq` in it; None: not even the first."""
     while True:
+        packed = tuple(msgspec.Raw(kept.packed) for kept in samples)
         try:
-            return encode_frame(Samples(boot=samples[0].boot, samples=samples)), samples[-1].seq
+            return encode_frame(PackedSamples(boot=boot, samples=packed)), samples[-1].seq
         except WireError as error:
             if len(samples) == 1:
                 log.error("a sample of %s is not sent: %s", samples[0].device, error)  # noqa: TRY400 - the text says it all
