@@ -1,37 +1,77 @@
 """Points that the site file names against what the devices' profiles offer, before anything runs.
 
-A misspelt actuator point, or a fail-safe value that the profile does not let through, would otherwise show
-only when a zone trips and its fans are to run.
+A misspelt probe would leave its zone SAFE for ever; a misspelt actuator point, or a value that the profile
+does not let through, would show only when a zone trips and its fans are to run.
 """
 
-from edge_agent.config import SiteFile
+from collections.abc import Iterator
+
+from edge_agent.config import CoolingActuator, PointRef, SensorRole, SiteFile, Zone
+from edge_agent.guardian.sensing import air_beside
 from firmware_adapters.site.profile import Profile, load_profile
 from shared.errors import ConfigError
 from shared.ids import DeviceId
 
 
 def check_points(site: SiteFile) -> None:
-    """Raises `ConfigError` naming every cooling point that its device's profile cannot serve."""
+    """Raises `ConfigError` naming every point, and every value, that its device's profile cannot serve."""
     profiles = {entry.id: load_profile(entry.profile) for entry in site.devices if entry.profile is not None}
     problems: list[str] = []
+    for where, ref in _read_points(site):
+        profile = profiles.get(DeviceId(ref.device))
+        if profile is not None and profile.point(ref.point) is None:
+            problems.append(f"{where}: {profile.model} has no point {ref.point!r}")
     for zone in site.zones:
-        proof = zone.cooling_proof
-        known = profiles.get(DeviceId(proof.device))
-        if known is not None and known.point(proof.point) is None:
-            problems.append(f"zone {zone.id}: cooling_proof: {known.model} has no point {proof.point!r}")
         for actuator in zone.cooling_actuators:
-            known = profiles.get(DeviceId(actuator.device))
-            if known is not None and (why := _unwritable(known, actuator.point, actuator.fail_safe)):
-                problems.append(f"zone {zone.id}: cooling_actuators: {why}")
+            profile = profiles.get(DeviceId(actuator.device))
+            if profile is not None:
+                problems += [f"zone {zone.id}: cooling_actuators: {why}" for why in _bad(profile, actuator)]
     if problems:
         raise ConfigError("\n".join(problems))
 
 
-def _unwritable(profile: Profile, name: str, value: float) -> str | None:
+def _read_points(site: SiteFile) -> Iterator[tuple[str, PointRef]]:
+    """Every point that is only read, and where the site file names it."""
+    for zone in site.zones:
+        for key, ref in _zone_points(zone):
+            yield f"zone {zone.id}: {key}", ref
+    for cap in site.power_caps:
+        for ref in cap.points:
+            yield f"power cap {cap.id}", ref
+    mains = site.mains
+    if mains is not None:
+        for point in (mains.on_battery_point, mains.runtime_point):
+            yield "mains", PointRef(device=mains.device, point=point)
+    if site.curtailment is not None:
+        for ref in site.curtailment.meter:
+            yield "curtailment: meter", ref
+
+
+def _zone_points(zone: Zone) -> Iterator[tuple[str, PointRef]]:
+    proof = zone.cooling_proof
+    yield "cooling_proof", PointRef(device=proof.device, point=proof.point)
+    for ref in proof.others:
+        yield "cooling_proof: others", ref
+    for sensor in zone.sensors:
+        yield f"sensors: {sensor.role}", PointRef(device=sensor.device, point=sensor.point)
+        if sensor.role is SensorRole.DEW:
+            yield f"sensors: {sensor.role}", PointRef(device=sensor.device, point=air_beside(sensor.point))
+    for contact in zone.contacts:
+        yield f"contacts: {contact.name}", PointRef(device=contact.device, point=contact.point)
+    if zone.bypass_key is not None:
+        yield "bypass_key", zone.bypass_key
+
+
+def _bad(profile: Profile, actuator: CoolingActuator) -> list[str]:
+    """What of an actuator its profile cannot write: the fail-safe side, the clamps (S09), standing still."""
+    name = actuator.point
     point = profile.point(name)
     if point is None or point.write is None:
-        return f"{profile.model} has no writable point {name!r}"
+        return [f"{profile.model} has no writable point {name!r}"]
     rule = point.write
-    if not rule.low <= value <= rule.high:
-        return f"fail_safe of {name} is {value:g}, {profile.model} takes {rule.low:g} to {rule.high:g}"
-    return None
+    values = {key: getattr(actuator, key) for key in ("fail_safe", "low", "high", "off")}
+    return [
+        f"{key} of {name} is {value:g}, {profile.model} takes {rule.low:g} to {rule.high:g}"
+        for key, value in values.items()
+        if value is not None and not rule.low <= value <= rule.high
+    ]

@@ -30,6 +30,8 @@ def of(action: AnyAction, request: Request, view: DeviceView, zone: ZoneView, co
             return _preset(preset, view, context)
         case SetPoint(device=device, point=point, value=value):
             actuator = zone.cooling.get((device, point))
+            if actuator is not None and value == actuator.off and request.source is Source.INTERLOCK:
+                return Direction.LOWER  # smoke: the site file says that standing fans are the safe side
             safe = None if actuator is None else actuator.fail_safe
             return _point(value, safe, view.points.get(point))
 
