@@ -27,14 +27,17 @@ from edge_agent.guardian.journal import Journal
 from edge_agent.guardian.latches import Latches
 from edge_agent.guardian.lease import Lease
 from edge_agent.guardian.notify import notify
+from edge_agent.guardian.operator_desk import OperatorDesk
 from edge_agent.guardian.operator_server import OperatorServer
 from edge_agent.guardian.orders import Orders
 from edge_agent.guardian.peers import AgentUids, Peer
+from edge_agent.guardian.persons import Persons
 from edge_agent.guardian.points import check_points
 from edge_agent.guardian.polling.board import Board, Ring
 from edge_agent.guardian.polling.cadence import urgent_devices
 from edge_agent.guardian.polling.link import DeviceLink, Samples
 from edge_agent.guardian.polling.poller import Poller
+from edge_agent.guardian.proving import Proving
 from edge_agent.guardian.recorder import Recorder
 from edge_agent.guardian.server import AgentServer
 from edge_agent.guardian.startup import OnlyOne, credentials_of
@@ -47,6 +50,7 @@ from edge_agent.ipc import (
     Inventory,
     JournalPage,
     Order,
+    PlanPreview,
     PlanRequest,
     Propose,
     SafeStop,
@@ -61,7 +65,7 @@ from shared.alarms import EventKind, Severity
 from shared.artifacts.signing import Keyring
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError, SecurityError
-from shared.ids import DeviceId, ZoneId
+from shared.ids import CommandId, DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 
 log = logging.getLogger(__name__)
@@ -150,15 +154,16 @@ class Guardian:
             self.clock,
             boot=self.boot,
         )
+        self.persons = Persons(site, self.cycle, self.recorder, on_cleared=self._cleared)
         self.intake = Intake(
             site,
             self.desk,
             self.cycle,
             orders,
+            self.persons,
             self.recorder,
             self.clock,
             publish=self._publish,
-            on_cleared=self._cleared,
         )
         self.captures = Captures(
             state / "captures",
@@ -171,7 +176,17 @@ class Guardian:
         self.server = AgentServer(
             Path(site.paths.guardian_socket), site.site.id, self.boot, config_sha256, self.ring, self, uids
         )
-        self.operator = OperatorServer(Path(site.paths.operator_socket), self.intake, self.status, uids)
+        self.proving = Proving(site, self.cycle, self.recorder, self.clock)
+        operators = OperatorDesk(
+            self.persons,
+            self.proving,
+            self.journal,
+            state / "captures",
+            status=self.status,
+            preview=self._preview,
+            cancel=self._cancel,
+        )
+        self.operator = OperatorServer(Path(site.paths.operator_socket), operators.answer, uids)
         self._poller = Poller(
             self.links,
             self.clock,
@@ -208,6 +223,7 @@ class Guardian:
             asyncio.ensure_future(self._poller.run()),
             asyncio.ensure_future(self._tell()),
             asyncio.ensure_future(self._watch(thread)),
+            asyncio.ensure_future(self.proving.keep()),
             asyncio.ensure_future(self._stopping.wait()),
         ]
         try:
@@ -265,12 +281,12 @@ class Guardian:
                 severity=Severity.URGENT,
                 key="guardian/site-file",
                 title=f"guardian {what}: {why.splitlines()[0]}",
-                advice="Correct the file ('minewarden check-config' names each line), then reload the service.",
+                advice="Correct it ('minewarden check-config' names each line), then reload the service.",
             )
         )
 
     def look_at(self, path: Path) -> None:
-        """The site file may have changed: a good new one ends this process, a bad one is told and kept out."""
+        """The site file may have changed: a good one ends this process, a bad one is told and kept out."""
         try:
             loaded = last_good.load(path, None)
         except ConfigError as error:
@@ -387,7 +403,7 @@ class Guardian:
             case PlanRequest():
                 log.warning("plan requests are not answered yet")
             case SafeStop(zone=zone, reason=reason):
-                self.intake.safe_stop(zone, by=f"agent ({peer.name})", reason=reason)
+                self.persons.safe_stop(zone, by=f"agent ({peer.name})", reason=reason)
 
     async def _drop_in_turn(self) -> None:
         """Mistrust counts at once, and against assignments that were on their way to the disk as well."""
@@ -412,6 +428,14 @@ class Guardian:
     def _model_event(self, text: str, kind: EventKind) -> None:
         severity = Severity.LOW if kind is EventKind.MODEL else Severity.HIGH
         self.recorder.record(Finding(kind=kind, severity=severity, key="model/assignment", title=text))
+
+    # ------------------------------------------------------------ from persons
+
+    def _preview(self, asked: PlanRequest) -> PlanPreview:
+        raise NotImplementedError
+
+    def _cancel(self, order: CommandId, by: str, reason: str) -> str | None:
+        raise NotImplementedError
 
     # ------------------------------------------------------------ from the poller
 

@@ -94,6 +94,7 @@ class Cycle:
         self.caps: dict[str, CapStatus] = {}
         self.cap_views: tuple[CapView, ...] = ()
         self.on_battery: bool | None = None
+        self._pretence: Callable[[SiteInput], SiteInput] | None = None
         self._refused = False
         self._saving_since_s: float | None = None
         self.times_ms: deque[float] = deque(maxlen=2_000)
@@ -119,6 +120,11 @@ class Cycle:
                 zones = {**self._state.zones, zone: answer.state}
                 self._state = msgspec.structs.replace(self._state, zones=zones)
             return answer
+
+    def pretend(self, danger: Callable[[SiteInput], SiteInput] | None) -> None:
+        """Lay a danger over the live inputs, for a real proof test; None takes it away (S24)."""
+        with self._lock:
+            self._pretence = danger
 
     @property
     def latches_ok(self) -> bool:
@@ -153,6 +159,8 @@ class Cycle:
                 for zone in self._site.zones
             }
             inputs = self._site_input(zones, snapshot, now_s)
+            if self._pretence is not None:
+                inputs = self._pretence(inputs)
             self._state, outputs, found = core.step(self._state, inputs, self._site, dt)
             self._tell_power(inputs)
         statuses = {zone: entry.status for zone, entry in outputs.zones.items()}

@@ -1,4 +1,4 @@
-"""Proposals, signed orders, safe-stops and resets: from whoever asks to one `Result` each."""
+"""Proposals and signed orders: from whoever asks to one `Result` each."""
 
 import asyncio
 import logging
@@ -10,14 +10,13 @@ from edge_agent.config import SiteFile
 from edge_agent.guardian.arbiter import Permit
 from edge_agent.guardian.cycle import Cycle
 from edge_agent.guardian.desk import Desk
-from edge_agent.guardian.interlocks import asks
-from edge_agent.guardian.interlocks.asks import Answer, Denied, Granted
+from edge_agent.guardian.interlocks.asks import Denied
 from edge_agent.guardian.interlocks.inputs import Finding
-from edge_agent.guardian.interlocks.state import Trip, ZoneState
 from edge_agent.guardian.orders import Orders
+from edge_agent.guardian.persons import Persons
 from edge_agent.guardian.recorder import Recorder
 from edge_agent.guardian.requests import Request, Source
-from edge_agent.ipc import Mode, Result
+from edge_agent.ipc import Result
 from shared.alarms import EventKind, Severity
 from shared.artifacts.signing import Signed
 from shared.clock import Clock
@@ -47,8 +46,6 @@ log = logging.getLogger(__name__)
 
 KEEP_RESULTS = 2_000
 MAX_TTL_S = 600.0
-DURABLE_WITHIN_S = 5.0
-ClearedCall = Callable[[ZoneId, Trip, str, str], None]
 
 
 class Intake:
@@ -60,20 +57,20 @@ class Intake:
         desk: Desk,
         cycle: Cycle,
         orders: Orders,
+        persons: Persons,
         recorder: Recorder,
         clock: Clock,
         *,
         publish: Callable[[Result], None],
-        on_cleared: ClearedCall,
     ) -> None:
         self._site = site
         self._desk = desk
         self._cycle = cycle
         self._orders = orders
+        self._persons = persons
         self._recorder = recorder
         self._clock = clock
         self._publish = publish
-        self._on_cleared = on_cleared
         self._results: dict[CommandId, Result] = {}
         self._running: set[CommandId] = set()
         self._order_lock = asyncio.Lock()
@@ -199,7 +196,7 @@ class Intake:
                 if not self._site.site.remote_reset:
                     why = "site.remote_reset is false: trips are reset on site only"
                     return self._ended(body, ActionOutcome.REJECTED, why)
-                answer = await self.reset(zone, by=body.actor, reason=reason)
+                answer = await self._persons.reset(zone, by=body.actor, reason=reason)
                 if isinstance(answer, Denied):
                     return self._ended(body, ActionOutcome.REJECTED, answer.why)
                 return self._ended(body, ActionOutcome.APPLIED, f"{len(answer.cleared)} trips reset")
@@ -260,7 +257,7 @@ class Intake:
         zones = [entry.id for entry in self._site.zones if zone in (None, entry.id)]
         if not zones:
             return self._ended(body, ActionOutcome.REJECTED, f"no zone {zone!r} on this site")
-        self.safe_stop(zone, by=body.actor, reason="signed order")
+        self._persons.safe_stop(zone, by=body.actor, reason="signed order")
         left = await self._wait_stopped(zones)
         if not left:
             return self._ended(body, ActionOutcome.APPLIED, f"zones stopped: {', '.join(zones)}")
@@ -274,56 +271,6 @@ class Intake:
             if not left or self._clock.monotonic() >= until_s:
                 return left
             await self._clock.sleep(0.5)
-
-    # ------------------------------------------------------------ persons, and the safe direction
-
-    def safe_stop(self, zone: ZoneId | None, *, by: str, reason: str) -> tuple[ZoneId, ...]:
-        """Stop one zone or all; takes effect at the next turn and waits for nothing."""
-        zones = tuple(entry.id for entry in self._site.zones if zone in (None, entry.id))
-        for each in zones:
-            answer = self._cycle.ask(each, _stopper(each, by, reason), commit=True)
-            self._record(answer)
-        return zones
-
-    async def reset(self, zone: ZoneId, *, by: str, reason: str) -> Answer:
-        """Reset a zone's trips whose cause is gone; its entry is on the disk before it takes effect."""
-        if zone not in {entry.id for entry in self._site.zones}:
-            return Denied(f"no zone {zone!r} on this site")
-
-        def question(state: ZoneState) -> Answer:
-            return asks.reset(state, zone, by=by, reason=reason)
-
-        answer = await self._durably(zone, question)
-        if isinstance(answer, Granted):
-            for trip in answer.cleared:
-                self._on_cleared(zone, trip, by, reason)
-        return answer
-
-    async def set_mode(self, zone: ZoneId, mode: Mode, *, by: str, reason: str) -> Answer:
-        """A local operator takes a zone over or hands it back."""
-        if zone not in {entry.id for entry in self._site.zones}:
-            return Denied(f"no zone {zone!r} on this site")
-        return await self._durably(zone, lambda state: asks.set_mode(state, zone, mode, by=by, reason=reason))
-
-    async def _durably(self, zone: ZoneId, question: Callable[[ZoneState], Answer]) -> Answer:
-        answer = self._cycle.ask(zone, question, commit=False)
-        seq = self._record(answer)
-        if seq and not await self._recorder.durable(seq, timeout_s=DURABLE_WITHIN_S):
-            return Denied("the journal cannot store this, so it is not done; look at the disk")
-        answer = self._cycle.ask(zone, question, commit=True)
-        await asyncio.to_thread(
-            self._cycle.keep
-        )  # a person who was told "reset" finds it so after a power cut
-        return answer
-
-    def _record(self, answer: Answer) -> int:
-        if isinstance(answer, Denied):
-            return 0
-        return max(self._recorder.record(finding) for finding in answer.found)
-
-
-def _stopper(zone: ZoneId, by: str, reason: str) -> Callable[[ZoneState], Answer]:
-    return lambda state: asks.safe_stop(state, zone, by=by, reason=reason)
 
 
 def claimed_id(signed: Signed) -> str:

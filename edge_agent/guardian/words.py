@@ -15,9 +15,9 @@ def status(told: Status) -> list[str]:
         lines.append("mains: ON BATTERY" if told.on_battery else "mains: present")
     for name, zone in told.zones.items():
         lines += _zone(name, zone)
-    for name, cap in told.caps.items():
+    for cap_id, cap in told.caps.items():
         value = "unknown" if cap.value is None else f"{cap.value:g}"
-        lines.append(f"cap {name}: {value}, nothing is raised beyond {cap.limit:g} ({cap.level})")
+        lines.append(f"cap {cap_id}: {value}, nothing is raised beyond {cap.limit:g} ({cap.level})")
     lines += orders(told.orders)
     if told.refused:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(told.refused.items()))

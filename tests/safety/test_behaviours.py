@@ -56,7 +56,7 @@ async def lose_cooling(bench: GuardianBench) -> None:
 
 
 async def reset(bench: GuardianBench) -> Granted | Denied:
-    asked = asyncio.ensure_future(bench.guardian.intake.reset(ZONE, by="ada", reason="repaired"))
+    asked = asyncio.ensure_future(bench.guardian.persons.reset(ZONE, by="ada", reason="repaired"))
     await bench.settle()
     return await asked
 
@@ -118,7 +118,7 @@ async def test_s21_a_disk_that_hangs_holds_up_no_turn(
 
     cycle = bench.guardian.cycle
     monkeypatch.setattr(cycle._latches, "save", lambda _: let_go.wait(20.0))
-    bench.guardian.intake.safe_stop(None, by="ada", reason="smoke")
+    bench.guardian.persons.safe_stop(None, by="ada", reason="smoke")
     thread = InterlockThread(cycle, bench.clock, hand_over=lambda _: None, feed_watchdog=feed)
     thread.start()
     turned = await asyncio.to_thread(three_turns.wait, 5.0)
@@ -309,7 +309,7 @@ async def test_s13_a_500_for_already_stopped_is_settled_by_reading(bench: Guardi
     await bench.run(3.0)
     for miner in bench.miners:
         miner.fail_write = Busy("failed-to-activate-pause-mode")
-    bench.guardian.intake.safe_stop(None, by="ada", reason="test")
+    bench.guardian.persons.safe_stop(None, by="ada", reason="test")
     await bench.run(5.0)
     assert not [e for e in bench.events(EventKind.ALARM) if e.key.startswith("stop/")]
 
@@ -339,7 +339,7 @@ async def test_s13_an_unconfirmed_stop_is_sent_again_and_escalates_to_the_outlet
 async def test_s13_a_safe_stop_that_a_trip_takes_over_raises_no_false_alarm(bench: GuardianBench) -> None:
     miner = bench.miner(1)
     miner.gate = asyncio.Event()
-    bench.guardian.intake.safe_stop(None, by="ada", reason="smoke")
+    bench.guardian.persons.safe_stop(None, by="ada", reason="smoke")
     await bench.run(1.0)
     bench.wall.broken = True
     await bench.run(7.0)
@@ -496,7 +496,7 @@ async def test_s21_a_raise_that_waited_for_the_disk_is_looked_at_again(bench: Gu
     bench.flushing = False
     propose(bench, "3000")
     await bench.run(1.0)
-    bench.guardian.intake.safe_stop(None, by="ada", reason="smoke")
+    bench.guardian.persons.safe_stop(None, by="ada", reason="smoke")
     bench.miner(1).ignores = True
     await bench.turn()
     bench.flushing = True

@@ -114,7 +114,7 @@ async def test_explain_tells_first_out_journal_and_inputs(bench: GuardianBench) 
 async def test_explain_knows_a_proposal_by_its_id_and_says_that_nothing_was_frozen(
     bench: GuardianBench,
 ) -> None:
-    bench.guardian.intake.safe_stop(None, by="ada", reason="smoke")
+    bench.guardian.persons.safe_stop(None, by="ada", reason="smoke")
     await bench.run(3.0)
     event = bench.events()[-1].id
     lines = explain(bench.guardian.journal, folder(bench), event)
