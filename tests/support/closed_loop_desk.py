@@ -1,0 +1,361 @@
+"""The smallest synchronous equivalent of `guardian.desk` and `guardian.executor`, for the closed loop.
+
+The same order of thought, around the same arbiter, ladders, views and read-back rules; what is copied here
+because the originals are asyncio: one write in flight per device, preemption by rank, pauses after a refused
+or failed demand, the wait of a raise for its journal entry with a second look (`still_allowed`), one resend,
+confirmation by a later read only, and the outlet where a stop is not confirmed. What the tests of the
+originals cover and this does not: cancellation, and time-outs of a request in the middle.
+"""
+
+import random
+from collections.abc import Callable
+
+import msgspec
+
+from edge_agent.config import SiteFile
+from edge_agent.guardian import action_limits, arbiter, ladder, readback, views
+from edge_agent.guardian.arbiter import Direction, Permit
+from edge_agent.guardian.desk import PRESET_POLLS, REFUSED_PAUSE_S, RETRY_AFTER_S, _to_safe_preset
+from edge_agent.guardian.executor import RESEND_STOP_AFTER_S
+from edge_agent.guardian.interlocks.inputs import Commanded, Demand, DemandKind
+from edge_agent.guardian.lease import Lease
+from edge_agent.guardian.requests import Context, DeviceView, Memory, Refusal, Request, Source
+from edge_agent.guardian.trends import Trends
+from shared.clock import ManualClock
+from shared.commands import (
+    AnyAction,
+    ModelRef,
+    Priority,
+    StartMining,
+    StopMining,
+    SwitchOutlet,
+    WriteResult,
+)
+from shared.errors import AuthFailed, DeviceError, Unsupported
+from shared.ids import CommandId, DeviceId
+from shared.inventory import DeviceEntry
+from shared.telemetry import Sample
+from support.closed_loop_devices import Devices
+
+_SOURCE = {
+    DemandKind.STOP: Source.INTERLOCK,
+    DemandKind.LOWER: Source.INTERLOCK,
+    DemandKind.COOLING: Source.INTERLOCK,
+    DemandKind.SAFE_PRESET: Source.BASELINE,
+    DemandKind.START: Source.RESTART,
+}
+
+
+class Live(msgspec.Struct, kw_only=True, eq=False):
+    """One write in flight."""
+
+    permit: Permit
+    began_s: float
+    ready_s: float
+    """When its journal entry is on the disk."""
+    demand: Demand | None = None
+    sent: bool = False
+    resent: bool = False
+    failure: DeviceError | None = None
+    seen: Sample | None = None
+
+
+class Watcher:
+    """Who looks at the desk's every word; the monitor overrides what it wants to see."""
+
+    def permitted(self, permit: Permit, context: Context) -> None:
+        """A permit was given."""
+
+    def sending(self, permit: Permit, context: Context) -> None:
+        """A permit is being sent to its device, for the first time or again."""
+
+    def refused(self, refusal: Refusal) -> None:
+        """A request was refused."""
+
+    def ended(self, permit: Permit, result: WriteResult) -> None:
+        """A write ended."""
+
+    def unconfirmed_stop(self, permit: Permit, *, cut: bool) -> None:
+        """A demanded stop was not confirmed; `cut`: an outlet exists and should be switched off."""
+
+
+class SyncDesk:
+    """The only caller of the arbiter and the only writer in the closed loop."""
+
+    def __init__(
+        self,
+        site: SiteFile,
+        devices: Devices,
+        lease: Callable[[], Lease],
+        clock: ManualClock,
+        rng: random.Random,
+        watcher: Watcher,
+    ) -> None:
+        self._site = site
+        self._devices = devices
+        self._lease = lease
+        self._clock = clock
+        self._rng = rng
+        self._watcher = watcher
+        self._nominal_w = sum(entry.nominal_w or 0.0 for entry in site.miners)
+        self._numbers = 0
+        self._limits = action_limits.load(site.site.action_limits)
+        self.journal_ok = True
+        self._limits = action_limits.load(site.site.action_limits)
+        self.active_model: ModelRef | None = None
+        self._changes = 0
+        self._made: tuple[tuple[object, ...], Context] | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """The process starts anew."""
+        self.changed()
+        self.live: dict[DeviceId, Live] = {}
+        self._beside: list[Live] = []
+        self._pause_until_s: dict[tuple[DeviceId, DemandKind], float] = {}
+        self._commanded: dict[DeviceId, tuple[Commanded, ...]] = {}
+        self.memory = Memory()
+        self._trends = Trends(self._site, window_s=self._limits.cooling.window_s)
+
+    def changed(self) -> None:
+        """Statuses, lease or assignment are other ones now."""
+        self._changes += 1
+
+    # ---------------------------------------------------------------- what the arbiter sees
+
+    def context(self) -> Context:
+        """The site as the arbiter sees it now; made once until a sample, a permit or time changes it."""
+        now_s = self._clock.monotonic()
+        state = (now_s, self._changes, self._devices.published, id(self.memory), self.journal_ok)
+        if self._made is None or self._made[0] != state:
+            self._made = (state, self._make_context(now_s))
+        return self._made[1]
+
+    def _make_context(self, now_s: float) -> Context:
+        statuses = self._cycle.statuses
+        if self._trends.is_due(now_s):
+            self._trends.note(self._devices.board.snapshot(), now_s)
+
+        def view(entry: DeviceEntry) -> DeviceView:
+            live = self.live.get(entry.id)
+            poll_s = entry.poll_s or self._site.timing.poll_s
+            return views.device_view(
+                entry,
+                self._devices.board.last(entry.id),
+                self._devices.facts.get(entry.id),
+                statuses[entry.zone],
+                now_s=now_s,
+                preset_keeps_s=max(PRESET_POLLS * poll_s, self._site.timing.lost_after_s),
+                busy=live.permit.request.priority if live else None,
+            )
+
+        return Context(
+            now_s=now_s,
+            timing=self._site.timing,
+            ml_may_raise=self._site.site.ml_may_raise,
+            ml_may_stop=self._site.site.ml_may_stop,
+            limits=self._limits,
+            site_nominal_w=self._nominal_w,
+            devices=views.LazyViews(self._devices.entries, view),
+            zones=views.zone_statuses(self._site, self.statuses, self._trends.now),
+            memory=self.memory,
+            lease_overdue_s=self._lease().overdue_s,
+            active_model=self.active_model,
+            journal_ok=self.journal_ok,
+            caps=self._cycle.cap_views,
+        )
+
+    # ---------------------------------------------------------------- demands of the core
+
+    def apply(self, demands: tuple[Demand, ...]) -> None:
+        """Act on what the core wants."""
+        self._trends.note(self._devices.board.snapshot(), self._clock.monotonic())
+        if not demands:
+            return
+        context = self.context()
+        for demand in demands:
+            if self._clock.monotonic() < self._pause_until_s.get((demand.device, demand.kind), 0.0):
+                continue
+            action = self._action(demand, context)
+            if action is None or self._is_under_way(demand, action):
+                continue
+            decision = self.decide(self._request(demand, action))
+            if isinstance(decision, Refusal):
+                self._pause(demand, REFUSED_PAUSE_S)
+                continue
+            self.launch(decision, demand=demand)
+
+    def _request(self, demand: Demand, action: AnyAction) -> Request:
+        self._numbers += 1
+        return Request(
+            id=CommandId(f"core-{self._numbers}"),
+            action=action,
+            priority=demand.priority,
+            source=_SOURCE[demand.kind],
+            why=demand.why,
+        )
+
+    def _is_under_way(self, demand: Demand, action: AnyAction) -> bool:
+        live = self.live.get(demand.device)
+        if live is None:
+            return False
+        held = live.permit.request.priority
+        stop_wins = isinstance(action, StopMining) and not isinstance(live.permit.action, StopMining)
+        return held > demand.priority or (held == demand.priority and not stop_wins)
+
+    def _pause(self, demand: Demand, seconds: float) -> None:
+        self._pause_until_s[demand.device, demand.kind] = self._clock.monotonic() + seconds
+
+    def _action(self, demand: Demand, context: Context) -> AnyAction | None:
+        device = demand.device
+        match demand.kind:
+            case DemandKind.STOP:
+                return StopMining(device=device)
+            case DemandKind.START:
+                return StartMining(device=device)
+            case DemandKind.LOWER:
+                view = context.devices[device]
+                hydro = context.zones[view.entry.zone].hydro
+                return ladder.lower(device, view.facts, view.preset, hydro=hydro)
+            case DemandKind.SAFE_PRESET:
+                return _to_safe_preset(context.devices[device])
+            case _:
+                return demand.action
+
+    # ---------------------------------------------------------------- requests
+
+    def decide(self, request: Request) -> Permit | Refusal:
+        """Ask the arbiter, making room first where the request outranks a write in flight."""
+        context = self.context()
+        decision = arbiter.decide(request, context)
+        if isinstance(decision, Refusal):
+            self._watcher.refused(decision)
+            return decision
+        self._watcher.permitted(decision, context)
+        self._changes += 1
+        preempted = self.live.pop(request.action.device, None)
+        if preempted is not None:
+            self._watcher.ended(preempted.permit, WriteResult.UNCONFIRMED)
+        return decision
+
+    def launch(self, permit: Permit, *, demand: Demand | None = None, exclusive: bool = True) -> None:
+        """Begin to carry out a permit; limits count it from now on."""
+        self.memory = arbiter.note(self.memory, permit, self.context())
+        device = permit.action.device
+        starting = isinstance(permit.action, StartMining)
+        if permit.settle_s > 0 or starting:
+            self._cycle.commanded(device, Commanded(settle_s=permit.settle_s, start=starting))
+        now_s = self._clock.monotonic()
+        waits = permit.direction is Direction.RAISE and permit.request.source is not Source.INTERLOCK
+        live = Live(permit=permit, began_s=now_s, ready_s=now_s, demand=demand)
+        if waits:
+            live.ready_s += self._rng.choice((0.0, 0.0, 1.0, 3.0))
+        self._changes += 1
+        if exclusive:
+            self.live[device] = live
+        else:
+            self._beside.append(live)
+        self._advance(live)
+
+    # ---------------------------------------------------------------- time
+
+    def tick(self) -> None:
+        """Let every write in flight go on."""
+        for live in (*self.live.values(), *self._beside):
+            self._advance(live)
+
+    def _advance(self, live: Live) -> None:
+        now_s, permit = self._clock.monotonic(), live.permit
+        if not live.sent:
+            if now_s < live.ready_s:
+                return
+            if not self._may_still_go(live):
+                self._end(live, WriteResult.REJECTED)
+                return
+            live.sent = True
+            if self._send(live) is not None:
+                return
+        sample = self._devices.read(permit.action.device)
+        if sample.failure is None:
+            live.seen = sample
+        if readback.confirmed(permit.action, sample, self._devices.entries[permit.action.device]):
+            self._end(live, WriteResult.APPLIED)
+        elif now_s - live.began_s >= permit.confirm_s:
+            self._end(live, WriteResult.UNCONFIRMED)
+        elif not live.resent and self._resend_due(live) and readback.may_resend(permit.action, live.seen):
+            live.resent = True
+            self._send(live)
+
+    def _may_still_go(self, live: Live) -> bool:
+        permit = live.permit
+        if permit.direction is not Direction.RAISE or permit.request.source is Source.INTERLOCK:
+            return True
+        return self.journal_ok and not arbiter.still_allowed(permit, self.context())
+
+    def _send(self, live: Live) -> WriteResult | None:
+        """Ask the device; the result where that already ends the write."""
+        self._watcher.sending(live.permit, self.context())
+        live.failure = self._devices.write(live.permit)
+        ends: dict[type, WriteResult] = {
+            Unsupported: WriteResult.UNSUPPORTED,
+            AuthFailed: WriteResult.REJECTED,
+        }
+        result = ends.get(type(live.failure)) if live.failure is not None and not live.resent else None
+        if result is not None:
+            self._end(live, result)
+        return result
+
+    def _resend_due(self, live: Live) -> bool:
+        confirm_s = live.permit.confirm_s
+        stop = isinstance(live.permit.action, StopMining)
+        wait_s = min(RESEND_STOP_AFTER_S, confirm_s / 2) if stop else confirm_s / 2
+        return self._clock.monotonic() - live.began_s >= wait_s
+
+    def _end(self, live: Live, result: WriteResult) -> None:
+        device = live.permit.action.device
+        self._changes += 1
+        if self.live.get(device) is live:
+            del self.live[device]
+        if live in self._beside:
+            self._beside.remove(live)
+        self._watcher.ended(live.permit, result)
+        if live.demand is None:
+            return
+        applied = result is WriteResult.APPLIED
+        self._pause(live.demand, REFUSED_PAUSE_S if applied else RETRY_AFTER_S)
+        if isinstance(live.permit.action, StopMining) and not applied:
+            self._escalate(live)
+
+    def _escalate(self, live: Live) -> None:
+        demand = live.demand
+        if demand is None:
+            return
+        entry = self._devices.entries[demand.device]
+        cut = entry.pdu is not None and entry.outlet is not None and demand.priority is Priority.TRIP
+        self._watcher.unconfirmed_stop(live.permit, cut=cut)
+        if not cut or entry.pdu is None or entry.outlet is None:
+            return
+        self._numbers += 1
+        request = Request(
+            id=CommandId(f"escalation-{self._numbers}"),
+            action=SwitchOutlet(device=entry.pdu, outlet=entry.outlet, on=False),
+            priority=Priority.TRIP,
+            source=Source.ESCALATION,
+            why=f"stop of {demand.device} is not confirmed",
+        )
+        context = self.context()
+        decision = arbiter.decide(request, context)
+        if isinstance(decision, Refusal):
+            self._watcher.refused(decision)
+            return
+        self._watcher.permitted(decision, context)
+        self.launch(decision, exclusive=False)
+
+    @property
+    def in_flight(self) -> dict[DeviceId, AnyAction]:
+        """What is being written to which device."""
+        return {device: live.permit.action for device, live in self.live.items()}
+
+    def waits_for(self, device: DeviceId, kind: DemandKind) -> float:
+        """Seconds that a demand is still paused."""
+        return max(self._pause_until_s.get((device, kind), 0.0) - self._clock.monotonic(), 0.0)
