@@ -174,10 +174,8 @@ def note(memory: Memory, permit: Permit, context: Context) -> Memory:
             return memory
         cooled = {**memory.cooled_at, view.entry.zone: (now_s, permit.request.id)}
         return _replace(memory, cooled_at=cooled)
-    if not isinstance(action, SetPreset | StartMining | StopMining):
-        return memory
     memory = _replace(memory, changed_at={**memory.changed_at, action.device: now_s})
-    if permit.direction is Direction.RAISE:
+    if permit.direction is Direction.RAISE and isinstance(action, SetPreset | StartMining):
         shown = raising.noted(memory.raises, action, view, context, settle_s=permit.settle_s)
         memory = _replace(memory, raises=shown)
     if isinstance(action, SetPreset):

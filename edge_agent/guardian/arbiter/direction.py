@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from edge_agent.guardian import ladder
 from edge_agent.guardian.requests import Context, DeviceView, Request, Source, ZoneView
-from shared.commands import AnyAction, SetPoint, SetPreset, StartMining, StopMining, SwitchOutlet
+from shared.commands import AnyAction, SetPoint, SetPreset, StopMining, SwitchOutlet
 
 
 class Direction(StrEnum):
@@ -17,23 +17,18 @@ class Direction(StrEnum):
 
 def of(action: AnyAction, request: Request, view: DeviceView, zone: ZoneView, context: Context) -> Direction:
     """Towards more heat or less cooling is a raise."""
-    match action:
-        case StopMining():
+    if isinstance(action, SwitchOutlet):
+        return Direction.RAISE if action.on else Direction.LOWER
+    if isinstance(action, SetPoint):
+        actuator = zone.cooling.get((action.device, action.point))
+        return _point(
+            action.value, None if actuator is None else actuator.fail_safe, view.points.get(action.point)
+        )
+    if isinstance(action, SetPreset):
+        if request.source is Source.BASELINE and _is_safe_from_unknown(action.preset, view):
             return Direction.LOWER
-        case StartMining():
-            return Direction.RAISE
-        case SwitchOutlet(on=on):
-            return Direction.RAISE if on else Direction.LOWER
-        case SetPreset(preset=preset):
-            if request.source is Source.BASELINE and _is_safe_from_unknown(preset, view):
-                return Direction.LOWER
-            return _preset(preset, view, context)
-        case SetPoint(device=device, point=point, value=value):
-            actuator = zone.cooling.get((device, point))
-            if actuator is not None and value == actuator.off and request.source is Source.INTERLOCK:
-                return Direction.LOWER  # smoke: the site file says that standing fans are the safe side
-            safe = None if actuator is None else actuator.fail_safe
-            return _point(value, safe, view.points.get(point))
+        return _preset(action.preset, view, context)
+    return Direction.LOWER if isinstance(action, StopMining) else Direction.RAISE
 
 
 def _is_safe_from_unknown(preset: str, view: DeviceView) -> bool:
@@ -43,10 +38,8 @@ def _is_safe_from_unknown(preset: str, view: DeviceView) -> bool:
 
 
 def _preset(preset: str, view: DeviceView, context: Context) -> Direction:
-    if view.facts is None:
-        return Direction.RAISE
-    wanted_w = ladder.power_of(view.facts, preset)
-    now_w = ladder.power_of(view.facts, view.preset)
+    wanted_w = ladder.power_of(view.facts, preset) if view.facts is not None else None
+    now_w = ladder.power_of(view.facts, view.preset) if view.facts is not None else None
     if wanted_w is None or now_w is None or view.age_s > context.timing.stale_after_s:
         return Direction.RAISE
     if preset == view.preset:

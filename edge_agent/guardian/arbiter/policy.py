@@ -16,7 +16,6 @@ from shared.commands import (
     SetPreset,
     StartMining,
     StopMining,
-    SwitchOutlet,
 )
 
 
@@ -32,18 +31,14 @@ def objections(
     if request.priority > Priority.ML:
         return []
     found = allowed_at_all(action, direction, context)
-    match action:
-        case SetPreset():
-            found += _preset(request, action, view, context)
-            found += _rested(view, context)
-        case StartMining():
-            found += _bounds(view.preset, view, context)
-            found += _rested(view, context)
-        case StopMining():
-            found += _rested(view, context)
-        case SetPoint():
-            found += _cooling(request, action, direction, view, zone, context)
-    if direction is Direction.RAISE and not isinstance(action, SetPoint):
+    if isinstance(action, SetPoint):
+        return found + _cooling(request, action, direction, view, zone, context)
+    if isinstance(action, SetPreset):
+        found += _preset(request, action, view, context)
+    if isinstance(action, StartMining):
+        found += _bounds(view.preset, view, context)
+    found += _rested(view, context)
+    if direction is Direction.RAISE:
         found += _too_hot(view, context)
     return found
 
@@ -51,8 +46,6 @@ def objections(
 def allowed_at_all(action: AnyAction, direction: Direction, context: Context) -> list[str]:
     """What the site file lets no policy do."""
     found: list[str] = []
-    if isinstance(action, SwitchOutlet):
-        found.append("no policy switches outlets")
     if isinstance(action, StopMining) and not context.ml_may_stop:
         found.append(
             "site.ml_may_stop is false: a policy may lower a miner but not switch it off on this site"

@@ -38,23 +38,19 @@ def forbidden(request: Request, view: DeviceView, zone: ZoneView, context: Conte
 # ---------------------------------------------------------------- power
 
 
-def added_w(action: AnyAction, view: DeviceView) -> float | None:
+def added_w(action: SetPreset | StartMining, view: DeviceView) -> float | None:
     """What a raise adds, in W of rated power and not of a moment's reading; None where it is not known.
 
     A miner that is tuning or coming up counts with its preset: `auto-tuning` and `initializing` draw full
     power (miners.md §1.7). One whose step is not known, or that stands still, counts as coming from nothing.
     """
+    now_w = ladder.power_of(view.facts, view.preset) if view.facts is not None else None
     if isinstance(action, StartMining):
-        if view.entry.nominal_w is not None:
-            return view.entry.nominal_w
-        return ladder.power_of(view.facts, view.preset) if view.facts is not None else None
-    if not isinstance(action, SetPreset):
-        return 0.0
-    if view.facts is None or (wanted_w := ladder.power_of(view.facts, action.preset)) is None:
-        return None
-    now_w = ladder.power_of(view.facts, view.preset)
+        return now_w if view.entry.nominal_w is None else view.entry.nominal_w
+    wanted_w = ladder.power_of(view.facts, action.preset) if view.facts is not None else None
     stands = view.state is not None and not view.state.draws_power
-    return wanted_w - (0.0 if now_w is None or stands else now_w)
+    from_w = 0.0 if now_w is None or stands else now_w
+    return None if wanted_w is None else wanted_w - from_w
 
 
 def over_caps(action: AnyAction, view: DeviceView, context: Context) -> list[str]:
@@ -99,7 +95,12 @@ def in_flight(entry: Raise, context: Context) -> bool:
 
 
 def noted(
-    raises: tuple[Raise, ...], action: AnyAction, view: DeviceView, context: Context, *, settle_s: float
+    raises: tuple[Raise, ...],
+    action: SetPreset | StartMining,
+    view: DeviceView,
+    context: Context,
+    *,
+    settle_s: float,
 ) -> tuple[Raise, ...]:
     """The raises in flight with this one; those that no limit looks at any more are let go."""
     kept = [entry for entry in raises if context.now_s - entry.at_s < max(2 * entry.settle_s, RAMP_WINDOW_S)]

@@ -11,11 +11,11 @@ from edge_agent.guardian.arbiter import Direction, Permit
 from edge_agent.guardian.requests import CapView, Claim, Memory, Raise, Refusal, RefusalKind, Source
 from edge_agent.ipc import Mode
 from shared.capabilities import Ability, Capability, DeviceFacts
-from shared.commands import Priority, SetPoint, SetPreset, StartMining
+from shared.commands import Priority, SetPoint, SetPreset, StartMining, SwitchOutlet
 from shared.ids import CommandId, DeviceId
 from shared.telemetry import MinerState
 from support.arbiter import FACTS, FAN, M1, M2, START, STOP, WALL_FACTS, ZONE, World, preset
-from support.guardian import WALL
+from support.guardian import PDU, WALL
 
 POINT = "speed_setpoint_pct"
 OWN = pytest.mark.parametrize(
@@ -166,6 +166,20 @@ class TestConflicts:
         world.permit(fan(80.0), by=Priority.SAFE, source=Source.INTERLOCK)
         world.permit(preset("2000"))
         world.hall(cooling={}).permit(fan(80.0))
+
+
+class TestNoNeed:
+    def test_a_set_point_that_is_already_there(self, world: World) -> None:
+        assert world.why_not(fan(60.0)) == "wall-1 already runs that"
+        assert world.permit(fan(60.0), by=Priority.SAFE, source=Source.INTERLOCK).direction is Direction.SAME
+
+    def test_an_outlet_that_is_cut_is_remembered_as_a_change_of_nothing_hot(self, world: World) -> None:
+        cut = SwitchOutlet(device=PDU, outlet=1, on=False)
+        made = world.permit(cut, by=Priority.TRIP, source=Source.ESCALATION)
+        assert made.direction is Direction.LOWER
+        assert repr(made) == f"Permit({cut!r}, lower)"
+        memory = world.sent(made).context.memory
+        assert (memory.raises, memory.starts, memory.preset_at) == ((), (), {})
 
 
 class TestStartsPerHour:
