@@ -69,6 +69,14 @@ class DeviceLink:
 
     async def read(self) -> Sample:
         """Read once and publish; a failure becomes a sample that says so. `at_s` is when it began."""
+        sample = await self._read()
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            # Until Python 3.12 `asyncio.wait_for` (in pymodbus) loses a cancellation that meets a reply.
+            raise asyncio.CancelledError
+        return sample
+
+    async def _read(self) -> Sample:
         async with self._lock:
             at_s, at_ms = self._clock.monotonic(), self._clock.utc_ms()
             try:

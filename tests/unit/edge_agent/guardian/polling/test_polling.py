@@ -1,6 +1,7 @@
 """Reading devices: typed failures, marks of time, back-off, and dead devices that slow nobody down."""
 
 import asyncio
+import contextlib
 import logging
 import random
 import tracemalloc
@@ -158,6 +159,25 @@ class TestLink:
 
         rig.fakes[miner_id(1)].read = hang  # type: ignore[method-assign] # a hang, injected
         assert (await rig.links[miner_id(1)].read()).failure == "timeout"
+
+    async def test_a_cancellation_that_an_adapter_swallows_is_not_lost(self, rig: Rig) -> None:
+        """A guardian that was told to end would wait for its poller for ever."""
+        link, fake = rig.links[miner_id(1)], rig.fakes[miner_id(1)]
+        plain, began = fake.read, asyncio.Event()
+
+        async def swallows() -> Observation:
+            began.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return await plain()
+
+        fake.read = swallows  # type: ignore[method-assign] # as pymodbus does under Python 3.11
+        task = asyncio.ensure_future(link.read())
+        await began.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert link.last_good is not None, "what the device said is not thrown away"
 
     async def test_transitions_are_logged_once(self, rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
