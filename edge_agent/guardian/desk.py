@@ -264,22 +264,26 @@ class Desk:
     def _escalate(self, demand: Demand, record: WriteRecord) -> None:
         """A stop that is not confirmed in `stop_confirm_s` (S13): cut the outlet where there is one."""
         entry = self._entries[demand.device]
-        cut = entry.pdu is not None and entry.outlet is not None and demand.priority is Priority.TRIP
-        self._recorder.record(audit.not_stopped(entry, record, cut=cut))
-        if not cut or entry.pdu is None or entry.outlet is None:
-            return
+        decision = self._cut_off(entry) if demand.priority is Priority.TRIP else None
+        # The alarm sends a person to the breaker, or not: it has to know whether the outlet may be cut.
+        self._recorder.record(audit.not_stopped(entry, record, cut=isinstance(decision, Permit)))
+        if isinstance(decision, Refusal):
+            self.refused(decision)
+        elif decision is not None:
+            self.launch(decision, exclusive=False)
+
+    def _cut_off(self, entry: DeviceEntry) -> Permit | Refusal | None:
+        """May its outlet be switched off? None where the site file names none."""
+        if entry.pdu is None or entry.outlet is None:
+            return None
         request = Request(
-            id=CommandId(f"escalation-{demand.device}-{self._clock.utc_ms()}"),
+            id=CommandId(f"escalation-{entry.id}-{self._clock.utc_ms()}"),
             action=SwitchOutlet(device=entry.pdu, outlet=entry.outlet, on=False),
             priority=Priority.TRIP,
             source=Source.ESCALATION,
-            why=f"stop of {demand.device} is not confirmed",
+            why=f"stop of {entry.id} is not confirmed",
         )
-        decision = arbiter.decide(request, self._context())
-        if isinstance(decision, Refusal):
-            self.refused(decision)
-            return
-        self.launch(decision, exclusive=False)
+        return arbiter.decide(request, self._context())
 
     # ------------------------------------------------------------ requests of agents and persons
 

@@ -1,0 +1,33 @@
+"""The alarm of a stop that is not confirmed tells a person the truth about the outlet."""
+
+import msgspec
+
+from edge_agent.ipc import Mode
+from shared.alarms import Event, EventKind
+from shared.capabilities import Ability
+from support.guardian import PDU, GuardianBench
+
+
+async def _alarm(bench: GuardianBench) -> Event:
+    """Miner 4, which hangs on an outlet, ignores the stop of a trip."""
+    bench.miner(4).ignores = True
+    bench.wall.broken = True
+    await bench.run(10.0)
+    assert bench.mode is Mode.TRIPPED
+    await bench.run(35.0)
+    return next(e for e in bench.events(EventKind.ALARM) if e.key == "stop/m-4")
+
+
+async def test_an_outlet_that_is_being_cut(bench: GuardianBench) -> None:
+    assert "outlet is being cut" in (await _alarm(bench)).advice
+
+
+async def test_an_outlet_that_may_not_be_cut_sends_a_person_to_the_breaker(bench: GuardianBench) -> None:
+    """A PDU without a write community: the escalation is refused, so nothing is being cut."""
+    link = bench.guardian.links[PDU]
+    assert link.facts is not None
+    reads = tuple(c for c in link.facts.capabilities if c.ability is Ability.TELEMETRY)
+    link.facts = msgspec.structs.replace(link.facts, capabilities=reads)
+    alarm = await _alarm(bench)
+    assert "breaker" in alarm.advice
+    assert bench.events(EventKind.REFUSED)
