@@ -35,7 +35,7 @@ from edge_agent.guardian.persons import Persons
 from edge_agent.guardian.points import check_points
 from edge_agent.guardian.polling.board import Board, Ring
 from edge_agent.guardian.polling.cadence import urgent_devices
-from edge_agent.guardian.polling.link import DeviceLink, Samples
+from edge_agent.guardian.polling.link import CONCURRENT_READS, DeviceLink, Samples
 from edge_agent.guardian.polling.poller import Poller
 from edge_agent.guardian.proving import Proving
 from edge_agent.guardian.recorder import Recorder
@@ -122,6 +122,7 @@ class Guardian:
         self.board, self.ring = Board({entry.id: entry.nominal_w for entry in site.miners}), Ring()
         self.samples = Samples(self.boot, self.board, self.ring)
         timeout_s = site.timing.request_timeout_s
+        urgent, turns = urgent_devices(site), asyncio.Semaphore(CONCURRENT_READS)
         self.links = {
             entry.id: DeviceLink(
                 entry,
@@ -129,6 +130,7 @@ class Guardian:
                 self.samples,
                 self.clock,
                 timeout_s=timeout_s,
+                turns=None if entry.id in urgent else turns,
             )
             for entry in site.devices
         }
@@ -192,7 +194,7 @@ class Guardian:
             self.clock,
             poll_s=site.timing.poll_s,
             urgent_poll_s=site.timing.safety_poll_s,
-            urgent=urgent_devices(site),
+            urgent=urgent,
             on_facts=self._facts,
         )
         self._stopping = asyncio.Event()

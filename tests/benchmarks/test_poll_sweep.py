@@ -20,8 +20,8 @@ import msgspec
 import pytest
 
 from edge_agent.guardian.polling.board import Board, Ring
-from edge_agent.guardian.polling.link import DeviceLink, Samples
-from edge_agent.guardian.polling.poller import CONCURRENT_READS, Poller
+from edge_agent.guardian.polling.link import CONCURRENT_READS, DeviceLink, Samples
+from edge_agent.guardian.polling.poller import Poller
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.registry import open_device
 from firmware_adapters.transport.http import AiohttpTransport, HttpReply
@@ -155,10 +155,15 @@ async def _timed(pid: int, sweep: Callable[[], Awaitable[int]]) -> _Seen:
 async def _poller_sweeps(entries: list[DeviceEntry], pid: int, count: _Counted) -> list[_Seen]:
     """Let the poller run freely; each sweep is the time that 1,000 good samples take."""
     clock = SystemClock()
-    samples = Samples("bench", Board(), Ring())
+    samples, turns = Samples("bench", Board(), Ring()), asyncio.Semaphore(CONCURRENT_READS)
     links = {
         entry.id: DeviceLink(
-            entry, open_device(entry, OPENS, timeout_s=TIMEOUT_S), samples, clock, timeout_s=TIMEOUT_S
+            entry,
+            open_device(entry, OPENS, timeout_s=TIMEOUT_S),
+            samples,
+            clock,
+            timeout_s=TIMEOUT_S,
+            turns=turns,
         )
         for entry in entries
     }

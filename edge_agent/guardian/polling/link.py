@@ -5,6 +5,7 @@ more than a sample.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -24,6 +25,12 @@ log = logging.getLogger(__name__)
 READ_REQUESTS = 4
 """A read is a few requests; the whole of it may take this many request time-outs."""
 FACTS_REQUESTS = 8
+CONCURRENT_READS = 64
+"""So many ordinary devices are read at a time, for polls and read-backs together.
+
+A thousand stops that are read back at once would otherwise take the processor from each other until none is
+answered in time. A read's deadline starts with its turn. Commands never wait for a turn.
+"""
 
 
 class Samples:
@@ -50,8 +57,16 @@ class DeviceLink:
     """The only holder of one device's adapter."""
 
     def __init__(
-        self, entry: DeviceEntry, adapter: Telemetry, samples: Samples, clock: Clock, *, timeout_s: float
+        self,
+        entry: DeviceEntry,
+        adapter: Telemetry,
+        samples: Samples,
+        clock: Clock,
+        *,
+        timeout_s: float,
+        turns: asyncio.Semaphore | None = None,
     ) -> None:
+        """`turns` is shared by devices that are read a few at a time; None: this one waits for nobody."""
         self.entry = entry
         self.adapter = adapter
         self.facts: DeviceFacts | None = None
@@ -59,6 +74,7 @@ class DeviceLink:
         self._clock = clock
         self._timeout_s = timeout_s
         self._lock = asyncio.Lock()
+        self._turns = turns
         self._still: quality.Stillness = {}
         self._failing: str | None = None
         self.last_good: Sample | None = None
@@ -77,7 +93,7 @@ class DeviceLink:
         return sample
 
     async def _read(self) -> Sample:
-        async with self._lock:
+        async with self._lock, self._turns or contextlib.nullcontext():
             at_s, at_ms = self._clock.monotonic(), self._clock.utc_ms()
             try:
                 async with asyncio.timeout(READ_REQUESTS * self._timeout_s):

@@ -1,11 +1,9 @@
 """One task per device: read at its cadence, back off while it fails, facts at the rare cadence.
 
-Concurrency is bounded for ordinary devices. Those that decide trips (`cadence.urgent_devices`) have a faster
-cadence and no back-off, and wait for nobody.
+Those that decide trips (`cadence.urgent_devices`) have a faster cadence and no back-off.
 """
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable
 
@@ -17,7 +15,6 @@ from shared.ids import DeviceId
 FACTS_EVERY_S = 600.0
 FACTS_RETRY_S = 30.0
 BACK_OFF_CAP_S = 30.0
-CONCURRENT_READS = 64
 
 
 class Poller:
@@ -42,7 +39,6 @@ class Poller:
         self._urgent_poll_s = urgent_poll_s
         self._urgent = urgent
         self._on_facts = on_facts
-        self._slots = asyncio.Semaphore(CONCURRENT_READS)
 
     async def run(self) -> None:
         """Poll every device; returns only by cancellation."""
@@ -60,8 +56,7 @@ class Poller:
             await self._clock.sleep(period_s * number / max(len(self._links), 1))
         while True:
             due_s = self._clock.monotonic()
-            async with contextlib.nullcontext() if urgent else self._slots:
-                sample = await link.read()
+            sample = await link.read()
             failures = failures + 1 if sample.failure else 0
             now_s = self._clock.monotonic()
             if failures == 0 and now_s >= facts_due_s:

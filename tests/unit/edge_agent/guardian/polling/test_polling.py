@@ -179,6 +179,30 @@ class TestLink:
             await task
         assert link.last_good is not None, "what the device said is not thrown away"
 
+    async def test_many_read_backs_take_turns_and_no_deadline_runs_before_its_turn(
+        self, site: SiteFile
+    ) -> None:
+        """A read that waits behind slow devices is not late; one that waits for nobody goes at once."""
+        clock, samples, turns = ManualClock(), Samples("boot", Board(), Ring()), asyncio.Semaphore(1)
+        slow, quick = (FakeMiner(entry) for entry in site.miners[:2])
+        links = [
+            DeviceLink(entry, fake, samples, clock, timeout_s=0.01, turns=turns)
+            for entry, fake in zip(site.miners, (slow, quick), strict=False)
+        ]
+        urgent = DeviceLink(site.miners[2], FakeMiner(site.miners[2]), samples, clock, timeout_s=0.01)
+
+        async def hang() -> Observation:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        slow.read = hang  # type: ignore[method-assign] # a hang, injected
+        first, second = (asyncio.ensure_future(link.read()) for link in links)
+        assert (await urgent.read()).failure is None
+        assert not first.done()
+        assert quick.reads == 0
+        assert (await first).failure == "timeout"
+        assert (await second).failure is None
+
     async def test_transitions_are_logged_once(self, rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
         link, fake = rig.links[miner_id(1)], rig.fakes[miner_id(1)]
