@@ -8,7 +8,7 @@ UI := cloud/web/static/index.html
 # Torch and OpenMP with several threads each collapse on two shared cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup demo check test lint types imports ui bench evaluate mutants wheel clean system
+.PHONY: help setup demo check test lint types imports ui bench evaluate mutants wheel clean system soak-safety
 
 help:
 	@echo "make demo          a whole mining site on this machine (no torch; TRAIN=full adds it)"
@@ -17,6 +17,7 @@ help:
 	@echo "make setup         .venv with everything, system packages, the dashboard's build"
 	@echo "make bench         the benchmarks, one JSON line each"
 	@echo "make mutants       mutation testing of the guardian's core; writes docs/mutants.json and .md"
+	@echo "make soak-safety   the long adversarial run (STEPS, SEED, REPORT, JOBS)"
 	@echo "make evaluate      detection quality of the models on the simulated plant"
 
 $(VENV)/bin/python:
@@ -86,6 +87,15 @@ evaluate: $(VENV)/.full
 
 mutants: $(VENV)/.full
 	PYTHONPATH=tests:. $(BIN)/python -m safety.mutation $(ARGS)
+
+# An adversarial agent against core, arbiter and plant: STEPS control steps of 1 s; EPISODE replays one of them.
+STEPS ?= 1000000
+SEED ?= 7
+REPORT ?= soak-safety.json
+JOBS ?= 1
+soak-safety: | $(VENV)/.full
+	PYTHONPATH=.:tests $(BIN)/python -P -m support.closed_loop_run --steps '$(STEPS)' --seed '$(SEED)' \
+		--report '$(REPORT)' --jobs '$(JOBS)' $(if $(EPISODE),--episode '$(EPISODE)')
 
 clean:
 	rm -rf $(VENV) dist cloud/web/static cloud/ui/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""An agent that wants the worst: seeded strategies that propose, order, flood, replay and play with the lease.
+"""An agent that wants the worst: it proposes, orders, floods, replays, and plays with the lease; seeded.
 
 It speaks the agent's language (proposals, leases, assignments, orders) and nothing else; what a signature or
 a frame would stop before the arbiter is tested elsewhere, so here every order counts as signed.

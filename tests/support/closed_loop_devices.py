@@ -1,7 +1,7 @@
 """Every device of the closed loop behind one face: read it into a sample, write a permit to it.
 
 Between a device and its sample stands what lies: sensors that freeze, drift, jump, are swapped or tell °F,
-samples that are lost or late. The real quality rules and the real board come after, as in the guardian's link.
+samples that are lost or late. The real quality rules and the real board come after, as in the real link.
 """
 
 import math
@@ -205,7 +205,7 @@ def make_devices(
     rng: random.Random,
     on_sample: Callable[[Sample, Observation | None], None],
 ) -> Devices:
-    """All devices, with zone probes that are worked out once per plant step (they agree within one anyway)."""
+    """All devices; a zone's probes are worked out once per plant step, within which they agree anyway."""
     plant = built.plant
     real, cache = plant.observe_zone, {}
 

@@ -21,9 +21,10 @@ contracts from them. It counts
   a miner above its shed limit that nobody lowers.
 
 **Not attributable**, by definition: rate limits begin anew when the guardian's process does (what the last
-process had changed is counted as *noted*, not as a violation); what a sensor that lies inside its range makes the guardian believe; a
-machine that refuses, hangs or is cut off (it must be asked, asked again, and cut where it has an outlet); a
-machine that starts by itself, for as long as the next look takes; heat between two looks.
+process had changed is counted as *noted*, not as a violation); what a sensor that lies inside its range makes
+the guardian believe; a machine that refuses, hangs or is cut off (it must be asked, asked again, and cut
+where it has an outlet); a machine that starts by itself, for as long as the next look takes; heat between two
+looks.
 """
 
 import math
@@ -68,6 +69,8 @@ AGAIN_S = 80.0
 """A machine that mines again by itself: the next look of a backed-off poll (36 s), a stop of before that is
 still being confirmed (up to 20 s to its resend), a pause (10 s), the shutdown (4 s), steps of the plant."""
 SHED_WITHIN_S = 60.0
+TREND_S = 5.0
+"""The action limits look at a zone's hottest chip every so often."""
 STUCK_S = 600.0
 STOPPED_SHARE = 0.3
 
@@ -94,6 +97,8 @@ class Seen(msgspec.Struct, kw_only=True):
     stopped_since_s: float | None = None
     warm_since_s: float | None = None
     shed_since_s: float | None = None
+    over_since_s: float | None = None
+    """Since when its chip is at or above what the action limits allow less cooling at."""
     points: dict[str, float] = {}
 
 
@@ -118,6 +123,11 @@ class Monitor(Watcher):
         self.permits: list[str] = []
         self._zones: dict[ZoneId, Zone] = {zone.id: zone for zone in site.zones}
         self._entries = {entry.id: entry for entry in site.devices}
+        self._actuators = {
+            (actuator.device, actuator.point): actuator
+            for zone in site.zones
+            for actuator in zone.cooling_actuators
+        }
         self._moved: dict[DeviceId, dict[str, tuple[float, float]]] = {}
         self.trips: dict[str, tuple[ZoneId, DeviceId | None, str]] = {}
         self._modes: dict[ZoneId, Mode] = {}
@@ -193,6 +203,8 @@ class Monitor(Watcher):
             self._hot.add(sample.device)
         else:
             self._hot.discard(sample.device)
+        hot = seen.chip_c is not None and seen.chip_c >= self.desk.limits.cooling.max_chip_c
+        seen.over_since_s = (seen.over_since_s or sample.at_s) if hot else None
         seen.warm_since_s = (seen.warm_since_s or sample.at_s) if above("warn") else None
         seen.shed_since_s = (seen.shed_since_s or sample.at_s) if above("shed") and seen.runs else None
 
@@ -413,10 +425,7 @@ class Monitor(Watcher):
             case SetPreset():
                 self._ladder(action)
             case SetPoint(point=point, value=value):
-                known = {
-                    (a.device, a.point): a for zone in self._zones.values() for a in zone.cooling_actuators
-                }
-                clamp = known.get((str(action.device), point))
+                clamp = self._actuators.get((str(action.device), point))
                 off = clamp is not None and permit.request.source is Source.INTERLOCK and value == clamp.off
                 if not math.isfinite(value) or (
                     clamp is not None and not clamp.low <= value <= clamp.high and not off
@@ -474,14 +483,11 @@ class Monitor(Watcher):
         return False
 
     def _less_cooling(self, device: DeviceId, point: str, value: float) -> bool:
-        for zone in self._zones.values():
-            for actuator in zone.cooling_actuators:
-                if (actuator.device, actuator.point) == (str(device), point):
-                    now = self.seen[device].points.get(point) if device in self.seen else None
-                    if value == actuator.fail_safe or value == actuator.off:
-                        return False
-                    return now is None or value < now
-        return True
+        actuator = self._actuators.get((str(device), point))
+        if actuator is None:
+            return True
+        now = self.seen[device].points.get(point) if device in self.seen else None
+        return value != actuator.fail_safe and (now is None or value < now)
 
     def _no_raise(self, permit: Permit, zone_id: ZoneId, when: str) -> None:
         request, action, now_s = permit.request, permit.action, self.clock.monotonic()
@@ -552,12 +558,32 @@ class Monitor(Watcher):
                 self.violated("model-out-of-mode", action.device, str(self._modes.get(zone_id)))
             if self._raises(action, zone_id) and not self.site.site.ml_may_raise:
                 self.violated("model-raises", action.device, repr(action))
+        if isinstance(action, SetPoint):
+            self._policy_cools(action, zone_id)
         if isinstance(action, SetPreset):
             rungs = self._rungs(action.device)
             now = self._believed_preset(action.device)
-            if now in rungs and action.preset in rungs:
-                if abs(rungs.index(now) - rungs.index(action.preset)) > 1:
-                    self.violated("two-rungs", action.device, f"{now} → {action.preset}")
+            known = now is not None and now in rungs and action.preset in rungs
+            if known and abs(rungs.index(now) - rungs.index(action.preset)) > 1:
+                self.violated("two-rungs", action.device, f"{now} → {action.preset}")
+
+    def _policy_cools(self, action: SetPoint, zone_id: ZoneId) -> None:
+        """A policy's set-point: at most its share of the range per change, and not less for hot chips."""
+        limits, actuator = self.desk.limits.cooling, self._actuators.get((str(action.device), action.point))
+        now = self.seen[action.device].points.get(action.point) if action.device in self.seen else None
+        if actuator is None or now is None:
+            self.violated("cooling-step", action.device, f"{action!r} from {now}")
+            return
+        largest = limits.step_share * (actuator.high - actuator.low)
+        if abs(action.value - now) > largest + 1e-6 and actuator.low <= now <= actuator.high:
+            self.violated("cooling-step", action.device, f"{now:g} → {action.value:g}, at most {largest:g}")
+        since_s = [
+            self.clock.monotonic() - seen.over_since_s
+            for device, seen in self.seen.items()
+            if seen.over_since_s is not None and self._entries[device].zone == zone_id
+        ]
+        if max(since_s, default=0.0) > TREND_S and self._less_cooling(*_of(action)):
+            self.violated("less-cooling-when-hot", action.device, f"{now:g} → {action.value:g}")
 
     def _dwell(self, permit: Permit, now_s: float) -> None:
         before_s = self._preset_at.get(permit.action.device)
@@ -688,6 +714,10 @@ class Monitor(Watcher):
         return sum(
             self.counts[f"{word} {who}"] for word in ("refused", "permit") for who in ("policy", "order")
         )
+
+
+def _of(action: SetPoint) -> tuple[DeviceId, str, float]:
+    return action.device, action.point, action.value
 
 
 def _possible(point: str, reading: Reading, raw: Observation) -> bool:
