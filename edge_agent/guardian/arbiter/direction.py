@@ -21,6 +21,8 @@ def of(action: AnyAction, request: Request, view: DeviceView, zone: ZoneView, co
         return Direction.RAISE if action.on else Direction.LOWER
     if isinstance(action, SetPoint):
         actuator = zone.cooling.get((action.device, action.point))
+        if actuator is not None and action.value == actuator.off and request.source is Source.INTERLOCK:
+            return Direction.LOWER  # smoke: the site file says that standing fans are the safe side
         return _point(
             action.value, None if actuator is None else actuator.fail_safe, view.points.get(action.point)
         )
