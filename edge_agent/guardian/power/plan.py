@@ -1,10 +1,11 @@
 """Which miners to lower or stop to get the metered power down to a target. Pure, greedy, deterministic.
 
 What counts is the hashing that a watt costs: the hashrate given up for as long as the order lasts, and the
-minutes lost to restarts (plant.md §1.5, miners.md §5). Each miner's ladder is reduced to its best steps (the
-convex hull of watts saved against hashes lost); the cheapest watts of the site are taken first, and the last
-ones where they fit best. Lowering is tried alone first: miners stop only where the lowest presets of all do not
-reach the target, because a stopped miner cools down, restarts for minutes, and sometimes does not come back.
+minutes lost to restarts (plant.md §1.5, miners.md §5). Each miner's ladder is reduced to its best steps
+(the convex hull of watts saved against hashes lost); the cheapest watts of the site are taken first, and the
+last ones where they fit best. Lowering is tried alone first: miners stop only where the lowest presets of all
+do not reach the target, because a stopped miner cools down, restarts for minutes, and sometimes does not come
+back.
 """
 
 import math
@@ -27,9 +28,9 @@ LABEL_TRUST = (0.8, 1.25)
 class Load(msgspec.Struct, frozen=True, kw_only=True):
     """One miner that a plan may count on: heard, drawing power, and nobody else's business.
 
-    `steps` are the usable presets by rising power; `preset` the one that runs or was already told (a command in
-    flight counts as applied, and then `power_w` is what it leads to). `change_s` is how long a preset change
-    costs hashing, `restart_s` how long a stop costs it beyond the order's own time.
+    `steps` are the usable presets by rising power; `preset` the one that runs or was already told (a
+    command in flight counts as applied, and then `power_w` is what it leads to). `change_s` is how long a
+    preset change costs hashing, `restart_s` how long a stop costs it beyond the order's own time.
     """
 
     device: DeviceId
@@ -150,8 +151,8 @@ def _density(option: Option) -> float:
 def _cover(options: Options, need_w: float) -> dict[DeviceId, Option]:
     """Choices that save `need_w` at little cost; all of them where nothing else is enough.
 
-    Increments are taken by rising price. Wherever a single further choice would finish the job it is tried, and
-    the cheapest finish wins: the classical greedy for covering, within a factor of two of the best.
+    Increments are taken by rising price. Wherever a single further choice would finish the job it is tried,
+    and the cheapest finish wins: the classical greedy for covering, within a factor of two of the best.
     """
     deepest = {device: choices[-1] for device, choices in options.items() if choices}
     if sum(option.saves_w for option in deepest.values()) <= need_w:
@@ -174,7 +175,7 @@ def _cover(options: Options, need_w: float) -> dict[DeviceId, Option]:
             return _pruned(chosen, saved_w - need_w)
         if saved_w >= need_w:
             break
-    assert best is not None  # noqa: S101 - the last increment at the latest finishes, and was tried before it was taken
+    assert best is not None  # noqa: S101 - the last increment finishes at the latest, and was tried first
     chosen = {}
     for _, device, option in increments[: best[3]]:
         chosen[device] = option
@@ -183,7 +184,7 @@ def _cover(options: Options, need_w: float) -> dict[DeviceId, Option]:
 
 
 def _increments(options: Options) -> list[tuple[float, DeviceId, Option]]:
-    """Every step deeper of every miner, cheapest hashes per watt first; the hull keeps a miner's own in order."""
+    """Every step deeper of every miner, by hashes per watt; the hull keeps a miner's own in order."""
     found: list[tuple[float, DeviceId, Option]] = []
     for device, choices in options.items():
         if choices:
