@@ -3,9 +3,9 @@
 import pytest
 
 from edge_agent.config import CoolingProof, HighLimits
-from edge_agent.guardian.interlocks import cooling, temperature
+from edge_agent.guardian.interlocks import cooling, levels
 from edge_agent.guardian.interlocks.cooling import UNPROVEN
-from edge_agent.guardian.interlocks.temperature import COOL, Heat, Level
+from edge_agent.guardian.interlocks.levels import CLEAR, Level, Standing
 from edge_agent.ipc import Mode
 from shared.alarms import EventKind
 from support.guardian import ZoneBench
@@ -19,10 +19,10 @@ def limits(*, on_delay_s: float = 4.0, off_delay_s: float = 10.0) -> HighLimits:
     return HighLimits(release=74, warn=78, shed=83, trip=88, on_delay_s=on_delay_s, off_delay_s=off_delay_s)
 
 
-def heated(limits: HighLimits, *values: float | None) -> Heat:
-    heat = COOL
+def heated(limits: HighLimits, *values: float | None) -> Standing:
+    heat = CLEAR
     for value in values:
-        heat = temperature.step(heat, value, limits, 1.0)
+        heat = levels.step(heat, value, limits, 1.0)
     return heat
 
 
@@ -38,13 +38,13 @@ class TestTemperature:
 
     def test_without_an_off_delay_the_first_value_at_release_is_enough(self) -> None:
         assert heated(limits(off_delay_s=0), 90, 74.1).level is Level.TRIP
-        assert heated(limits(off_delay_s=0), 90, 74) == COOL
+        assert heated(limits(off_delay_s=0), 90, 74) == CLEAR
 
     def test_an_off_delay_below_one_second_counts(self) -> None:
         hot = heated(limits(), 90)
-        soon = temperature.step(hot, 70, limits(off_delay_s=0.5), 0.25)
+        soon = levels.step(hot, 70, limits(off_delay_s=0.5), 0.25)
         assert soon.level is Level.TRIP
-        assert temperature.step(soon, 70, limits(off_delay_s=0.5), 0.25) == COOL
+        assert levels.step(soon, 70, limits(off_delay_s=0.5), 0.25) == CLEAR
 
     def test_a_level_never_falls_but_by_release(self) -> None:
         assert heated(limits(), 90, 84, 84, 84, 84, 79, 79, 79, 79).level is Level.TRIP

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.config import CoolingProof, HighLimits
-from edge_agent.guardian.interlocks import cooling, modes, quality, temperature
+from edge_agent.guardian.interlocks import cooling, levels, modes, quality
 from edge_agent.guardian.interlocks.cooling import UNPROVEN
+from edge_agent.guardian.interlocks.levels import CLEAR, Level, Standing
 from edge_agent.guardian.interlocks.modes import Cause
-from edge_agent.guardian.interlocks.temperature import COOL, Heat, Level
 from edge_agent.ipc import Mode
 from shared.telemetry import METRICS, MinerState, Quality, Reading
 
@@ -20,11 +20,11 @@ PROOF = CoolingProof(
 )
 
 
-def heated(*pieces: tuple[float | None, int]) -> Heat:
-    heat = COOL
+def heated(*pieces: tuple[float | None, int]) -> Standing:
+    heat = CLEAR
     for value, seconds in pieces:
         for _ in range(seconds):
-            heat = temperature.step(heat, value, LIMITS, 1.0)
+            heat = levels.step(heat, value, LIMITS, 1.0)
     return heat
 
 
@@ -53,21 +53,21 @@ class TestTemperature:
 
     def test_sheds_only_while_above_shed(self) -> None:
         hot = heated((84, 5))
-        assert temperature.sheds(hot, 83.0, LIMITS)
-        assert not temperature.sheds(hot, 82.9, LIMITS)
-        assert not temperature.sheds(hot, None, LIMITS)
-        assert not temperature.sheds(COOL, 99.0, LIMITS)
+        assert levels.sheds(hot, 83.0, LIMITS)
+        assert not levels.sheds(hot, 82.9, LIMITS)
+        assert not levels.sheds(hot, None, LIMITS)
+        assert not levels.sheds(CLEAR, 99.0, LIMITS)
 
     @given(st.lists(st.one_of(st.none(), st.floats(0, 120)), max_size=60))
     def test_never_above_what_was_seen(self, values: list[float | None]) -> None:
-        heat = COOL
+        heat = CLEAR
         for value in values:
-            heat = temperature.step(heat, value, LIMITS, 1.0)
+            heat = levels.step(heat, value, LIMITS, 1.0)
         top = max((v for v in values if v is not None), default=0.0)
         if top < LIMITS.trip:
             assert heat.level < Level.TRIP
         if top < LIMITS.warn:
-            assert heat == COOL
+            assert heat == CLEAR
 
 
 class TestCooling:
