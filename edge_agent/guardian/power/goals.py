@@ -37,7 +37,14 @@ def follow(
             found.append(_climbed(device, goal))
         if vain and not goal.vain:
             found.append(_vain(device, goal))
-        after[device] = _replace(goal, there=there, asked_s=asked_s, vain=vain, age_s=goal.age_s + dt)
+        after[device] = _replace(
+            goal,
+            there=there,
+            there_s=goal.there_s + dt if there and goal.there else 0.0,
+            asked_s=asked_s,
+            vain=vain,
+            age_s=goal.age_s + dt,
+        )
     return after
 
 
@@ -76,7 +83,7 @@ def expected_w(state: PowerState, given: PowerInput, rules: Rules) -> float:
     """What the meter will read once everything in flight shows; without a meter, by counting (W)."""
     pairs = [(goal, given.miners.get(device)) for device, goal in state.goals.items()]
     if given.meter_w is not None:
-        return given.meter_w + sum(_to_come_w(goal, miner) for goal, miner in pairs)
+        return given.meter_w + sum(_to_come_w(goal, miner, rules) for goal, miner in pairs)
     if state.meter_w is None:
         return sum(
             goal.expects_w if goal is not None and not goal.vain else miner.likely_w
@@ -87,13 +94,17 @@ def expected_w(state: PowerState, given: PowerInput, rules: Rules) -> float:
     return state.meter_w - sum(goal.from_w - goal.expects_w for goal in fresh)
 
 
-def _to_come_w(goal: Goal, miner: MinerSeen | None) -> float:
+def _to_come_w(goal: Goal, miner: MinerSeen | None, rules: Rules) -> float:
     """What one miner in flight will still change on the meter; 0 once it is there and calm, or vain."""
     if miner is None:
         return 0.0
     if goal.release_s is not None:
         return max(miner.full_w(goal) - miner.likely_w, 0.0)
-    if goal.vain or not miner.heard or (goal.there and not miner.settling):
+    if goal.vain or not miner.heard:
+        return 0.0
+    if goal.there and goal.there_s < rules.lag_s:
+        return goal.expects_w - goal.from_w  # its own word is ahead of the meter's
+    if goal.there and not miner.settling:
         return 0.0
     now_w = miner.power_w if miner.power_w is not None else goal.from_w
     return goal.expects_w - now_w

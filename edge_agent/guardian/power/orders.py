@@ -62,6 +62,8 @@ class Goal(_Value, frozen=True, kw_only=True):
     asked_s: float = 0.0
     """For so long it has been asked without being seen there."""
     there: bool = False
+    there_s: float = 0.0
+    """For so long it has been seen there."""
     vain: bool = False
     """It did not do what it was told: asked on, but not counted any more."""
     release_s: float | None = None
@@ -155,6 +157,8 @@ class Rules(_Value, frozen=True, kw_only=True):
     """What may come back inside one restart window."""
     change_s: float
     restart_s: float
+    lag_s: float
+    """How much later than the miner itself the meter may show a change."""
     obey_s: float
     """A miner that is not where it was told after this long is replaced by others."""
 
@@ -204,5 +208,6 @@ def rules_of(site: SiteFile) -> Rules | None:
         window_w=timing.restart_power_pct / 100.0 * nominal_w,
         change_s=timing.settle_s,
         restart_s=timing.settle_s + timing.restart_after_stop_s,
+        lag_s=2 * timing.safety_poll_s + 1.0,
         obey_s=timing.write_confirm_s + timing.settle_s,
     )

@@ -70,10 +70,12 @@ def plan(loads: Iterable[Load], now_w: float, target_w: float, duration_s: float
     if need_w <= 0:
         return Plan(steps=(), expected_w=now_w, reaches_target=True, lost_th=0.0, takes_s=0.0)
     span_s = duration_s if math.isfinite(duration_s) else 86_400.0
-    options = {device: _options(load, span_s, stop=False) for device, load in menu.items()}
-    if _most_w(options) < need_w:
-        options = {device: _options(load, span_s, stop=True) for device, load in menu.items()}
-    chosen = _cover(options, need_w)
+    lowering = {device: _hull(lowerings(load, span_s)) for device, load in menu.items()}
+    stops = {device: stop for device, load in menu.items() if (stop := stopping(load, span_s)) is not None}
+    chosen = _fewest_stops(stops, lowering, need_w)
+    left_w = need_w - sum(option.saves_w for option in chosen.values())
+    rest = {device: choices for device, choices in lowering.items() if device not in chosen}
+    chosen |= _cover(rest, left_w) if left_w > 0 else {}
     ordered = sorted(chosen.values(), key=lambda option: (-_density(option), option.action.device))
     saved_w = sum(option.saves_w for option in ordered)
     return Plan(
@@ -89,8 +91,8 @@ Options = dict[DeviceId, tuple[Option, ...]]
 """Per miner its choices by rising watts saved."""
 
 
-def options_of(load: Load, duration_s: float, *, stop: bool) -> tuple[Option, ...]:
-    """Everything that could be done to one miner, by rising watts saved; also for the tests' brute force."""
+def lowerings(load: Load, duration_s: float) -> tuple[Option, ...]:
+    """Every lower preset of one miner, by rising watts saved."""
     hashrate = load.hashrate_ths if load.hashrate_ths is not None else 0.0
     label_w = next((step.power_w for step in load.steps if step.name == load.preset), None)
     found: list[Option] = []
@@ -107,14 +109,27 @@ def options_of(load: Load, duration_s: float, *, stop: bool) -> tuple[Option, ..
             lost = (hashrate - after_ths) * duration_s + 2 * load.change_s * after_ths
             action = SetPreset(device=load.device, preset=step.name)
             found.append(Option(action, load.power_w - after_w, lost))
-    if stop and load.power_w > STANDBY_W:
-        lost = hashrate * (duration_s + load.restart_s)
-        found.append(Option(StopMining(device=load.device), load.power_w - STANDBY_W, lost))
     return tuple(sorted(found, key=lambda option: option.saves_w))
 
 
-def _options(load: Load, duration_s: float, *, stop: bool) -> tuple[Option, ...]:
-    return _hull(options_of(load, duration_s, stop=stop))
+def stopping(load: Load, duration_s: float) -> Option | None:
+    """Stopping one miner, with the minutes that its restart costs; None where it saves nothing."""
+    if load.power_w <= STANDBY_W:
+        return None
+    lost = (load.hashrate_ths or 0.0) * (duration_s + load.restart_s)
+    return Option(StopMining(device=load.device), load.power_w - STANDBY_W, lost)
+
+
+def _fewest_stops(stops: dict[DeviceId, Option], lowering: Options, need_w: float) -> dict[DeviceId, Option]:
+    """The worst miners to stop: as many as it takes for the lowest presets of the others to do the rest."""
+    reach_w = sum(choices[-1].saves_w for choices in lowering.values() if choices)
+    chosen: dict[DeviceId, Option] = {}
+    for device in sorted(stops, key=lambda device: (-_density(stops[device]), device)):
+        if reach_w >= need_w:
+            break
+        chosen[device] = stops[device]
+        reach_w += stops[device].saves_w - (lowering[device][-1].saves_w if lowering[device] else 0.0)
+    return chosen
 
 
 def _hull(options: Sequence[Option]) -> tuple[Option, ...]:
@@ -135,10 +150,6 @@ def _bends(kept: list[Option], option: Option) -> bool:
     one = (last.lost_th - before_th) * (option.saves_w - last.saves_w)
     other = (option.lost_th - last.lost_th) * (last.saves_w - before_w)
     return one >= other
-
-
-def _most_w(options: Options) -> float:
-    return sum(choices[-1].saves_w for choices in options.values() if choices)
 
 
 def _density(option: Option) -> float:
