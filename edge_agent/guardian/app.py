@@ -33,10 +33,11 @@ from edge_agent.guardian.orders import Orders
 from edge_agent.guardian.peers import AgentUids, Peer
 from edge_agent.guardian.persons import Persons
 from edge_agent.guardian.points import check_points
-from edge_agent.guardian.polling.board import Board, Ring
+from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.cadence import urgent_devices
 from edge_agent.guardian.polling.link import CONCURRENT_READS, DeviceLink, Samples
 from edge_agent.guardian.polling.poller import Poller
+from edge_agent.guardian.polling.ring import Ring
 from edge_agent.guardian.proving import Proving
 from edge_agent.guardian.recorder import Recorder
 from edge_agent.guardian.server import AgentServer

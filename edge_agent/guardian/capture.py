@@ -8,13 +8,13 @@ one zone that follow within that minute join the capture of the first: their ord
 import asyncio
 import logging
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from edge_agent.guardian import durable
-from edge_agent.guardian.polling.board import Kept, Ring
+from edge_agent.guardian.polling.ring import Kept, Ring
 from edge_agent.ipc import TripInfo
 from shared.clock import Clock
 from shared.errors import StoreError
@@ -91,7 +91,7 @@ class Captures:
         except StoreError:
             log.exception("capture of %s is not stored", story.trips[0].id)
 
-    def _save(self, story: Capture, around: tuple[Kept, ...]) -> None:
+    def _save(self, story: Capture, around: Iterator[Kept]) -> None:
         wanted = {
             device
             for device, (where, kind) in self._places.items()

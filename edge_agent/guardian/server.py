@@ -19,7 +19,7 @@ from typing import Protocol
 import msgspec
 
 from edge_agent.guardian.peers import AgentUids, Peer, peer_of
-from edge_agent.guardian.polling.board import Kept, Ring
+from edge_agent.guardian.polling.ring import Kept, Ring
 from edge_agent.ipc import (
     PROTOCOL,
     FromAgent,

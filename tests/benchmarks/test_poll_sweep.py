@@ -19,9 +19,10 @@ import aiohttp
 import msgspec
 import pytest
 
-from edge_agent.guardian.polling.board import Board, Ring
+from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.link import CONCURRENT_READS, DeviceLink, Samples
 from edge_agent.guardian.polling.poller import Poller
+from edge_agent.guardian.polling.ring import Ring
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.registry import open_device
 from firmware_adapters.transport.http import AiohttpTransport, HttpReply

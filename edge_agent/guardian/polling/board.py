@@ -1,10 +1,9 @@
-"""The latest word of every device, for the interlock thread; and the ring of samples for agents.
+"""The latest word of every device, for the interlock thread.
 
 Written by the event loop, read by the interlock thread: one lock, held for copies only.
 """
 
 import threading
-from collections import deque
 from collections.abc import Mapping
 
 import msgspec
@@ -80,66 +79,3 @@ def _stopped_since(before: Last, state: MinerState | None, at_s: float) -> float
     if state is None or state.draws_power:
         return None
     return before.stopped_since_s if before.stopped_since_s is not None else at_s
-
-
-class Kept(msgspec.Struct, frozen=True, gc=False):
-    """One sample in the ring: who and when (s, monotonic), and all of it as it goes on the wire."""
-
-    device: DeviceId
-    at_s: float
-    seq: int
-    packed: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes in memory."""
-        return KEPT_BYTES + len(self.packed)
-
-
-KEPT_BYTES = 150
-"""What one sample costs beside its packed form (measured with tracemalloc, CPython 3.11)."""
-
-
-class Ring:
-    """Samples in order of `seq`, for at least `keep_s` seconds or up to `keep_bytes`.
-
-    Whichever is reached first lets the oldest go: a ring that outgrows its bytes is shorter than
-    `keep_s`, and an agent that was away longer sees the jump in `seq` and records the loss. Samples are
-    packed when they come: seven times smaller than as objects, nothing for the garbage collector to walk
-    through while an interlock waits, and encoded once for however many agents.
-    """
-
-    def __init__(self, *, keep_s: float = 180.0, keep_bytes: int = 32 * 1024 * 1024) -> None:
-        self._samples: deque[Kept] = deque()
-        self._keep_s = keep_s
-        self._keep_bytes = keep_bytes
-        self._bytes = 0
-        self._encoder = msgspec.msgpack.Encoder()
-        self._buffer = bytearray()
-        self.next_seq = 1
-
-    def append(self, sample: Sample) -> None:
-        """Add the sample that carries `next_seq`."""
-        if sample.seq != self.next_seq:
-            raise ValueError(f"sample {sample.seq} does not follow {self.next_seq - 1}")
-        self._encoder.encode_into(sample, self._buffer)  # `encode` gives bytes with half as much again behind
-        kept = Kept(sample.device, sample.at_s, sample.seq, bytes(self._buffer))
-        self._samples.append(kept)
-        self._bytes += kept.size
-        self.next_seq += 1
-        while len(self._samples) > 1 and (
-            self._bytes > self._keep_bytes or sample.at_s - self._samples[0].at_s > self._keep_s
-        ):
-            self._bytes -= self._samples.popleft().size
-
-    def between(self, from_s: float, to_s: float) -> tuple[Kept, ...]:
-        """Samples taken from `from_s` to `to_s` (s, monotonic), oldest first."""
-        return tuple(kept for kept in self._samples if from_s <= kept.at_s <= to_s)
-
-    def after(self, seq: int, limit: int) -> tuple[Kept, ...]:
-        """At most `limit` samples that follow `seq`, oldest first; starts later where the ring is shorter."""
-        if not self._samples:
-            return ()
-        start = max(seq + 1 - self._samples[0].seq, 0)
-        stop = min(start + limit, len(self._samples))
-        return tuple(self._samples[i] for i in range(start, stop))

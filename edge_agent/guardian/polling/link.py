@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from edge_agent.guardian.interlocks import quality
-from edge_agent.guardian.polling.board import Board, Ring
+from edge_agent.guardian.polling.board import Board
+from edge_agent.guardian.polling.ring import Ring
 from firmware_adapters.capabilities import Observation, Telemetry
 from shared.capabilities import DeviceFacts
 from shared.clock import Clock

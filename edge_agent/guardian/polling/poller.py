@@ -39,6 +39,7 @@ class Poller:
         self._urgent_poll_s = urgent_poll_s
         self._urgent = urgent
         self._on_facts = on_facts
+        self._jitter = random.Random(len(links))  # noqa: S311 - spreads polls, guards nothing
 
     async def run(self) -> None:
         """Poll every device; returns only by cancellation."""
@@ -47,7 +48,6 @@ class Poller:
                 group.create_task(self._device(link, number), name=f"poll {link.device}")
 
     async def _device(self, link: DeviceLink, number: int) -> None:
-        jitter = random.Random(str(link.device))  # noqa: S311 - spreads polls, guards nothing
         urgent = link.device in self._urgent
         period_s = link.entry.poll_s or (self._urgent_poll_s if urgent else self._poll_s)
         failures = 0
@@ -65,6 +65,6 @@ class Poller:
                     self._on_facts(link.device)
                 facts_due_s = self._clock.monotonic() + (FACTS_EVERY_S if told else FACTS_RETRY_S)
             cap_s = period_s if urgent else BACK_OFF_CAP_S
-            pause = pause_s(period_s, failures, cap_s=cap_s, jitter=jitter)
+            pause = pause_s(period_s, failures, cap_s=cap_s, jitter=self._jitter)
             due_s += pause
             await self._clock.sleep(max(due_s - self._clock.monotonic(), 0.05))

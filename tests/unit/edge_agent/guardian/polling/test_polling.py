@@ -4,16 +4,15 @@ import asyncio
 import contextlib
 import logging
 import random
-import tracemalloc
 
-import msgspec
 import pytest
 
 from edge_agent.config import SiteFile
 from edge_agent.guardian.polling.backoff import pause_s
-from edge_agent.guardian.polling.board import Board, Ring
+from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.link import DeviceLink, Samples
 from edge_agent.guardian.polling.poller import Poller
+from edge_agent.guardian.polling.ring import Ring
 from firmware_adapters.capabilities import Observation
 from shared.clock import ManualClock
 from shared.errors import MalformedReply, Unreachable
@@ -47,54 +46,6 @@ class TestBoard:
         board.put(sample(2, at_s=2.0, state=MinerState.STOPPED))
         assert board.put(sample(3, at_s=3.0, state=MinerState.STOPPED)).stopped_since_s == 2.0
         assert board.put(sample(4, at_s=4.0, state=MinerState.STARTING)).stopped_since_s is None
-
-
-class TestRing:
-    def test_resumes_after_any_number(self) -> None:
-        ring = Ring()
-        for seq in range(1, 11):
-            ring.append(sample(seq))
-        assert [s.seq for s in ring.after(7, 100)] == [8, 9, 10]
-        assert [s.seq for s in ring.after(0, 3)] == [1, 2, 3]
-        assert ring.after(10, 5) == ()
-
-    def test_lets_the_oldest_go_by_age_and_by_bytes(self) -> None:
-        by_age = Ring(keep_s=120.0)
-        for seq in range(1, 400):
-            by_age.append(sample(seq, at_s=float(seq)))
-        assert by_age.after(0, 1)[0].seq == 399 - 120
-        by_bytes = Ring(keep_bytes=4_000)
-        for seq in range(1, 100):
-            by_bytes.append(sample(seq))
-        left = by_bytes.after(0, 1000)
-        assert left[-1].seq == 99
-        assert sum(kept.size for kept in left) <= 4_000 < sum(kept.size for kept in left) + left[0].size
-
-    def test_holds_samples_as_they_go_on_the_wire(self) -> None:
-        ring = Ring()
-        taken = sample(1, at_s=5.0, preset="2500", readings={"power_w": Reading(2790.0)})
-        ring.append(taken)
-        [kept] = ring.between(5.0, 5.0)
-        assert (kept.device, kept.at_s, kept.seq) == (taken.device, 5.0, 1)
-        assert msgspec.msgpack.decode(kept.packed, type=Sample) == taken
-        assert ring.between(5.1, 9.0) == ()
-
-    def test_says_what_it_really_holds(self) -> None:
-        """The limit of 32 MB is about memory: the bytes that the ring counts are those that it takes."""
-        readings = {f"fan_rpm.{number}": Reading(5880.0 + number) for number in range(12)}
-        ring = Ring(keep_s=1e9)
-        tracemalloc.start()
-        before = tracemalloc.get_traced_memory()[0]
-        for seq in range(1, 2001):
-            ring.append(sample(seq, at_s=seq / 7, readings=readings))
-        took = tracemalloc.get_traced_memory()[0] - before
-        tracemalloc.stop()
-        counted = sum(kept.size for kept in ring.after(0, 2000))
-        assert 0.9 * counted < took < 1.1 * counted
-
-    def test_numbers_have_no_holes(self) -> None:
-        with pytest.raises(ValueError, match="does not follow"):
-            Ring().append(sample(2))
 
 
 class TestBackOff:
