@@ -6,7 +6,7 @@ is already so. So `Busy` and time-outs are settled by reading the state, and onl
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from edge_agent.guardian import readback
 from edge_agent.guardian.arbiter import Permit
@@ -57,6 +57,8 @@ class Executor:
         self._links = links
         self._clock = clock
         self._timeout_s = timeout_s
+        self.may_resend: Callable[[Permit], bool] = lambda _permit: True
+        """Asked before a permit is sent a second time; the desk looks whether a raise is still allowed."""
 
     async def execute(self, permit: Permit) -> WriteRecord:
         """Write and read back; the record says what became of it and how long it took in s."""
@@ -136,10 +138,13 @@ class _Write:
             now_s = self._clock.monotonic()
             if now_s >= deadline_s:
                 return self._unconfirmed()
-            if not resent and now_s >= resend_s and readback.may_resend(action, self._seen):
+            if not resent and now_s >= resend_s and self._may_resend(action):
                 resent = True
                 self._failure = await self._executor.send(self._link, action)
             await self._clock.sleep(min(READ_BACK_EVERY_S, max(deadline_s - now_s, 0.01)))
+
+    def _may_resend(self, action: AnyAction) -> bool:
+        return readback.may_resend(action, self._seen) and self._executor.may_resend(self._permit)
 
     def _unconfirmed(self) -> WriteRecord:
         if isinstance(self._failure, Busy):

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from edge_agent.config import SiteFile
+from edge_agent.config import SensorRole, SiteFile
 from edge_agent.guardian import durable as files
 from edge_agent.guardian.interlocks import asks
 from edge_agent.guardian.interlocks import zone as zone_step
@@ -23,14 +23,16 @@ from edge_agent.guardian.interlocks.inputs import (
     Finding,
     MinerInput,
     ModelClaim,
+    SensorInput,
     ZoneInput,
     ZoneOutputs,
 )
+from edge_agent.guardian.interlocks.stale import Sight
 from edge_agent.guardian.interlocks.state import Durable, ZoneState, durable, restored
 from edge_agent.ipc import Mode
 from shared.alarms import EventKind
 from shared.telemetry import MinerState
-from support.guardian import ZONE, make_site, miner_id
+from support.guardian import PROBE, ZONE, make_site, miner_id
 
 _SITE: list[SiteFile] = []
 
@@ -64,6 +66,7 @@ class CoreMachine(RuleBasedStateMachine):
             for n in range(1, 5)
         }
         self.cooling: float | None = 80.0
+        self.inlet_c: float | None = 24.0
         self.lease_overdue_s = 0.0
         self.model = ModelClaim.NONE
         self.commanded: dict[str, Commanded] = {}
@@ -92,6 +95,10 @@ class CoreMachine(RuleBasedStateMachine):
     @rule(value=st.one_of(st.none(), st.sampled_from([0.0, 19.9, 20.0, 39.9, 40.0, 100.0])))
     def cooling_reads(self, value: float | None) -> None:
         self.cooling = value
+
+    @rule(value=st.one_of(st.none(), st.sampled_from([24.0, 33.0, 34.9, 35.0, 40.0, 45.0])))
+    def the_inlet_probe_reads(self, value: float | None) -> None:
+        self.inlet_c = value
 
     @rule(seconds=st.sampled_from([0.0, 29.0, 31.0, 121.0]))
     def lease(self, seconds: float) -> None:
@@ -160,6 +167,7 @@ class CoreMachine(RuleBasedStateMachine):
             ),
             cooling_value=self.cooling,
             cooling_at_fail_safe=(False,),
+            sensors={SensorRole.INLET_AIR: (SensorInput(device=PROBE, value=self.inlet_c),)},
             lease_overdue_s=self.lease_overdue_s,
             model=self.model,
             at_ms=self.at_ms,
@@ -183,7 +191,8 @@ class CoreMachine(RuleBasedStateMachine):
         stops = {d.device for d in demands if d.kind is DemandKind.STOP}
         assert not starts & stops
         if self.outputs.status.mode is Mode.TRIPPED:
-            seen_stopped = {d for d, t in self.state.miners.items() if t.stopped}
+            tracks = self.state.miners.items()
+            seen_stopped = {d for d, t in tracks if t.stopped and t.watch.sight is not Sight.LOST}
             assert stops == set(self.miners) - seen_stopped, "tripped: everything not seen stopped is stopped"
             assert not starts
             assert any(d.kind is DemandKind.COOLING for d in demands), "cooling fails on"

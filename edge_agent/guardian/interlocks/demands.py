@@ -30,7 +30,11 @@ def of_zone(
 
 
 def _stops(state: ZoneState) -> list[Demand]:
-    """Who is not seen stopped and must be. Mains that are gone outrank a local operator as a trip does."""
+    """Who is not seen stopped and must be. Mains that are gone outrank a local operator as a trip does.
+
+    A miner that was seen stopped and is lost since may have rebooted and mine again (miners.md §1.7): lost
+    counts as running, so a trip asks it as well.
+    """
     whole = state.mode is Mode.TRIPPED
     mains = state.mains is MainsClaim.STOP
     asked = state.mode is Mode.SAFE and state.safe_why is SafeWhy.STOP
@@ -40,13 +44,15 @@ def _stops(state: ZoneState) -> list[Demand]:
     found: list[Demand] = []
     for device, track in state.miners.items():
         tripped = whole or device in latched
-        if track.stopped or not (tripped or mains or asked):
+        urgent = tripped or mains
+        seen_stopped = track.stopped and not (urgent and track.watch.sight is Sight.LOST)
+        if seen_stopped or not (urgent or asked):
             continue
         found.append(
             Demand(
                 kind=DemandKind.STOP,
                 device=device,
-                priority=Priority.TRIP if tripped or mains else Priority.SAFE,
+                priority=Priority.TRIP if urgent else Priority.SAFE,
                 why="trip" if tripped else "mains are gone" if mains else "safe-stop",
             )
         )
