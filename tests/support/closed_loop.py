@@ -21,7 +21,6 @@ import msgspec
 from edge_agent.config import SiteFile
 from edge_agent.guardian import durable
 from edge_agent.guardian.cycle import Cycle
-from edge_agent.guardian.intake import MAX_TTL_S
 from edge_agent.guardian.interlocks import asks
 from edge_agent.guardian.interlocks.asks import Answer, Granted
 from edge_agent.guardian.interlocks.inputs import Demand, Finding, ModelClaim
@@ -48,6 +47,8 @@ from support.closed_loop_site import PLANT_S, draw_plant, draw_site, gear_of
 CONTROL_S = 1.0
 """One control step, s: the longest that the guardian lets a turn count for (`cycle.MAX_DT_S`)."""
 EPISODE_STEPS = 5_000
+MAX_TTL_S = 600.0
+"""The guardian's own bound on a proposal's life, repeated here."""
 
 
 class MemoryLatches:

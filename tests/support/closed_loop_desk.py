@@ -298,7 +298,7 @@ class SyncDesk:
             self._end(live, WriteResult.APPLIED)
         elif now_s - live.began_s >= permit.confirm_s:
             self._end(live, WriteResult.UNCONFIRMED)
-        elif not live.resent and self._resend_due(live) and readback.may_resend(permit.action, live.seen):
+        elif not live.resent and self._resend_due(live) and self._may_resend(live):
             live.resent = True
             self._send(live)
 
@@ -307,6 +307,9 @@ class SyncDesk:
         if permit.direction is not Direction.RAISE or permit.request.source is Source.INTERLOCK:
             return True
         return self.journal_ok and not arbiter.still_allowed(permit, self.context())
+
+    def _may_resend(self, live: Live) -> bool:
+        return readback.may_resend(live.permit.action, live.seen) and self._may_still_go(live)
 
     def _send(self, live: Live) -> WriteResult | None:
         """Ask the device; the result where that already ends the write."""

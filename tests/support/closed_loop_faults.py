@@ -42,11 +42,14 @@ class Stage:
         self.dishonest: Counter[DeviceId] = Counter()
         self.disk_full = False
         self.crash_wanted = False
+        self.focus: str | None = None
+        """Faults of miners fall on this zone only; None: anywhere."""
 
     def miner(self, *, zone: str | None = None) -> SoakMiner:
         """Any miner, or one of `zone`."""
+        wanted = zone or self.focus
         return self.rng.choice(
-            [m for m in self.devices.miners.values() if zone is None or m.entry.zone == zone]
+            [m for m in self.devices.miners.values() if wanted is None or m.entry.zone == wanted]
         )
 
     def hinder(self, device: DeviceId) -> End:
