@@ -7,7 +7,6 @@ those of the contracts: `WriteResult` per device write, `ActionOutcome` per prop
 """
 
 from enum import IntEnum, StrEnum
-from typing import Annotated
 
 import msgspec
 
@@ -114,6 +113,28 @@ def outcome_of(results: list[WriteResult]) -> ActionOutcome:
     return ActionOutcome.FAILED
 
 
+def outcome_of_parts(parts: list[ActionOutcome]) -> ActionOutcome:
+    """One outcome for several parts that belong together, such as the zones of one order.
+
+    ============================================  ===========
+    parts                                         outcome
+    ============================================  ===========
+    none, or all rejected                         rejected
+    all applied                                   applied
+    some applied or partial                       partial
+    none applied, at least one unconfirmed        unconfirmed
+    otherwise                                     failed
+    ============================================  ===========
+    """
+    if all(part is ActionOutcome.REJECTED for part in parts):
+        return ActionOutcome.REJECTED
+    if all(part is ActionOutcome.APPLIED for part in parts):
+        return ActionOutcome.APPLIED
+    if ActionOutcome.APPLIED in parts or ActionOutcome.PARTIAL in parts:
+        return ActionOutcome.PARTIAL
+    return ActionOutcome.UNCONFIRMED if ActionOutcome.UNCONFIRMED in parts else ActionOutcome.FAILED
+
+
 # ---------------------------------------------------------------- proposals
 
 
@@ -137,6 +158,7 @@ class ModelRef(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MAX_PROPOSED_ACTIONS = 64
+"""The guardian answers a longer proposal with a sentence, so the wire lets it through."""
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -148,7 +170,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     id: CommandId
     policy: str
-    actions: Annotated[tuple[AnyAction, ...], msgspec.Meta(min_length=1, max_length=MAX_PROPOSED_ACTIONS)]
+    actions: tuple[AnyAction, ...]
     reason: str
     ttl_s: float
     model: ModelRef | None = None

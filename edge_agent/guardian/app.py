@@ -30,6 +30,7 @@ from edge_agent.guardian.notify import notify
 from edge_agent.guardian.operator_desk import OperatorDesk
 from edge_agent.guardian.operator_server import OperatorServer
 from edge_agent.guardian.orders import Orders
+from edge_agent.guardian.outcomes import Outcomes
 from edge_agent.guardian.peers import AgentUids, Peer
 from edge_agent.guardian.persons import Persons
 from edge_agent.guardian.points import check_points
@@ -38,6 +39,10 @@ from edge_agent.guardian.polling.cadence import urgent_devices
 from edge_agent.guardian.polling.link import CONCURRENT_READS, DeviceLink, Samples
 from edge_agent.guardian.polling.poller import Poller
 from edge_agent.guardian.polling.ring import Ring
+from edge_agent.guardian.power.front import PowerFront
+from edge_agent.guardian.power.runner import PowerOrders
+from edge_agent.guardian.power.seen import Looker
+from edge_agent.guardian.power.writer import Writer
 from edge_agent.guardian.proving import Proving
 from edge_agent.guardian.recorder import Recorder
 from edge_agent.guardian.server import AgentServer
@@ -51,7 +56,6 @@ from edge_agent.ipc import (
     Inventory,
     JournalPage,
     Order,
-    PlanPreview,
     PlanRequest,
     Propose,
     SafeStop,
@@ -66,7 +70,7 @@ from shared.alarms import EventKind, Severity
 from shared.artifacts.signing import Keyring
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError, SecurityError
-from shared.ids import CommandId, DeviceId, ZoneId
+from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 
 log = logging.getLogger(__name__)
@@ -143,6 +147,8 @@ class Guardian:
             self.clock,
             lease_overdue_s=lambda: self.lease.overdue_s,
             model=lambda: self.assignments.claim,
+            held=lambda: self.power.held,
+            facts=lambda device: self.links[device].facts,
         )
         executor = Executor(self.links, self.clock, timeout_s=timeout_s)
         self.desk = Desk(
@@ -165,9 +171,35 @@ class Guardian:
             orders,
             self.persons,
             self.recorder,
+            Outcomes(
+                site,
+                self.desk,
+                self.cycle,
+                self.board,
+                self.ring,
+                self.recorder,
+                self.clock,
+                publish=self._publish,
+            ),
             self.clock,
             publish=self._publish,
         )
+        self.power = PowerOrders(
+            site,
+            self.cycle,
+            self.board,
+            Looker(site, self.board, self.cycle, self.links, self.clock),
+            Writer(self.desk, self.clock),
+            self.recorder,
+            self.clock,
+            state / "power-orders.json",
+            synchronised=synchronised,
+            background=self.desk.background,
+            conclude=self.intake.conclude,
+        )
+        self.power_front = PowerFront(self.power)
+        self.intake.power_order = self.power_front.carry_out
+        self.desk.caps = lambda: (*self.cycle.cap_views, *self.power.order_caps)
         self.captures = Captures(
             state / "captures",
             self.ring,
@@ -186,8 +218,8 @@ class Guardian:
             self.journal,
             state / "captures",
             status=self.status,
-            preview=self._preview,
-            cancel=self._cancel,
+            preview=self.power_front.preview,
+            cancel=self.power_front.cancel,
         )
         self.operator = OperatorServer(Path(site.paths.operator_socket), operators.answer, uids)
         self._poller = Poller(
@@ -316,6 +348,7 @@ class Guardian:
 
     def _act_on(self, news: News) -> None:
         self.desk.apply(news.demands)
+        self.power.tick()
         for zone, status in self.cycle.statuses.items():
             for trip in status.trips:
                 if trip.id in news.tripped:
@@ -359,6 +392,10 @@ class Guardian:
             lease_left_s=self.lease.left_s,
             journal_head=self.journal.durable_head,
             assignment=self.assignments.words,
+            orders=self.power_front.standing(),
+            caps=dict(self.cycle.caps),
+            on_battery=self.cycle.on_battery,
+            refused={**self.intake.refused, "frame": self.server.refused_frames},
         )
 
     def health(self) -> Health:
@@ -404,7 +441,7 @@ class Guardian:
                 self._model_event(f"{self.assignments.drop()}: {reason}", EventKind.MODEL)
                 self.desk.background(self._drop_in_turn())
             case PlanRequest():
-                log.warning("plan requests are not answered yet")
+                self.server.broadcast(self.power_front.preview(message))
             case SafeStop(zone=zone, reason=reason):
                 self.persons.safe_stop(zone, by=f"agent ({peer.name})", reason=reason)
 
@@ -431,14 +468,6 @@ class Guardian:
     def _model_event(self, text: str, kind: EventKind) -> None:
         severity = Severity.LOW if kind is EventKind.MODEL else Severity.HIGH
         self.recorder.record(Finding(kind=kind, severity=severity, key="model/assignment", title=text))
-
-    # ------------------------------------------------------------ from persons
-
-    def _preview(self, asked: PlanRequest) -> PlanPreview:
-        raise NotImplementedError
-
-    def _cancel(self, order: CommandId, by: str, reason: str) -> str | None:
-        raise NotImplementedError
 
     # ------------------------------------------------------------ from the poller
 

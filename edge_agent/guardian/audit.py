@@ -1,8 +1,11 @@
 """What the journal says about writes: refused, intended, done, and not confirmed."""
 
+import msgspec
+
 from edge_agent.guardian.arbiter import Permit
 from edge_agent.guardian.interlocks.inputs import Finding
 from edge_agent.guardian.requests import Refusal
+from edge_agent.ipc import Outcome
 from shared.alarms import EventKind, Severity
 from shared.commands import (
     AnyAction,
@@ -13,6 +16,7 @@ from shared.commands import (
     WriteRecord,
     WriteResult,
 )
+from shared.ids import ZoneId
 from shared.inventory import DeviceEntry
 
 
@@ -93,6 +97,29 @@ def intent(permit: Permit, entry: DeviceEntry) -> Finding:
         zone=entry.zone,
         device=entry.id,
         data={"id": permit.request.id, "source": str(permit.request.source), "why": permit.request.why},
+    )
+
+
+def outcome(outcome: Outcome, zone: ZoneId) -> Finding:
+    """What an applied action did, once it settled; or that it was taken back because of a limit."""
+    numbers: dict[str, str | int | float | bool | None] = {
+        f"{name}_{when}": value if value is None else round(value, 3)
+        for when, effect in (("before", outcome.before), ("after", outcome.after))
+        for name, value in msgspec.structs.asdict(effect).items()
+    }
+    back = outcome.rolled_back
+    title = f"{outcome.action.device}: {told(outcome.action)} has settled"
+    return Finding(
+        kind=EventKind.ACTION,
+        severity=Severity.LOW if back is None else Severity.HIGH,
+        key=f"outcome/{outcome.id}",
+        title=title
+        if back is None
+        else f"{outcome.action.device}: {told(outcome.action)} taken back: {back}",
+        advice="" if back is None else "Find out why there was no room before you raise it again.",
+        zone=zone,
+        device=outcome.action.device,
+        data={"id": outcome.id, "action": told(outcome.action), "window_s": outcome.window_s, **numbers},
     )
 
 

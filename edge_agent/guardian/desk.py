@@ -6,9 +6,10 @@ direction never waits for storage (S21).
 """
 
 import asyncio
+import contextlib
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from weakref import WeakSet
 
 import msgspec
@@ -53,6 +54,8 @@ log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 10.0
 """A demand of the core whose write did not take effect is tried again after this long."""
+UNSEEN_STEP_PAUSE_S = 300.0
+"""A safe preset that was not confirmed: each try may restart mining, and shed and trip stand above it."""
 REFUSED_PAUSE_S = 1.0
 QUIET_REFUSALS_S = 60.0
 """The same refusal is journalled once in this time; a policy may ask every cycle."""
@@ -103,6 +106,7 @@ class Desk:
         self._board = board
         self._cycle = cycle
         self._executor = executor
+        executor.may_resend = self._may_resend
         self._recorder = recorder
         self._lease = lease
         self._assignments = assignments
@@ -111,6 +115,7 @@ class Desk:
         self._writes: set[asyncio.Task[WriteRecord]] = set()
         self._gave_way: WeakSet[asyncio.Task[WriteRecord]] = WeakSet()
         self._background: set[asyncio.Task[None]] = set()
+        self._lasting: set[asyncio.Task[None]] = set()
         self._pause_until_s: dict[tuple[DeviceId, DemandKind], float] = {}
         self._refused_at_s: dict[tuple[str, ...], float] = {}
         self._memory = Memory()
@@ -216,18 +221,20 @@ class Desk:
         if task in self._gave_way:
             return  # to another write, which is seen through by itself
         applied = record.result is WriteResult.APPLIED
-        self._pause(demand.device, demand.kind, REFUSED_PAUSE_S if applied else RETRY_AFTER_S)
+        again_s = UNSEEN_STEP_PAUSE_S if demand.kind is DemandKind.SAFE_PRESET else RETRY_AFTER_S
+        self._pause(demand.device, demand.kind, REFUSED_PAUSE_S if applied else again_s)
         if isinstance(action, StopMining) and not applied:  # a shed ends in a stop too
             self._escalate(demand, record)
 
-    def background(self, work: Awaitable[None]) -> None:
-        """Run `work` and keep hold of it until it ends."""
+    def background(self, work: Awaitable[None], *, lasting: bool = False) -> None:
+        """Run `work` and keep hold of it until it ends; `lasting` is what nobody waits for."""
         task: asyncio.Task[None] = asyncio.ensure_future(_as_coroutine(work))
-        self._background.add(task)
+        (self._lasting if lasting else self._background).add(task)
         task.add_done_callback(self._done)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._background.discard(task)
+        self._lasting.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a write ended in an unforeseen way", exc_info=error)
 
@@ -288,11 +295,35 @@ class Desk:
     # ------------------------------------------------------------ requests of agents and persons
 
     def decide(self, request: Request) -> Permit | Refusal:
-        """Ask the arbiter, making room first where the request outranks a write in flight."""
-        decision = arbiter.decide(request, self._context())
-        if isinstance(decision, Permit):
-            self._preempt(request.action.device, request.action)
-        return decision
+        """Ask the arbiter about one request."""
+        return arbiter.decide(request, self._context())
+
+    def decide_all(self, requests: Iterable[Request]) -> list[Permit | Refusal]:
+        """Ask about several that belong together: each counts what was permitted before it as applied."""
+        context = self._context()
+        decisions: list[Permit | Refusal] = []
+        for request in requests:
+            decision = arbiter.decide(request, context)
+            decisions.append(decision)
+            if isinstance(decision, Permit):
+                memory = arbiter.note(context.memory, decision, context)
+                context = msgspec.structs.replace(context, memory=memory)
+        return decisions
+
+    @contextlib.contextmanager
+    def held(self, claim: Claim, devices: Iterable[DeviceId], zones: Iterable[ZoneId]) -> Iterator[None]:
+        """Hold devices, and the cooling of zones, against others of the same rank or a lower one."""
+        for device in devices:
+            self._claims[device] = claim
+        for zone in zones:
+            self._cooling_claims[zone] = claim
+        try:
+            yield
+        finally:
+            for device in [device for device, held in self._claims.items() if held is claim]:
+                del self._claims[device]
+            for zone in [zone for zone, held in self._cooling_claims.items() if held is claim]:
+                del self._cooling_claims[zone]
 
     def refused(self, refusal: Refusal) -> None:
         """Journal a refusal, once a minute for the same one."""
@@ -308,8 +339,13 @@ class Desk:
         self._recorder.record(audit.refused(refusal, self._entries.get(request.action.device)))
 
     def launch(self, permit: Permit, *, exclusive: bool = True) -> "asyncio.Task[WriteRecord]":
-        """Begin to carry out a permit. Limits count it from now on; the journal has it when it ends."""
+        """Begin to carry out a permit. Limits count it from now on; the journal has it when it ends.
+
+        A permit outranks whatever is in flight on its device, and takes its place at once.
+        """
         device = permit.action.device
+        if exclusive:
+            self._preempt(device, permit.action)
         self._memory = arbiter.note(self._memory, permit, self._context())
         starting = isinstance(permit.action, StartMining)
         if permit.settle_s > 0 or starting:
@@ -357,9 +393,19 @@ class Desk:
                 )
         return await self._executor.execute(permit)
 
+    def _may_resend(self, permit: Permit) -> bool:
+        """A permit counts for now: a raise that was not taken is not sent again into a zone that tripped."""
+        if permit.direction is not Direction.RAISE or permit.request.source is Source.INTERLOCK:
+            return True
+        return not arbiter.still_allowed(permit, self._context())
+
     async def close(self) -> None:
         """Let go of whatever is in flight; the devices keep what they were told."""
-        tasks: list[asyncio.Task[WriteRecord] | asyncio.Task[None]] = [*self._background, *self._writes]
+        tasks: list[asyncio.Task[WriteRecord] | asyncio.Task[None]] = [
+            *self._background,
+            *self._lasting,
+            *self._writes,
+        ]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -372,12 +418,16 @@ def _words(permit: Permit) -> str:
 
 
 def _to_safe_preset(view: DeviceView) -> AnyAction | None:
-    """Down to `safe_preset`; None where the miner runs at or below it, or either is not known."""
+    """Down to `safe_preset`, also from a step that is not known (S10).
+
+    None where the miner is known to run at or below it, or to stand still (a preset would start it), or
+    where it has no such step.
+    """
     safe = view.entry.safe_preset
-    if view.facts is None or safe is None:
+    if view.facts is None or safe is None or (view.state is not None and not view.state.draws_power):
         return None
     safe_w, now_w = ladder.power_of(view.facts, safe), ladder.power_of(view.facts, view.preset)
-    if safe_w is None or now_w is None or now_w <= safe_w:
+    if safe_w is None or (now_w is not None and now_w <= safe_w):
         return None
     return SetPreset(device=view.entry.id, preset=safe)
 

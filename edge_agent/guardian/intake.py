@@ -2,20 +2,24 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
 from edge_agent.config import SiteFile
 from edge_agent.guardian.arbiter import Permit
+from edge_agent.guardian.carry import Carrier
 from edge_agent.guardian.cycle import Cycle
 from edge_agent.guardian.desk import Desk
 from edge_agent.guardian.interlocks.asks import Denied
 from edge_agent.guardian.interlocks.inputs import Finding
 from edge_agent.guardian.orders import Orders
+from edge_agent.guardian.outcomes import Outcomes
 from edge_agent.guardian.persons import Persons
+from edge_agent.guardian.proposals import Proposals, clashing
 from edge_agent.guardian.recorder import Recorder
-from edge_agent.guardian.requests import Request, Source
+from edge_agent.guardian.requests import Claim, Refusal, RefusalKind, Request, Source
 from edge_agent.ipc import Result
 from shared.alarms import EventKind, Severity
 from shared.artifacts.signing import Signed
@@ -37,15 +41,14 @@ from shared.commands import (
     StandingCap,
     WriteRecord,
     WriteResult,
-    outcome_of,
+    outcome_of_parts,
 )
 from shared.errors import SecurityError
 from shared.ids import CommandId, ZoneId
 
 log = logging.getLogger(__name__)
 
-KEEP_RESULTS = 2_000
-MAX_TTL_S = 600.0
+PowerOrderCall = Callable[[CommandBody], Awaitable[Result]]
 
 
 class Intake:
@@ -59,6 +62,7 @@ class Intake:
         orders: Orders,
         persons: Persons,
         recorder: Recorder,
+        outcomes: Outcomes,
         clock: Clock,
         *,
         publish: Callable[[Result], None],
@@ -71,71 +75,18 @@ class Intake:
         self._recorder = recorder
         self._clock = clock
         self._publish = publish
-        self._results: dict[CommandId, Result] = {}
+        self.refused: Counter[str] = Counter()
+        """What was refused since the start, by kind."""
+        self._carrier = Carrier(site, desk, cycle, outcomes, clock)
+        self._proposals = Proposals(desk, self._carrier, clock, publish=publish, refused=self.refused)
         self._running: set[CommandId] = set()
         self._order_lock = asyncio.Lock()
-
-    # ------------------------------------------------------------ proposals
+        self.power_order: PowerOrderCall = self._no_power_orders
+        """Who carries out caps, curtailments and schedules; set by who builds both."""
 
     def propose(self, proposal: Proposal) -> None:
-        """Take a proposal; its `Result` is published when it is known. Repeated ids get the first one."""
-        if known := self._results.get(proposal.id):
-            self._publish(known)
-        elif proposal.id not in self._running:
-            self._running.add(proposal.id)
-            self._desk.background(self._propose(proposal))
-
-    async def _propose(self, proposal: Proposal) -> None:
-        ttl_s = proposal.ttl_s if proposal.ttl_s <= MAX_TTL_S else float("nan")
-        request = Request(
-            id=proposal.id,
-            action=proposal.actions[0],
-            priority=Priority.ML if proposal.model is not None else Priority.SCHEDULE,
-            source=Source.POLICY,
-            why=f"{proposal.policy}: {proposal.reason}",
-            model=proposal.model,
-            confidence=proposal.confidence,
-            ttl_left_s=ttl_s,
-        )
-        decision = self._desk.decide(request)
-        if not isinstance(decision, Permit):
-            self._desk.refused(decision)
-            self._finish(self._rejected(proposal.id, proposal.actions, decision.violations))
-            return
-        record = await self._desk.launch(decision)
-        outcome = outcome_of([record.result])
-        if outcome is ActionOutcome.APPLIED and decision.narrowed:
-            outcome = ActionOutcome.PARTIAL
-        self._finish(
-            Result(
-                id=proposal.id,
-                outcome=outcome,
-                detail=decision.narrowed or record.detail,
-                writes=(record,),
-                asked=proposal.actions,
-                applied=(decision.action,),
-                at_ms=self._clock.utc_ms(),
-            )
-        )
-
-    def _rejected(
-        self, command: CommandId, actions: tuple[AnyAction, ...], violations: tuple[str, ...]
-    ) -> Result:
-        return Result(
-            id=command,
-            outcome=ActionOutcome.REJECTED,
-            detail=violations[0],
-            violations=violations,
-            asked=actions,
-            at_ms=self._clock.utc_ms(),
-        )
-
-    def _finish(self, result: Result) -> None:
-        self._running.discard(result.id)
-        self._results[result.id] = result
-        while len(self._results) > KEEP_RESULTS:
-            del self._results[next(iter(self._results))]
-        self._publish(result)
+        """Take a proposal; its `Result` is published when it is known."""
+        self._proposals.take(proposal)
 
     # ------------------------------------------------------------ signed orders
 
@@ -156,15 +107,26 @@ class Intake:
             return
         self._running.add(accepted.id)
         try:
-            result = await self._carry_out(accepted)
+            result = self._overtaken(accepted) or await self._carry_out(accepted)
             async with self._order_lock:
                 await asyncio.to_thread(self._orders.finish, result)
         finally:  # only now: a repeat that comes in between would be told that the order was interrupted
             self._running.discard(accepted.id)
         self._publish(result)
 
+    def _overtaken(self, body: CommandBody) -> Result | None:
+        """The refusal of an order that expired while its counter was on its way to a slow disk."""
+        late_ms = self._clock.utc_ms() - body.expires_ms
+        if late_ms < 0 or isinstance(body.order, SafeStopOrder):
+            return None
+        why = f"order expired {late_ms} ms ago, while its counter was being stored; nothing was done"
+        self.refused["order"] += 1
+        result = self._ended(body, ActionOutcome.REJECTED, why)
+        return msgspec.structs.replace(result, command_state=CommandState.EXPIRED)
+
     def _refuse_order(self, signed: Signed, why: str) -> None:
         command = CommandId(claimed_id(signed))
+        self.refused["order"] += 1
         self._recorder.record(
             Finding(
                 kind=EventKind.REFUSED,
@@ -201,7 +163,16 @@ class Intake:
                     return self._ended(body, ActionOutcome.REJECTED, answer.why)
                 return self._ended(body, ActionOutcome.APPLIED, f"{len(answer.cleared)} trips reset")
             case Curtail() | StandingCap() | Schedule() | CancelOrder() | RenewOrder():
-                return self._ended(body, ActionOutcome.REJECTED, "power orders are not carried out yet")
+                return await self.power_order(body)
+
+    async def _no_power_orders(self, body: CommandBody) -> Result:
+        return self._ended(body, ActionOutcome.REJECTED, "this guardian carries out no power orders")
+
+    async def conclude(self, result: Result) -> None:
+        """The final word on an order that was told to be running: kept for whoever asks again, and told."""
+        async with self._order_lock:
+            await asyncio.to_thread(self._orders.finish, result)
+        self._publish(result)
 
     def _ended(
         self,
@@ -211,6 +182,8 @@ class Intake:
         *,
         violations: tuple[str, ...] = (),
         writes: tuple[WriteRecord, ...] = (),
+        asked: tuple[AnyAction, ...] = (),
+        applied: tuple[AnyAction, ...] = (),
     ) -> Result:
         refused = outcome is ActionOutcome.REJECTED
         return Result(
@@ -219,38 +192,51 @@ class Intake:
             detail=detail,
             violations=violations or ((detail,) if refused else ()),
             writes=writes,
+            asked=asked,
+            applied=applied,
             command_state=CommandState.REFUSED if refused else CommandState.DONE,
             at_ms=self._clock.utc_ms(),
         )
 
     async def _actions(self, body: CommandBody, actions: tuple[AnyAction, ...]) -> Result:
-        violations: list[str] = []
-
-        async def one(action: AnyAction) -> WriteRecord:
-            request = Request(
+        """Each action through the arbiter; what is refused stands beside what was done."""
+        if clashes := clashing(actions):
+            self.refused[RefusalKind.CONFLICT] += 1
+            return self._ended(body, ActionOutcome.REJECTED, clashes[0], violations=clashes, asked=actions)
+        requests = [
+            Request(
                 id=body.id,
                 action=action,
                 priority=Priority.ORDER,
                 source=Source.ORDER,
                 why=f"order of {body.actor}",
             )
-            decision = self._desk.decide(request)
-            if isinstance(decision, Permit):
-                return await self._desk.launch(decision)
-            self._desk.refused(decision)
-            violations.extend(decision.violations)
-            return WriteRecord(
-                action=action, result=WriteResult.REJECTED, detail="; ".join(decision.violations)
-            )
-
-        writes = tuple(await asyncio.gather(*(one(action) for action in actions)))
+            for action in actions
+        ]
+        decisions = self._desk.decide_all(requests)
+        permits = [decision for decision in decisions if isinstance(decision, Permit)]
+        refusals = [decision for decision in decisions if isinstance(decision, Refusal)]
+        for refusal in refusals:
+            self._desk.refused(refusal)
+            self.refused.update(refusal.kinds)
+        claim = Claim(id=body.id, priority=Priority.ORDER, words=f"order {body.id} of {body.actor}")
+        carried = await self._carrier.run(permits, claim)
+        done = iter(carried.writes)
+        writes = tuple(
+            next(done) if isinstance(decision, Permit) else _not_written(decision) for decision in decisions
+        )
+        parts = [carried.outcome] if permits else []
+        outcome = outcome_of_parts([*parts, *(ActionOutcome.REJECTED for _ in refusals)])
         applied = sum(write.result is WriteResult.APPLIED for write in writes)
+        detail = f"{applied} of {len(writes)} writes confirmed"
         return self._ended(
             body,
-            outcome_of([write.result for write in writes]),
-            f"{applied} of {len(writes)} writes confirmed",
-            violations=tuple(violations),
+            outcome,
+            f"{detail}; {carried.words}" if carried.words else detail,
+            violations=tuple(violation for refusal in refusals for violation in refusal.violations),
             writes=writes,
+            asked=actions,
+            applied=carried.applied,
         )
 
     async def _safe_stop_order(self, body: CommandBody, zone: ZoneId | None) -> Result:
@@ -271,6 +257,14 @@ class Intake:
             if not left or self._clock.monotonic() >= until_s:
                 return left
             await self._clock.sleep(0.5)
+
+
+def _not_written(refusal: Refusal) -> WriteRecord:
+    return WriteRecord(
+        action=refusal.request.action,
+        result=WriteResult.REJECTED,
+        detail="; ".join(refusal.violations),
+    )
 
 
 def claimed_id(signed: Signed) -> str:
