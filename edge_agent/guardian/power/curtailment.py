@@ -201,7 +201,10 @@ def room_w(state: PowerState, given: PowerInput, rules: Rules) -> float | None:
     limits = [limit_w(order, rules) for order in state.orders if order.active]
     if given.meter_w is None:
         return None
-    return max(min(limits, default=math.inf) - max(goals.expected_w(state, given, rules), given.meter_w), 0.0)
+    # What is on its way back is in the arbiter's own memory of raises already.
+    held = _replace(state, goals={d: goal for d, goal in state.goals.items() if goal.release_s is None})
+    now_w = max(goals.expected_w(held, given, rules), given.meter_w)
+    return max(min(limits, default=math.inf) - now_w, 0.0)
 
 
 def _lower(state: PowerState, given: PowerInput, rules: Rules) -> PowerState:

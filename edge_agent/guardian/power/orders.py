@@ -130,8 +130,8 @@ class MinerSeen(_Value, frozen=True, kw_only=True):
         return label if label is not None else self.nominal_w
 
     def full_w(self, goal: Goal) -> float:
-        """What it will draw once it runs again what it ran before its goal (W)."""
-        label_w = self.label_w(goal.was)
+        """What it will draw once it runs again what it ran before its goal (W); a start counts in full."""
+        label_w = None if goal.want is None else self.label_w(goal.was)
         return label_w if label_w is not None else self.nominal_w
 
     def label_w(self, preset: str | None) -> float | None:

@@ -105,16 +105,25 @@ class PowerOrders:
         if now_s - self._last_s < EVERY_S:
             return
         dt, self._last_s = min(now_s - self._last_s, MAX_DT_S), now_s
-        if self.book == books.EMPTY and not self.held:
+        if self.book.power.idle and not self.book.schedules and not self.held:
+            self._note_meter()
             return
         self._step_schedules(dt)
         output = self._step_power(dt)
         self._background(self._act(output))
 
+    def _note_meter(self) -> None:
+        """While nothing stands: an order that comes when the meter is silent goes on from its last word."""
+        meter_w = self.looker.meter_w()
+        if meter_w is not None:
+            power = msgspec.structs.replace(self.book.power, meter_w=meter_w)
+            self.book = msgspec.structs.replace(self.book, power=power)
+
     def _step_power(self, dt: float) -> PowerOutput:
         power = self.book.power
         if self.rules is None or power.idle:
             self.order_caps = ()
+            self._note_meter()
             return PowerOutput()
         given = self.looker.look()
         power, output = curtailment.step(power, given, self.rules, dt, at_ms=self.clock.utc_ms())

@@ -43,12 +43,7 @@ class Looker:
 
     def look(self) -> PowerInput:
         """What is known now."""
-        now_s, timing = self._clock.monotonic(), self._site.timing
-        snapshot = self._board.snapshot()
-        table = self._site.curtailment
-        meter_w = (
-            None if table is None else readings.total(snapshot, table.meter, now_s, timing.stale_after_s)
-        )
+        snapshot, now_s = self._board.snapshot(), self._clock.monotonic()
         zones = {zone.id: self._zone(zone.id) for zone in self._site.zones}
         latched = {
             trip.device
@@ -63,7 +58,15 @@ class Looker:
                 taken = "it has a latched trip"
             last = snapshot.get(entry.id) or Last()
             miners[entry.id] = self._miner(entry, last, now_s, taken=taken, cooled=cooled)
-        return PowerInput(meter_w=meter_w, miners=miners)
+        return PowerInput(meter_w=self.meter_w(), miners=miners)
+
+    def meter_w(self) -> float | None:
+        """The sum of the meter's points (W), None where any of them is unknown."""
+        table, max_age_s = self._site.curtailment, self._site.timing.stale_after_s
+        if table is None:
+            return None
+        last_of = {DeviceId(ref.device): self._board.last(DeviceId(ref.device)) for ref in table.meter}
+        return readings.total(last_of, table.meter, self._clock.monotonic(), max_age_s)
 
     def _zone(self, zone: ZoneId) -> tuple[str | None, bool]:
         """Whose business the zone is where not ours, and whether its cooling is proven."""
