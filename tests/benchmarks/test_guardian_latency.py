@@ -34,6 +34,8 @@ ROUNDS = {100: 2, 300: 2, 1_000: 3}
 ZONES_WITHIN_S = 10.0
 HOT_C = 95.0
 CALM_WITHIN_S = 120.0
+READ_BACK_S = 3.0
+"""A stop that is not read back yet would be sent again to a machine that mines once more."""
 
 
 def _zones(miners: int) -> int:
@@ -50,6 +52,7 @@ async def _calm(site: Site, guardian: RunningGuardian) -> None:
             for zone in tripped:  # refused until the cause is seen to be gone
                 guardian.operator(ResetTrip(zone=zone, reason="benchmark", operator="bench"))
             await asyncio.sleep(SAFETY_POLL_S)
+        await asyncio.sleep(READ_BACK_S)
         await site.ask("calm")
         await guardian.agent.sweeps(1)
 

@@ -45,11 +45,11 @@ from support.guardian_bench_site import Ask, Told
 SAFETY_POLL_S = 1.0
 """Cadence of the devices that decide trips (the walls, the meter)."""
 POLL_S = 10.0
-TIMEOUT_S = 3.0
+TIMEOUT_S = 5.0
 METER = "meter-1"
 GEAR = ("drive", "probe", "meter")
 LEASE_S = 60.0
-READY_WITHIN_S = 180.0
+READY_WITHIN_S = 300.0
 LOG = "guardian.log"
 TESTS = Path(__file__).resolve().parents[1]
 
