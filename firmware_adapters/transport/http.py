@@ -18,7 +18,8 @@ from shared.errors import DeviceError, DeviceTimeout, MalformedReply, Unreachabl
 
 MAX_REPLY_BYTES = 256 * 1024
 """Longest reply that is read (contracts, S01)."""
-KEEP_ALIVE_S = 5.0
+KEEP_ALIVE_S = 2.0
+"""Longer than between two read-backs (1 s). 1,000 miners every 10 s keep 200 open, some 10 kB each."""
 PER_DEVICE = 2
 TOTAL = 512
 
