@@ -41,10 +41,6 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     def unknown(self) -> bool:
         return self.strength.good == 0
 
-    @property
-    def level(self) -> Level:
-        return max((limit.standing.level for limit in self.limits.values()), default=Level.NORMAL)
-
 
 UNHEARD = Group()
 

@@ -321,3 +321,9 @@ class TestModes:
         assert zone.wanted(DemandKind.COOLING) == [WALL]
         zone.lease_overdue_s = 0.0
         assert zone.run(1).mode is Mode.LOCAL_AUTO
+
+    def test_a_start_without_an_agent_turns_into_safe_set_points(self, zone: ZoneBench) -> None:
+        zone.lease_overdue_s = 121.0
+        zone.run(30)
+        assert (zone.mode, zone.state.safe_why) == (Mode.SAFE, SafeWhy.LEASE)
+        assert zone.wanted(DemandKind.COOLING) == [WALL]
