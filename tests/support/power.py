@@ -1,6 +1,6 @@
 """A guardian with a meter: what the miners really draw, and whatever else hangs behind it.
 
-The meter is fed from the fake miners before every turn, so that it contradicts them only where a test says so.
+The meter is fed from the fake miners before every turn, so it contradicts them only where a test says so.
 """
 
 import asyncio
@@ -8,12 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from edge_agent.guardian.interlocks.inputs import DemandKind
+from edge_agent.config import SiteFile
 from edge_agent.ipc import StandingOrder
-from shared.clock import ManualClock
 from shared.commands import AnyOrder
 from shared.ids import CommandId, DeviceId
-from support.guardian import FakeMiner, FakeProbe, GuardianBench, make_site, miner_id, signed_order
+from support.guardian import FakeMiner, FakeProbe, GuardianBench, make_site, signed_order
 
 METER = DeviceId("meter-1")
 UPS = DeviceId("ups-1")
@@ -76,7 +75,9 @@ zone = "hall-1"
 """
 
 
-def power_site(folder: Path, miners: int = 6, *, more: str = "", edit: Callable[[str], str] = str):
+def power_site(
+    folder: Path, miners: int = 6, *, more: str = "", edit: Callable[[str], str] = str
+) -> SiteFile:
     """A site with a meter and a [curtailment] table; `more` adds CAP or MAINS."""
     return make_site(folder, miners, edit=lambda text: edit(text + _POWER + more))
 
@@ -92,8 +93,6 @@ class PowerBench(GuardianBench):
     @classmethod
     async def begin(cls, folder: Path, miners: int = 6, **site: object) -> Self:
         bench = cls(power_site(folder, miners, **site))
-        for fake in bench.miners:
-            fake.ths = 100.0
         return await bench.start()
 
     @property
@@ -149,16 +148,6 @@ class PowerBench(GuardianBench):
     def running(self) -> int:
         return sum(fake.state.draws_power for fake in self.miners)
 
-    def wanted(self, kind: DemandKind) -> list[str]:
-        return [d.device for o in self.guardian.cycle.turn().demands for d in (o,) if d.kind is kind]
-
 
 def drawn_w(fake: FakeMiner) -> float:
     return (fake.power_w or 0.0) if fake.state.draws_power else fake.off_power_w
-
-
-def clock_at(utc_ms: int) -> ManualClock:
-    return ManualClock(utc_ms=utc_ms)
-
-
-__all__ = ["CAP", "MAINS", "METER", "UPS", "PowerBench", "drawn_w", "miner_id", "power_site"]

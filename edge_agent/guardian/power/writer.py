@@ -38,7 +38,8 @@ class Writer:
         request = Request(
             id=order,
             action=action,
-            priority=Priority.SCHEDULE if scheduled else Priority.ORDER,
+            # What a window took away comes back as any signed order's does.
+            priority=Priority.SCHEDULE if scheduled and not back else Priority.ORDER,
             source=Source.ORDER,
             why=f"{'schedule' if scheduled else 'power order'} {order}",
         )
