@@ -79,6 +79,29 @@ def drawings(records: list[Record]) -> dict[str, str]:
     return {
         "onnx-latency.svg": chart("One scoring batch", "miners", "ms", onnx),
         "outbox-rows.svg": chart("Durable rows into the store", "rows per batch", "rows/s", rows),
+        **_guardian(records),
+    }
+
+
+def _guardian(records: list[Record]) -> dict[str, str]:
+    """What the guardian costs by size of the site; nothing where it was not measured."""
+    shed = [record for record in records if record["benchmark"] == "guardian safe-stop, last stop arrives"]
+    cycle = [record for record in records if record["benchmark"] == "guardian cycle under stress"]
+    if not shed or not cycle:
+        return {}
+    stops = [
+        ("guardian", [(r["n"], r["value"]) for r in shed]),
+        ("bare aiohttp", [(r["n"], r["peer_value"]) for r in shed]),
+    ]
+    turns = [
+        ("turn done, median", [(r["n"], r["value"]) for r in cycle]),
+        ("only waking up", [(r["n"], r["peer_value"]) for r in cycle]),
+        ("turn done, p99.9", [(r["n"], r["more"]["p999_ms"]) for r in cycle]),
+        ("waking up, p99.9", [(r["n"], r["more"]["peer_p999_ms"]) for r in cycle]),
+    ]
+    return {
+        "guardian-shed.svg": chart("Last stop of a whole site arrives", "miners", "s", stops),
+        "guardian-cycle.svg": chart("Interlock turn done after it was due", "miners", "ms", turns),
     }
 
 
