@@ -7,6 +7,7 @@ import os
 import secrets
 import signal
 import statistics
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -395,8 +396,14 @@ class Guardian:
             orders=self.power_front.standing(),
             caps=dict(self.cycle.caps),
             on_battery=self.cycle.on_battery,
-            refused={**self.intake.refused, "frame": self.server.refused_frames},
+            refused=self._refused(),
         )
+
+    def _refused(self) -> dict[str, int]:
+        """What was refused since the start, by kind; kinds that never happened are left out."""
+        counts = Counter(self.intake.refused) + self.operator.refused
+        counts["agent frames"] = self.server.refused_frames
+        return {kind: count for kind, count in counts.items() if count}
 
     def health(self) -> Health:
         """The guardian's own health."""

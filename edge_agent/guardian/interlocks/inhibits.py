@@ -29,7 +29,7 @@ def of_zone(state: ZoneState, zone: Zone) -> str | None:
     for claim in state.feeders:
         if claim.miners is None and claim.inhibit is not None:
             return claim.inhibit
-    return None if state.mains is MainsClaim.NONE else "mains are not there"
+    return None if state.mains is MainsClaim.NONE else "on battery, or mains not back for long enough"
 
 
 def _of_group(words: str, group: Group) -> str | None:

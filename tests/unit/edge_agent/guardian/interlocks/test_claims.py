@@ -86,7 +86,7 @@ class TestMains:
     def test_hold_inhibits_and_moves_nothing(self, zone: ZoneBench) -> None:
         zone.auto().mains = MainsClaim.HOLD
         zone.step()
-        assert set(zone.inhibited.values()) == {"mains are not there"}
+        assert set(zone.inhibited.values()) == {"on battery, or mains not back for long enough"}
         assert not zone.demands
 
     def test_safe_preset_asks_it_of_all_that_run(self, zone: ZoneBench) -> None:
