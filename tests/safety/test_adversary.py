@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from edge_agent.guardian.interlocks import demands, quality, trips
 from edge_agent.guardian.interlocks.inputs import DemandKind
 from edge_agent.guardian.requests import Context, Refusal, Request, Source
 from edge_agent.ipc import Mode
+from firmware_adapters.capabilities import Observation
 from shared.commands import Priority, SetPreset, SwitchOutlet, WriteResult
 from shared.ids import CommandId, DeviceId
 from shared.inventory import DeviceEntry
@@ -29,6 +31,7 @@ from shared.telemetry import DeviceKind, MinerState, Sample
 from support import closed_loop, closed_loop_run
 from support.closed_loop import Episode, EpisodeResult, MemoryLatches, Plan
 from support.closed_loop_adversary import STRATEGIES
+from support.closed_loop_devices import changed
 from support.closed_loop_faults import FAULTS, FIRMWARE_FAULTS
 from support.closed_loop_miners import straight
 from support.guardian import ZONE, ZoneBench
@@ -44,8 +47,8 @@ def sound(result: EpisodeResult) -> None:
 # ---------------------------------------------------------------- it holds
 
 
-def test_a_thousand_steps_of_everything() -> None:
-    result = Episode(3, 0, Plan(steps=1_000, fault_every_s=20.0)).run()
+def test_some_hundred_steps_of_everything() -> None:
+    result = Episode(3, 0, Plan(steps=600, fault_every_s=12.0)).run()
     sound(result)
     assert result.interventions > 50, "an adversary that is never refused tests nothing"
     assert sum(result.faults.values()) > 20
@@ -61,7 +64,7 @@ def test_several_sites_weathers_and_faults(number: int) -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_each_strategy_alone(strategy: str) -> None:
-    sound(Episode(7, STRATEGIES.index(strategy), Plan(steps=120, strategy=strategy)).run())
+    sound(Episode(7, STRATEGIES.index(strategy), Plan(steps=80, strategy=strategy)).run())
 
 
 _SHOWS: dict[str, Callable[[EpisodeResult], bool]] = {
@@ -79,17 +82,17 @@ def test_each_fault_of_the_firmware_through_an_emergency_stop(fault: str) -> Non
     episode = Episode(9, FIRMWARE_FAULTS.index(fault), Plan(steps=1, faults=(fault,), fault_every_s=0.0))
     inputs = episode.devices.gear[DeviceId("io-air-a")]
     episode.stage.focus = "air-a"
-    for step in range(360):
-        if step < 200 and step % 8 == 0:
+    for step in range(200):
+        if step < 160 and step % 8 == 0:
             episode.director.begin(fault, lasts_s=None if step % 16 else 60.0)
-        if step == 90:
+        if step == 60:
             inputs.contacts["estop_pressed"] = 1.0
-        if step == 110:
+        if step == 80:
             inputs.contacts.clear()
         episode.step()
     result = episode.result()
     sound(result)
-    assert result.faults[fault] == 25
+    assert result.faults[fault] == 20
     assert result.counts["trip contact/estop"] >= 1
     assert _SHOWS.get(fault, lambda _: True)(result), result.counts
 
@@ -152,13 +155,61 @@ def test_the_fast_way_of_reading_says_what_adapter_and_emulator_say() -> None:
 # ---------------------------------------------------------------- it can find violations
 
 
+_HELPED_BY = {
+    "clamp": "orders",
+    "raise-journal": "orders",
+    "raise-latched": "orders",
+    "raise-cooling-unproven": "orders",
+    "off-ladder": "saturate",
+    "wrong-model": "wrong-model",
+    "confidence": "forged-confidence",
+    "not-fresh": "stale",
+    "dwell": "oscillate",
+}
+"""Rule → the strategy that puts it to the test soonest."""
+
+
+_BEGUN = {
+    "raise-journal": "disk-full",
+    "raise-cooling-unproven": "fan-wall-stopped",
+    "cooling-lost-not-tripped": "fan-wall-stopped",
+    "contact-missed": "contact-closed",
+    "trip-missed": "unit-error",
+    "raise-latched": "unit-error",
+    "latch-lost": "unit-error",
+    "bad-value-believed": "spike",
+    "not-escalated": "empty-200",
+    "stop-late": "unit-error",
+    "runs-while-tripped": "unit-error",
+    "stop-not-asked": "fan-wall-stopped",
+    "restart-power": "fan-wall-stopped",
+    "start-too-soon": "fan-wall-stopped",
+}
+"""Rule → the fault that puts it to the test soonest."""
+
+
+def _a_warm_miner(episode: Episode) -> None:
+    """One that tells a temperature between shed and trip."""
+    miner = episode.devices.miners[DeviceId("loop-h-01")].entry
+    if miner.id not in episode.devices.lies:
+        warm_c = episode.site.zone(miner.zone).limits.chip_temp_c.shed + 1.0
+        lie = partial(_tells, warm_c)
+        episode.stage.lie(miner.id, "warm", lie)
+
+
+def _tells(celsius: float, seen: Observation, _now_s: float) -> Observation:
+    return changed(seen, lambda _: celsius, ("chip_temp_max_c",))
+
+
 def _found(kind: str, *, steps: int = 900, before: Callable[[Episode], None] | None = None) -> bool:
     """Whether a violation of this kind comes up within so many steps of a busy site."""
     for number in range(3):
-        episode = Episode(17, number, Plan(fault_every_s=6.0))
+        episode = Episode(17, number, Plan(fault_every_s=6.0, strategy=_HELPED_BY.get(kind)))
         for _ in range(steps):
             if before is not None:
                 before(episode)
+            if kind in _BEGUN and episode.monitor.step_number % 80 == 40:
+                episode.director.begin(_BEGUN[kind], lasts_s=60.0)
             episode.step()
             if episode.monitor.counts["violation " + kind]:
                 return True
@@ -175,19 +226,15 @@ def _never_an_outlet(request: Request, context: Context) -> Permit | Refusal:
     return decision.decide(request, context)
 
 
-def _no_objections(*_args: object, **_more: object) -> dict[Any, Any]:
-    return {}
-
-
 _BROKEN: dict[str, tuple[object, str, object]] = {
     "off-ladder": (ladder, "usable", lambda facts, *, hydro: facts.presets),
-    "clamp": (possible, "_bad_point", _nothing),
+    "clamp": (possible, "out_of_bounds", _nothing),
     "raise-cooling-unproven": (raising, "forbidden", _nothing),
     "raise-latched": (raising, "forbidden", _nothing),
     "raise-journal": (raising, "forbidden", _nothing),
     "wrong-model": (authority, "model", _nothing),
-    "confidence": (possible, "objections", _no_objections),
-    "not-fresh": (possible, "objections", _no_objections),
+    "confidence": (possible, "unsound", _nothing),
+    "not-fresh": (possible, "expired", _nothing),
     "rank": (authority, "outranked", _nothing),
     "dwell": (rates, "_dwell", _nothing),
     "start-too-soon": (rates, "_start_limits", _nothing),
@@ -210,7 +257,10 @@ _BROKEN: dict[str, tuple[object, str, object]] = {
 def test_a_hole_in_the_guardian_is_found(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     where, what, instead = _BROKEN[kind]
     monkeypatch.setattr(where, what, instead)
-    assert _found(kind), f"with {what} broken, nothing said {kind!r}"
+    if kind == "clamp":  # two lines of defence: both must be gone
+        monkeypatch.setattr(possible, "clamp", lambda action, *_args: action)
+    before = _a_warm_miner if kind == "shed-missed" else None
+    assert _found(kind, before=before), f"with {what} broken, nothing said {kind!r}"
 
 
 def test_a_command_that_nobody_permitted_is_found() -> None:
