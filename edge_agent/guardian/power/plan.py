@@ -70,7 +70,7 @@ def plan(loads: Iterable[Load], now_w: float, target_w: float, duration_s: float
     if need_w <= 0:
         return Plan(steps=(), expected_w=now_w, reaches_target=True, lost_th=0.0, takes_s=0.0)
     span_s = duration_s if math.isfinite(duration_s) else 86_400.0
-    lowering = {device: _hull(lowerings(load, span_s)) for device, load in menu.items()}
+    lowering = {device: lowerings(load, span_s) for device, load in menu.items()}
     stops = {device: stop for device, load in menu.items() if (stop := stopping(load, span_s)) is not None}
     chosen = _fewest_stops(stops, lowering, need_w)
     left_w = need_w - sum(option.saves_w for option in chosen.values())
@@ -168,7 +168,7 @@ def _cover(options: Options, need_w: float) -> dict[DeviceId, Option]:
     deepest = {device: choices[-1] for device, choices in options.items() if choices}
     if sum(option.saves_w for option in deepest.values()) <= need_w:
         return deepest
-    increments = _increments(options)
+    increments = _increments({device: _hull(choices) for device, choices in options.items()})
     largest_w = max(option.saves_w for option in deepest.values())
     chosen: dict[DeviceId, Option] = {}
     saved_w = lost_th = 0.0
@@ -183,7 +183,7 @@ def _cover(options: Options, need_w: float) -> dict[DeviceId, Option]:
         lost_th += option.lost_th - (before.lost_th if before else 0.0)
         chosen[device] = option
         if saved_w >= need_w and (best is None or lost_th <= best[0]):
-            return _pruned(chosen, saved_w - need_w)
+            return _pruned(options, chosen, saved_w - need_w)
         if saved_w >= need_w:
             break
     assert best is not None  # noqa: S101 - the last increment finishes at the latest, and was tried first
@@ -191,7 +191,7 @@ def _cover(options: Options, need_w: float) -> dict[DeviceId, Option]:
     for _, device, option in increments[: best[3]]:
         chosen[device] = option
     chosen[best[1]] = best[2]
-    return _pruned(chosen, sum(option.saves_w for option in chosen.values()) - need_w)
+    return _pruned(options, chosen, sum(option.saves_w for option in chosen.values()) - need_w)
 
 
 def _increments(options: Options) -> list[tuple[float, DeviceId, Option]]:
@@ -215,19 +215,21 @@ def _finish(
         before = chosen.get(device)
         before_w, before_th = (before.saves_w, before.lost_th) if before else (0.0, 0.0)
         for option in choices:
-            if option.saves_w - before_w >= left_w:
-                more = option.lost_th - before_th
-                if best is None or more < best[0]:
-                    best = (more, device, option)
-                break
+            more = option.lost_th - before_th
+            if option.saves_w - before_w >= left_w and (best is None or more < best[0]):
+                best = (more, device, option)
     return best
 
 
-def _pruned(chosen: dict[DeviceId, Option], spare_w: float) -> dict[DeviceId, Option]:
-    """Without what turned out not to be needed, the dearest first."""
+def _pruned(options: Options, chosen: dict[DeviceId, Option], spare_w: float) -> dict[DeviceId, Option]:
+    """Without what turned out not to be needed, the dearest first: left out, or less deep."""
     kept = dict(chosen)
     for device, option in sorted(chosen.items(), key=lambda entry: (-entry[1].lost_th, entry[0])):
         if option.saves_w <= spare_w:
             del kept[device]
             spare_w -= option.saves_w
+            continue
+        enough = [other for other in options[device] if option.saves_w - other.saves_w <= spare_w]
+        kept[device] = min(enough, key=lambda other: (other.lost_th, other.saves_w))
+        spare_w -= option.saves_w - kept[device].saves_w
     return kept

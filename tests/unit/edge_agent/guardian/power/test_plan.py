@@ -123,7 +123,7 @@ def test_a_cap_without_end_is_planned_like_a_long_order() -> None:
 
 
 @given(loads=fleets(), share=st.floats(-0.2, 1.2), hours=st.floats(0.01, 24))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_never_a_raise_one_step_per_miner_and_sums_that_hold(
     loads: list[Load], share: float, hours: float
 ) -> None:
@@ -143,7 +143,7 @@ def test_never_a_raise_one_step_per_miner_and_sums_that_hold(
 
 
 @given(loads=fleets(), share=st.floats(0.0, 1.0))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_stops_only_where_lowering_everything_is_not_enough(loads: list[Load], share: float) -> None:
     now_w = total_w(loads)
     found = plan(loads, now_w, share * now_w, 3600.0)
@@ -154,7 +154,7 @@ def test_stops_only_where_lowering_everything_is_not_enough(loads: list[Load], s
 
 
 @given(loads=fleets(), one=st.floats(0.0, 1.0), other=st.floats(0.0, 1.0))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_monotone_in_the_target(loads: list[Load], one: float, other: float) -> None:
     """What is reached for a target is reached for every higher one, with no more stops."""
     now_w = total_w(loads)
@@ -179,8 +179,8 @@ def best(loads: list[Load], need_w: float, duration_s: float, stops: int) -> flo
     return cheapest
 
 
-@given(loads=fleets(most=5), share=st.floats(0.05, 0.98), hours=st.floats(0.5, 24))
-@settings(max_examples=200, deadline=None)
+@given(loads=fleets(most=4), share=st.floats(0.05, 0.98), hours=st.floats(0.5, 24))
+@settings(max_examples=120, deadline=None)
 def test_lowering_is_within_twice_the_best_that_brute_force_finds(
     loads: list[Load], share: float, hours: float
 ) -> None:
