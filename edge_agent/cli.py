@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from edge_agent import config
+from edge_agent.guardian import action_limits
 from edge_agent.guardian.points import check_points
 from shared.errors import ConfigError
 
@@ -17,6 +18,7 @@ def check_config(args: list[str]) -> int:
     try:
         site = config.load(options.site)
         check_points(site)
+        action_limits.load(site.site.action_limits)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2

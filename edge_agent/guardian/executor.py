@@ -45,8 +45,8 @@ log = logging.getLogger(__name__)
 
 RESEND_STOP_AFTER_S = 10.0
 """A stop that is not confirmed is sent once more after this long (miners.md §5.7)."""
-LATE = 1.25
-"""A change that has not shown after so many times what the device declares for it is sent once more."""
+GRACE_S = 2.0
+"""A change that has not shown so long after the time that the device declares for it is sent once more."""
 READ_BACK_EVERY_S = 1.0
 WRITE_REQUESTS = 8
 """A VNish preset write makes up to 8 requests (logins, ladder, switcher, settings, restart)."""
@@ -129,8 +129,8 @@ class _Write:
             return self._record(WriteResult.REJECTED, f"credential refused: {self._failure}")
         deadline_s = self._began_s + confirm_s
         stop = isinstance(action, StopMining)
-        shows_s = 0.0 if stop else self._permit.shows_s
-        patience_s = min(RESEND_STOP_AFTER_S, confirm_s / 2) if stop else max(confirm_s / 2, LATE * shows_s)
+        shows_s = 0.0 if stop else self._permit.shows_s + GRACE_S
+        patience_s = min(RESEND_STOP_AFTER_S, confirm_s / 2) if stop else max(confirm_s / 2, shows_s)
         resend_s = self._began_s + patience_s  # sent again earlier, a slow change would begin anew
         resent = False
         while True:
@@ -145,7 +145,7 @@ class _Write:
             if not resent and now_s >= resend_s and self._may_resend(action):
                 resent = True
                 self._failure = await self._executor.send(self._link, action)
-                deadline_s = max(deadline_s, now_s + LATE * shows_s)
+                deadline_s = max(deadline_s, now_s + shows_s)
             await self._clock.sleep(min(READ_BACK_EVERY_S, max(deadline_s - now_s, 0.01)))
 
     def _may_resend(self, action: AnyAction) -> bool:
