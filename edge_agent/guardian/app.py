@@ -210,7 +210,14 @@ class Guardian:
         )
         uids = AgentUids()
         self.server = AgentServer(
-            Path(site.paths.guardian_socket), site.site.id, self.boot, config_sha256, self.ring, self, uids
+            Path(site.paths.guardian_socket),
+            site.site.id,
+            self.boot,
+            config_sha256,
+            self.ring,
+            self,
+            uids,
+            self.clock,
         )
         self.proving = Proving(site, self.cycle, self.recorder, self.clock)
         operators = OperatorDesk(

@@ -18,6 +18,7 @@ from typing import Protocol
 
 import msgspec
 
+from edge_agent.guardian.pace import Pace
 from edge_agent.guardian.peers import AgentUids, Peer, peer_of
 from edge_agent.guardian.polling.ring import Kept, Ring
 from edge_agent.ipc import (
@@ -31,6 +32,7 @@ from edge_agent.ipc import (
     encode_frame,
     read_frame,
 )
+from shared.clock import Clock
 from shared.errors import WireError
 from shared.ids import SiteId
 
@@ -103,6 +105,7 @@ class AgentServer:
         ring: Ring,
         behind: Behind,
         uids: AgentUids,
+        clock: Clock,
     ) -> None:
         self._path = path
         self._site = site
@@ -111,6 +114,8 @@ class AgentServer:
         self._ring = ring
         self._behind = behind
         self._uids = uids
+        self._clock = clock
+        self._pace = Pace(clock)
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
         self.refused_frames = 0
@@ -173,6 +178,8 @@ class AgentServer:
                 connection.page_after(message.cursor)
             else:
                 self._behind.handle(message, peer)
+            if (wait_s := self._pace.taken()) > 0:
+                await self._clock.sleep(wait_s)
 
 
 class _Connection:

@@ -3,6 +3,8 @@
 Built from `support.guardian.site_toml`, so a key that the site file gains there is here as well.
 """
 
+import random
+import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +12,6 @@ from typing import Any
 
 from edge_agent.config import SiteFile
 from support.guardian import make_site
-from support.site_devices import free_port_pair
 
 MINERS = 8
 NET = "127.95"
@@ -80,18 +81,27 @@ def _place(devices: list[dict[str, Any]]) -> None:
             device.update({"host": f"{NET}.200.{number[kind]}", "port": port})
 
 
+PORTS = range(20_000, 32_000, 2)
+"""Below those that the kernel gives to outgoing connections, of which the guardian makes many."""
 _given: set[int] = set()
 
 
 def fresh_ports() -> int:
-    """A free port with a free neighbour, none of which this test run was given before.
+    """A free even port whose neighbour is free, and which this test run was not given before."""
+    for port in random.SystemRandom().sample(PORTS, 200):
+        if port not in _given and _is_free(port) and _is_free(port + 1):
+            _given.add(port)
+            return port
+    raise OSError("no two free ports side by side")
 
-    Nobody listens on them yet, so the kernel alone would give the same ones again.
-    """
-    while {port := free_port_pair(), port + 1} & _given:
-        pass
-    _given.update({port, port + 1})
-    return port
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True
 
 
 def dump_toml(table: Mapping[str, Any]) -> str:
