@@ -370,7 +370,7 @@ class SetMode(_Frame, frozen=True, kw_only=True, tag="set-mode"):
 
 
 class OpenBypass(_Frame, frozen=True, kw_only=True, tag="open-bypass"):
-    """Set one interlock of a zone aside for a while: needs a second fact, the key switch or `ConfirmBypass`."""
+    """Set one interlock of a zone aside for a while: needs the key switch or `ConfirmBypass` as well."""
 
     zone: ZoneId
     interlock: str

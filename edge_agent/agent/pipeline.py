@@ -116,8 +116,8 @@ class Pipeline(Service):
                 self._take_result(message)
             case ipc.Health():
                 self._view.health = message
-            case ipc.Tripped() | ipc.Cleared() | ipc.Hello():
-                pass  # the journal carries trips and resets, durably and in order
+            case ipc.Tripped() | ipc.Cleared() | ipc.Hello() | ipc.Outcome() | ipc.PlanPreview():
+                pass  # the journal carries trips, resets and outcomes, durably and in order
 
     def _take_samples(self, message: ipc.Samples) -> None:
         self._losses += self._recorder.add(message.samples)

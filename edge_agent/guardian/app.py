@@ -13,15 +13,16 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.config import SiteFile
+from edge_agent.config import FansAfterTrip, SiteFile
 from edge_agent.guardian import clock_sync, durable, last_good
 from edge_agent.guardian.assignments import Assignments
 from edge_agent.guardian.capture import Captures
 from edge_agent.guardian.clock_sync import ClockSync
-from edge_agent.guardian.cycle import Cycle, InterlockThread, News
+from edge_agent.guardian.cycle import LOOP_DEAF_S, Cycle, InterlockThread, News
 from edge_agent.guardian.desk import Desk
 from edge_agent.guardian.executor import Executor
 from edge_agent.guardian.intake import Intake
+from edge_agent.guardian.interlocks import demands
 from edge_agent.guardian.interlocks.inputs import Finding
 from edge_agent.guardian.interlocks.state import Trip
 from edge_agent.guardian.journal import Journal
@@ -48,6 +49,7 @@ from edge_agent.guardian.proving import Proving
 from edge_agent.guardian.recorder import Recorder
 from edge_agent.guardian.server import AgentServer
 from edge_agent.guardian.startup import OnlyOne, credentials_of
+from edge_agent.guardian.watchdogs import Watchdogs
 from edge_agent.ipc import (
     Assign,
     Cleared,
@@ -56,6 +58,7 @@ from edge_agent.ipc import (
     Health,
     Inventory,
     JournalPage,
+    Mode,
     Order,
     PlanRequest,
     Propose,
@@ -238,6 +241,15 @@ class Guardian:
             urgent=urgent,
             on_facts=self._facts,
         )
+        self.watchdogs = Watchdogs(
+            self.links,
+            self.board,
+            self.recorder,
+            self.clock,
+            site.timing,
+            turning=lambda: self.clock.monotonic() - self.cycle.turned_s < LOOP_DEAF_S,
+            standing=self._standing,
+        )
         self._stopping = asyncio.Event()
         self._inventory_due = False
         self._assigning = asyncio.Lock()
@@ -267,6 +279,7 @@ class Guardian:
             asyncio.ensure_future(self._tell()),
             asyncio.ensure_future(self._watch(thread)),
             asyncio.ensure_future(self.proving.keep()),
+            asyncio.ensure_future(self.watchdogs.run()),
             asyncio.ensure_future(self._stopping.wait()),
         ]
         try:
@@ -305,6 +318,7 @@ class Guardian:
         )
         if self._bad_config is not None:
             self._tell_bad_config("runs on the last good copy of its site file", self._bad_config)
+            self.persons.distrust()
         if self.journal.repaired:
             self.recorder.record(
                 Finding(
@@ -365,6 +379,16 @@ class Guardian:
                     self.server.broadcast(Tripped(trip=trip))
         if news.changed:
             self.server.broadcast(self.status())
+
+    def _standing(self) -> frozenset[DeviceId]:
+        """Cooling that must stand still now (smoke): its own time-out must not start it again."""
+        off = (
+            zone
+            for zone in self.site.zones
+            if (state := self.cycle.look(zone.id)).mode is Mode.TRIPPED
+            and demands.fans_after(state, zone) is FansAfterTrip.OFF
+        )
+        return frozenset(DeviceId(actuator.device) for zone in off for actuator in zone.cooling_actuators)
 
     async def _watch(self, thread: InterlockThread) -> None:
         while thread.alive:

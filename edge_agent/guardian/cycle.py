@@ -121,6 +121,11 @@ class Cycle:
                 self._state = msgspec.structs.replace(self._state, zones=zones)
             return answer
 
+    @property
+    def turned_s(self) -> float:
+        """When the last turn began (s, monotonic)."""
+        return self._last_s
+
     def pretend(self, danger: Callable[[SiteInput], SiteInput] | None) -> None:
         """Lay a danger over the live inputs, for a real proof test; None takes it away (S24)."""
         with self._lock:

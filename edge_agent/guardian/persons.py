@@ -38,6 +38,11 @@ class Persons:
             self._record(answer)
         return zones
 
+    def distrust(self) -> None:
+        """The present site file cannot be used, an older one stands in: zones leave MANUAL (S20)."""
+        for zone in self._zones:
+            self._record(self._cycle.ask(zone, _distruster(zone), commit=True))
+
     async def reset(self, zone: ZoneId, *, by: str, reason: str, trip: str | None = None) -> Answer:
         """Reset a zone's trips whose cause is gone, or one of them by its id."""
 
@@ -112,3 +117,7 @@ class Persons:
 
 def _stopper(zone: ZoneId, by: str, reason: str) -> Question:
     return lambda state: asks.safe_stop(state, zone, by=by, reason=reason)
+
+
+def _distruster(zone: ZoneId) -> Question:
+    return lambda state: asks.distrust(state, zone)

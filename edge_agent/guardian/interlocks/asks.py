@@ -123,6 +123,15 @@ def set_mode(state: ZoneState, zone: ZoneId, mode: Mode, *, by: str, reason: str
     return Granted(state=_replace(state, mode=after, safe_why=SafeWhy.RESET), found=(found,))
 
 
+def distrust(state: ZoneState, zone: ZoneId) -> Answer:
+    """The present site file cannot be used and an older one runs: nobody works by hand on that."""
+    after = next_mode(state.mode, Cause.BAD_CONFIG)
+    if after is None:
+        return Denied(f"zone {zone} is {state.mode} anyway")
+    found = findings.mode(zone, state.mode, after, Cause.BAD_CONFIG)
+    return Granted(state=_replace(state, mode=after, safe_why=SafeWhy.RESET), found=(found,))
+
+
 # ---------------------------------------------------------------- miners that others stopped
 
 

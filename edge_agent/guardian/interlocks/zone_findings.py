@@ -86,7 +86,9 @@ def _strength(
         ]
     effect = {
         0: "; nothing is raised in the zone, and it trips where this lasts",
-        1: "; its limits stand closer and nothing is raised in the zone",
+        1: "; nothing is raised in the zone"
+        if what == "feedbacks"
+        else "; its limits stand closer and nothing is raised in the zone",
     }
     severity = {0: Severity.URGENT, 1: Severity.HIGH}.get(after.told, Severity.LOW)
     return [

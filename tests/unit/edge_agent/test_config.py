@@ -39,8 +39,25 @@ def instead(old: str, new: str) -> str:
     return GOOD.replace(old, new, 1)
 
 
-HYDRO = GOOD.replace('cooling = "air"', 'cooling = "hydro"', 1).replace(
-    "[zones.limits.inlet_air_c]", "[zones.limits.water_c]", 1
+_AIR_PROBE = """[[zones.sensors]]
+role = "inlet_air_c"
+device = "probe-1"
+point = "air_temp_c"
+"""
+_WATER_PROBES = """[[zones.sensors]]
+role = "water_c"
+device = "probe-1"
+point = "water_temp_c"
+
+[[zones.sensors]]
+role = "flow_m3h"
+device = "probe-1"
+point = "flow_m3h"
+"""
+HYDRO = (
+    GOOD.replace('cooling = "air"', 'cooling = "hydro"', 1)
+    .replace("[zones.limits.inlet_air_c]", "[zones.limits.water_c]", 1)
+    .replace(_AIR_PROBE, _WATER_PROBES, 1)
 )
 FLOW = """
 [zones.limits.flow_m3h]
