@@ -35,8 +35,6 @@ ZONES_APART_S = 3.0
 """On average: a zone is measured while others may be stopping, but not the whole site at once (see shed)."""
 HOT_C = 95.0
 CALM_WITHIN_S = 120.0
-READ_BACK_S = 3.0
-"""A stop that is not read back yet would be sent again to a machine that mines once more."""
 
 
 def _zones(miners: int) -> int:
@@ -53,7 +51,8 @@ async def _calm(site: Site, guardian: RunningGuardian) -> None:
             for zone in tripped:  # refused until the cause is seen to be gone
                 guardian.operator(ResetTrip(zone=zone, reason="benchmark", operator="bench"))
             await asyncio.sleep(SAFETY_POLL_S)
-        await asyncio.sleep(READ_BACK_S)
+        # A stop that is not read back yet would be sent again to a machine that mines once more.
+        await guardian.agent.sweeps(1)
         await site.ask("calm")
         await guardian.agent.sweeps(1)
 

@@ -66,7 +66,8 @@ async def _ours(site: Site, guardian: RunningGuardian, miners: int) -> dict[str,
 
 async def _calm(site: Site, guardian: RunningGuardian) -> None:
     """Hand every zone back, then let the machines mine again and be heard."""
-    await asyncio.sleep(3.0)  # read-backs of what was stopped
+    # A stop that is not read back yet would be sent again to a machine that mines once more.
+    await guardian.agent.sweeps(1)
     for zone in guardian.site.file.zones:
         guardian.operator(SetMode(zone=zone.id, mode=Mode.LOCAL_AUTO, operator="bench", reason="benchmark"))
     await site.ask("calm")
