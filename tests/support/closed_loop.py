@@ -30,6 +30,7 @@ from edge_agent.guardian.lease import Lease
 from edge_agent.guardian.polling.backoff import pause_s
 from edge_agent.guardian.polling.cadence import urgent_devices
 from edge_agent.guardian.polling.poller import BACK_OFF_CAP_S, FACTS_EVERY_S, FACTS_RETRY_S
+from edge_agent.guardian.proposals import malformed, requests_of
 from edge_agent.guardian.requests import Refusal, Request, Source
 from edge_agent.ipc import Mode
 from shared.alarms import EventKind
@@ -47,8 +48,6 @@ from support.closed_loop_site import PLANT_S, draw_plant, draw_site, gear_of
 CONTROL_S = 1.0
 """One control step, s: the longest that the guardian lets a turn count for (`cycle.MAX_DT_S`)."""
 EPISODE_STEPS = 5_000
-MAX_TTL_S = 600.0
-"""The guardian's own bound on a proposal's life, repeated here."""
 
 
 class MemoryLatches:
@@ -324,19 +323,11 @@ class Episode:
         if proposal.id in self._told:
             return
         self._told.add(proposal.id)
-        for action in proposal.actions:
-            self._ask(
-                Request(
-                    id=proposal.id,
-                    action=action,
-                    priority=Priority.ML if proposal.model is not None else Priority.SCHEDULE,
-                    source=Source.POLICY,
-                    why=f"{proposal.policy}: {proposal.reason}",
-                    model=proposal.model,
-                    confidence=proposal.confidence,
-                    ttl_left_s=proposal.ttl_s if proposal.ttl_s <= MAX_TTL_S else float("nan"),
-                )
-            )
+        if malformed(proposal):
+            self.monitor.counts["malformed proposals"] += 1
+            return
+        for request in requests_of(proposal):
+            self._ask(request)
 
     def order(self, action: AnyAction) -> None:
         """One action of a signed order."""

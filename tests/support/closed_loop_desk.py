@@ -17,8 +17,14 @@ from edge_agent.guardian import action_limits, arbiter, ladder, readback, views
 from edge_agent.guardian.action_limits import ActionLimits
 from edge_agent.guardian.arbiter import Direction, Permit
 from edge_agent.guardian.cycle import Cycle
-from edge_agent.guardian.desk import PRESET_POLLS, REFUSED_PAUSE_S, RETRY_AFTER_S, _to_safe_preset
-from edge_agent.guardian.executor import RESEND_STOP_AFTER_S
+from edge_agent.guardian.desk import (
+    PRESET_POLLS,
+    REFUSED_PAUSE_S,
+    RETRY_AFTER_S,
+    UNSEEN_STEP_PAUSE_S,
+    _to_safe_preset,
+)
+from edge_agent.guardian.executor import GRACE_S, RESEND_STOP_AFTER_S
 from edge_agent.guardian.interlocks.inputs import Commanded, Demand, DemandKind
 from edge_agent.guardian.lease import Lease
 from edge_agent.guardian.requests import Context, DeviceView, Memory, Refusal, Request, Source
@@ -58,6 +64,7 @@ class Live(msgspec.Struct, kw_only=True, eq=False):
     demand: Demand | None = None
     sent: bool = False
     resent: bool = False
+    patient_until_s: float = 0.0
     failure: DeviceError | None = None
     seen: Sample | None = None
 
@@ -296,11 +303,13 @@ class SyncDesk:
             live.seen = sample
         if readback.confirmed(permit.action, sample, self._devices.entries[permit.action.device]):
             self._end(live, WriteResult.APPLIED)
-        elif now_s - live.began_s >= permit.confirm_s:
+        elif now_s >= max(live.began_s + permit.confirm_s, live.patient_until_s):
             self._end(live, WriteResult.UNCONFIRMED)
         elif not live.resent and self._resend_due(live) and self._may_resend(live):
             live.resent = True
             self._send(live)
+            if not isinstance(permit.action, StopMining):
+                live.patient_until_s = now_s + permit.shows_s + GRACE_S
 
     def _may_still_go(self, live: Live) -> bool:
         permit = live.permit
@@ -326,8 +335,10 @@ class SyncDesk:
 
     def _resend_due(self, live: Live) -> bool:
         confirm_s = live.permit.confirm_s
-        stop = isinstance(live.permit.action, StopMining)
-        wait_s = min(RESEND_STOP_AFTER_S, confirm_s / 2) if stop else confirm_s / 2
+        if isinstance(live.permit.action, StopMining):
+            wait_s = min(RESEND_STOP_AFTER_S, confirm_s / 2)
+        else:
+            wait_s = max(confirm_s / 2, live.permit.shows_s + GRACE_S)
         return self._clock.monotonic() - live.began_s >= wait_s
 
     def _end(self, live: Live, result: WriteResult) -> None:
@@ -341,7 +352,8 @@ class SyncDesk:
         if live.demand is None:
             return
         applied = result is WriteResult.APPLIED
-        self._pause(live.demand, REFUSED_PAUSE_S if applied else RETRY_AFTER_S)
+        again_s = UNSEEN_STEP_PAUSE_S if live.demand.kind is DemandKind.SAFE_PRESET else RETRY_AFTER_S
+        self._pause(live.demand, REFUSED_PAUSE_S if applied else again_s)
         if isinstance(live.permit.action, StopMining) and not applied:
             self._escalate(live)
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from firmware_adapters.capabilities import Credential, Observation
 from firmware_adapters.miners.vnish.adapter import VnishAdapter
@@ -29,6 +30,8 @@ from shared.plant import MinerState as PlantState
 from shared.telemetry import MISSING, MinerState, Quality, Reading
 from shared.units import Algorithm
 
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 CHECK_EVERY = 400
 PASSWORD = "miners-secret"
 NO_TRAPS = Traps()
@@ -234,26 +237,41 @@ class Fleet:
         self._state: list[int] = seen.state.tolist()
         self._preset: list[int] = seen.preset.tolist()
         self._power: list[int] = seen.power_w.tolist()
-        self._any: list[bool] = known.any(axis=1).tolist()
-        spans = []
+        self._spans: list[list[int | None]] = []
         for low, high in ((seen.chip_in_c, seen.chip_out_c), (seen.pcb_in_c, seen.pcb_out_c)):
-            spans.append(np.where(known, low, 999).min(axis=1).tolist())
-            spans.append(np.where(known, high, -999).max(axis=1).tolist())
-        self._spans: list[list[int]] = spans
+            self._spans += _spans(low, high, known)
 
     def observation(self, index: int) -> Observation:
         """What the adapter says of a machine that does not misbehave."""
         power = Quality.GOOD if self._metered[index] else Quality.ESTIMATED
         readings = {"power_w": Reading(float(self._power[index]), power)}
-        if self._any[index]:
-            for name, values in zip(_SPANS, self._spans, strict=True):
-                quality = Quality.ESTIMATED if name[0] == "c" else Quality.GOOD
-                readings[name] = Reading(float(values[index]), quality)
-        else:
-            readings |= dict.fromkeys(_SPANS, MISSING)
+        for name, values in zip(_SPANS, self._spans, strict=True):
+            value = values[index]
+            quality = Quality.ESTIMATED if name[0] == "c" else Quality.GOOD
+            readings[name] = MISSING if value is None else Reading(float(value), quality)
         return Observation(
             readings=readings,
             state=_STATES[self._state[index]],
             preset=self._presets[index][self._preset[index]],
             algorithm=self._algorithms[index],
         )
+
+
+def _spans(low: Ints, high: Ints, known: Bools) -> tuple[list[int | None], list[int | None]]:
+    """Coolest and hottest per machine, as the adapter merges boards; all arrays (n, boards), °C.
+
+    A pair whose low end is above its high end (rounded noise of a cold board) is no data there, and the
+    machine's own span counts with its high end only where some board has a sound pair.
+    """
+    whole_low, whole_high = np.where(known, low, 999).min(axis=1), np.where(known, high, -999).max(axis=1)
+    sound = known & (low <= high)
+    whole = whole_low <= whole_high
+    some = sound.any(axis=1)
+    boards_low, boards_high = np.where(sound, low, 999).min(axis=1), np.where(sound, high, -999).max(axis=1)
+    lows = np.where(some, boards_low, whole_low)
+    highs = np.maximum(np.where(some, boards_high, -999), np.where(whole, whole_high, -999))
+    told = (some | whole).tolist()
+    return (
+        [value if known_one else None for value, known_one in zip(lows.tolist(), told, strict=True)],
+        [value if known_one else None for value, known_one in zip(highs.tolist(), told, strict=True)],
+    )

@@ -402,7 +402,7 @@ class Monitor(Watcher):
         self._rank(permit, entry.zone)
         if request.source is Source.POLICY:
             self._policy(permit, entry.zone)
-        raises = self._raises(action, entry.zone)
+        raises = self._raises(action, entry.zone) and not self._to_the_safe_step(permit)
         if raises:
             self._no_raise(permit, entry.zone, "permitted")
         if isinstance(action, SetPreset):
@@ -416,8 +416,9 @@ class Monitor(Watcher):
     def sending(self, permit: Permit, context: Context) -> None:
         """See `Watcher`. A raise that waited for the disk is judged again as it goes out."""
         self.counts["writes"] += 1
-        if self._raises(permit.action, self._entries[permit.action.device].zone, sent=True):
-            self._no_raise(permit, self._entries[permit.action.device].zone, "sent")
+        zone_id = self._entries[permit.action.device].zone
+        if self._raises(permit.action, zone_id, sent=True) and not self._to_the_safe_step(permit):
+            self._no_raise(permit, zone_id, "sent")
 
     def _clamps(self, permit: Permit, zone_id: ZoneId) -> None:
         action = permit.action
@@ -481,6 +482,16 @@ class Monitor(Watcher):
             case SwitchOutlet(on=on):
                 return on
         return False
+
+    def _to_the_safe_step(self, permit: Permit) -> bool:
+        """The baseline's safe preset, where the running step is not known: S10 asks for it, blind or not."""
+        action, entry = permit.action, self._entries[permit.action.device]
+        baseline = permit.request.source is Source.BASELINE and isinstance(action, SetPreset)
+        return (
+            baseline
+            and action.preset == entry.safe_preset
+            and (self._watts(entry.id, self._believed_preset(entry.id)) is None)
+        )
 
     def _less_cooling(self, device: DeviceId, point: str, value: float) -> bool:
         actuator = self._actuators.get((str(device), point))
