@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent.guardian.interlocks.asks import Granted
+from edge_agent.guardian.requests import Refusal, Request, Source
 from edge_agent.ipc import Mode, PlanRequest, StandingState
 from shared.alarms import EventKind
 from shared.commands import (
@@ -15,12 +16,13 @@ from shared.commands import (
     CommandState,
     Curtail,
     DoActions,
+    Priority,
     RenewOrder,
     Schedule,
     SetPreset,
     StandingCap,
 )
-from shared.errors import Unreachable
+from shared.errors import StoreError, Unreachable
 from shared.ids import CommandId
 from shared.telemetry import MinerState
 from support.guardian import ZONE, miner_id, signed_order
@@ -216,7 +218,9 @@ async def test_held_miners_stay_off_after_a_trip_was_reset(tmp_path: Path) -> No
     assert isinstance(await reset, Granted)
     await bench.run(120)
     running = {fake.entry.id for fake in bench.miners if fake.state.draws_power}
-    assert running == {fake.entry.id for fake in bench.miners} - held
+    # A start counts with the nominal power until it is seen, so the last of the four may have no room yet.
+    assert running.isdisjoint(held)
+    assert len(running) >= 3
     assert bench.real_w <= 10_200
     await bench.order(CancelOrder(target=CommandId("c-1")), "c-2")
     await bench.run(200)
@@ -344,6 +348,69 @@ async def test_a_scheduled_curtailment_and_a_wall_clock_that_jumps(tmp_path: Pat
     assert bench.standing("s-1").state in (StandingState.RESTORING, StandingState.ENDED)
     await bench.run(200)
     assert bench.real_w == 16_000
+    await bench.close()
+
+
+async def test_a_schedule_that_names_no_device_of_the_site_is_refused(tmp_path: Path) -> None:
+    bench = await PowerBench.begin(tmp_path)
+    now_ms = bench.clock.utc_ms()
+    what = DoActions(actions=(SetPreset(device=miner_id(99), preset="2000"),))
+    await bench.order(Schedule(start_ms=now_ms, end_ms=now_ms + 60_000, what=what), "s-1")
+    (answer,) = bench.results("s-1")
+    assert answer.detail == "no device m-99 on this site"
+    assert bench.guardian.status().orders == ()
+    await bench.close()
+
+
+async def test_an_order_that_no_disk_takes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = await PowerBench.begin(tmp_path)
+
+    def full(*_: object) -> None:
+        raise StoreError("no space left")
+
+    monkeypatch.setattr("edge_agent.guardian.power.book.save", full)
+    await bench.order(LONG)
+    (answer,) = bench.results("c-1")
+    assert answer.outcome is ActionOutcome.REJECTED
+    assert "disk" in answer.detail
+    await bench.run(10)
+    assert bench.real_w == 16_000
+    await bench.close()
+
+
+async def test_what_runs_goes_on_lowering_when_the_disk_fills_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The safe direction never waits for storage (S21)."""
+    bench = await PowerBench.begin(tmp_path)
+    await bench.order(LONG)
+
+    def full(*_: object) -> None:
+        raise StoreError("no space left")
+
+    monkeypatch.setattr("edge_agent.guardian.power.book.save", full)
+    await bench.run(60)
+    assert bench.real_w <= 10_200
+    await bench.close()
+
+
+async def test_a_policy_may_not_raise_what_an_order_holds(tmp_path: Path) -> None:
+    bench = await PowerBench.begin(tmp_path)
+    await bench.order(LONG)
+    await bench.run(60)
+    lowered = next(fake for fake in bench.miners if fake.preset == "2000")
+    request = Request(
+        id=CommandId("p-1"),
+        action=SetPreset(device=lowered.entry.id, preset="3000"),
+        priority=Priority.ORDER,
+        source=Source.ORDER,
+        why="someone",
+    )
+    refusal = bench.guardian.desk.decide(request)
+    assert isinstance(refusal, Refusal)
+    assert any("cap order c-1 has room for" in why for why in refusal.violations)
     await bench.close()
 
 

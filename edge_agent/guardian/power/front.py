@@ -19,6 +19,7 @@ from shared.commands import (
     CommandBody,
     CommandState,
     Curtail,
+    DoActions,
     RenewOrder,
     Schedule,
     StandingCap,
@@ -92,12 +93,20 @@ class PowerFront:
         why = schedules.refusal(schedule, self._orders.time.now_ms(), open_now)
         if why is None and isinstance(schedule.what, Curtail):
             why = self._refusal(_curtailment(body, schedule.what, 0))
+        why = why or self._unknown_devices(schedule)
         entry = Scheduled(id=body.id, actor=body.actor, schedule=schedule)
         if why is None and not await self._orders.change(_with_schedule(entry)):
             why = NOT_STORED
         if why is None:
             self._accepted(body, "as a schedule")
         return self._answer(body, why, "stored; it starts by itself")
+
+    def _unknown_devices(self, schedule: Schedule) -> str | None:
+        """Refused when it is sent, and not found out when it starts."""
+        known = {entry.id for entry in self._orders.site.devices}
+        actions = schedule.what.actions if isinstance(schedule.what, DoActions) else ()
+        unknown = sorted({action.device for action in (*actions, *schedule.revert)} - known)
+        return f"no device {', '.join(unknown)} on this site" if unknown else None
 
     def _renew(self, target: CommandId) -> str | None:
         after = curtailment.renewed(self._orders.book.power, target)

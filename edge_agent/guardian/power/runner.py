@@ -182,7 +182,8 @@ class PowerOrders:
     async def _act(self, output: PowerOutput) -> None:
         """First the disk, for a moment; then what the zones may restart; then the writes."""
         self.held = self.held | self.book.power.held
-        if books.structure(self.book) != self._saved:
+        # A disk that hangs has one write waiting for it, not one more each second.
+        if books.structure(self.book) != self._saved and not self._saving.locked():
             saving = asyncio.ensure_future(self.save())
             await asyncio.wait([saving], timeout=DISK_WITHIN_S)
         self._bring_back(output.bring_back)
