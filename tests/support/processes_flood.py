@@ -12,10 +12,10 @@ import select
 import socket
 import struct
 import sys
-import time
 from collections.abc import Iterator
 
 from edge_agent import ipc
+from shared.clock import SystemClock
 from shared.commands import Proposal, SetPreset, StopMining
 from shared.ids import CommandId
 from support.guardian import miner_id
@@ -23,6 +23,7 @@ from support.guardian import miner_id
 COUNTS = struct.Struct("<QQ")
 MINERS = 8
 BURST_S = 0.01
+RECONNECT_S = 0.05
 
 
 def proposals() -> Iterator[bytes]:
@@ -70,6 +71,7 @@ class Mad:
 
     def __init__(self, path: str, counts: str, kind: str) -> None:
         self._path = path
+        self._clock = SystemClock()
         self._counts = os.open(counts, os.O_WRONLY)
         self._rate = float(kind.removeprefix("--rate=")) if kind.startswith("--rate=") else 2_000.0
         self._make = KINDS.get(kind, proposals)
@@ -93,10 +95,10 @@ class Mad:
                 self._tell()
                 if not self._reads:
                     frames = self._make()
-                time.sleep(0.05)
+                select.select([], [], [], RECONNECT_S)
 
     def _pour(self, connection: socket.socket, frames: Iterator[bytes]) -> None:
-        due_s = time.monotonic()
+        due_s = self._clock.monotonic()
         per_burst = max(round(self._rate * BURST_S), 1)
         while True:
             connection.sendall(b"".join(next(frames) for _ in range(per_burst)))
@@ -104,8 +106,8 @@ class Mad:
             self._tell()
             if self._reads:
                 self._drain(connection)
-            due_s = max(due_s + per_burst / self._rate, time.monotonic() - 1.0)
-            time.sleep(max(due_s - time.monotonic(), 0.0))
+            due_s = max(due_s + per_burst / self._rate, self._clock.monotonic() - 1.0)
+            select.select([], [], [], max(due_s - self._clock.monotonic(), 0.0))
 
     @staticmethod
     def _drain(connection: socket.socket) -> None:
