@@ -5,9 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.guardian import durable
 from edge_agent.guardian.power.orders import Goal, PowerOrder, PowerState
 from edge_agent.guardian.power.schedules import Scheduled
+from edge_agent.guardian.storage import durable
 from edge_agent.ipc import StandingState
 from shared.errors import StoreError
 

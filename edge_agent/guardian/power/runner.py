@@ -28,8 +28,8 @@ from edge_agent.guardian.power.schedules import Scheduled
 from edge_agent.guardian.power.seen import Looker
 from edge_agent.guardian.power.wall import TrustedTime
 from edge_agent.guardian.power.writer import Writer
-from edge_agent.guardian.recorder import Recorder
 from edge_agent.guardian.requests import CapView
+from edge_agent.guardian.storage.recorder import Recorder
 from edge_agent.ipc import Result, StandingState
 from shared.alarms import EventKind, Severity
 from shared.clock import Clock

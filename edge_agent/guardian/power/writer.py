@@ -4,8 +4,8 @@ At most `MAX_IN_FLIGHT` writes at a time, one per device, and a pause after each
 it is seen done, so whatever was refused or got lost has its turn again.
 """
 
+from edge_agent.guardian.actions.desk import Desk
 from edge_agent.guardian.arbiter import Permit
-from edge_agent.guardian.desk import Desk
 from edge_agent.guardian.requests import Request, Source
 from shared.clock import Clock
 from shared.commands import AnyAction, Priority, WriteResult
