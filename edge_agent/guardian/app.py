@@ -14,27 +14,27 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.config import FansAfterTrip, SiteFile
-from edge_agent.guardian import clock_sync, durable, last_good
-from edge_agent.guardian.assignments import Assignments
-from edge_agent.guardian.capture import Captures
+from edge_agent.guardian import clock_sync
+from edge_agent.guardian.actions.desk import Desk
+from edge_agent.guardian.actions.executor import Executor
+from edge_agent.guardian.actions.intake import Intake
+from edge_agent.guardian.actions.orders import Orders
+from edge_agent.guardian.actions.outcomes import Outcomes
+from edge_agent.guardian.actions.watchdogs import Watchdogs
+from edge_agent.guardian.agents.assignments import Assignments
+from edge_agent.guardian.agents.lease import Lease
+from edge_agent.guardian.agents.peers import AgentUids, Peer
+from edge_agent.guardian.agents.server import AgentServer
 from edge_agent.guardian.clock_sync import ClockSync
 from edge_agent.guardian.cycle import LOOP_DEAF_S, Cycle, InterlockThread, News
-from edge_agent.guardian.desk import Desk
-from edge_agent.guardian.executor import Executor
-from edge_agent.guardian.intake import Intake
 from edge_agent.guardian.interlocks import demands
 from edge_agent.guardian.interlocks.inputs import Finding
 from edge_agent.guardian.interlocks.state import Trip
-from edge_agent.guardian.journal import Journal
-from edge_agent.guardian.latches import Latches
-from edge_agent.guardian.lease import Lease
 from edge_agent.guardian.notify import notify
-from edge_agent.guardian.operator_desk import OperatorDesk
-from edge_agent.guardian.operator_server import OperatorServer
-from edge_agent.guardian.orders import Orders
-from edge_agent.guardian.outcomes import Outcomes
-from edge_agent.guardian.peers import AgentUids, Peer
-from edge_agent.guardian.persons import Persons
+from edge_agent.guardian.operators.desk import OperatorDesk
+from edge_agent.guardian.operators.persons import Persons
+from edge_agent.guardian.operators.proving import Proving
+from edge_agent.guardian.operators.server import OperatorServer
 from edge_agent.guardian.points import check_points
 from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.cadence import urgent_devices
@@ -45,11 +45,12 @@ from edge_agent.guardian.power.front import PowerFront
 from edge_agent.guardian.power.runner import PowerOrders
 from edge_agent.guardian.power.seen import Looker
 from edge_agent.guardian.power.writer import Writer
-from edge_agent.guardian.proving import Proving
-from edge_agent.guardian.recorder import Recorder
-from edge_agent.guardian.server import AgentServer
 from edge_agent.guardian.startup import OnlyOne, credentials_of
-from edge_agent.guardian.watchdogs import Watchdogs
+from edge_agent.guardian.storage import durable, last_good
+from edge_agent.guardian.storage.capture import Captures
+from edge_agent.guardian.storage.journal import Journal
+from edge_agent.guardian.storage.latches import Latches
+from edge_agent.guardian.storage.recorder import Recorder
 from edge_agent.ipc import (
     Assign,
     Cleared,

@@ -1,4 +1,4 @@
-"""`minewarden guardian`: run it, its keys and journal; the operator's tools stand in `operator_cli`."""
+"""`minewarden guardian`: run it, its keys and journal; the operator's tools stand in `operators`."""
 
 import argparse
 import asyncio
@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 from edge_agent import config
-from edge_agent.guardian import journal, last_good, operator_cli
 from edge_agent.guardian.app import run
-from edge_agent.guardian.credentials import CredentialStore, new_key, read_key
+from edge_agent.guardian.operators import cli as operator_cli
+from edge_agent.guardian.storage import journal, last_good
+from edge_agent.guardian.storage.credentials import CredentialStore, new_key, read_key
 from firmware_adapters.capabilities import Credential
 from shared.errors import MinewardenError
 

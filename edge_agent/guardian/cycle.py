@@ -22,11 +22,11 @@ from edge_agent.guardian.interlocks.inputs import Commanded, Demand, Finding, Mo
 from edge_agent.guardian.interlocks.site import SiteInput
 from edge_agent.guardian.interlocks.state import ZoneState
 from edge_agent.guardian.interlocks.zone import status as status_of
-from edge_agent.guardian.latches import Latches
 from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.power import readings
-from edge_agent.guardian.recorder import Recorder
 from edge_agent.guardian.requests import CapView
+from edge_agent.guardian.storage.latches import Latches
+from edge_agent.guardian.storage.recorder import Recorder
 from edge_agent.ipc import CapStatus, ZoneStatus
 from shared.clock import Clock
 from shared.errors import StoreError

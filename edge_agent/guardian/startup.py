@@ -4,7 +4,7 @@ import fcntl
 from pathlib import Path
 
 from edge_agent.config import SiteFile
-from edge_agent.guardian.credentials import CredentialStore, read_key
+from edge_agent.guardian.storage.credentials import CredentialStore, read_key
 from firmware_adapters.capabilities import Credential
 from shared.errors import ConfigError
 

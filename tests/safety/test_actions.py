@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge_agent.guardian.peers import Peer
-from edge_agent.guardian.proposals import MAX_TTL_S
+from edge_agent.guardian.actions.proposals import MAX_TTL_S
+from edge_agent.guardian.agents.peers import Peer
 from edge_agent.guardian.requests import CapView
 from edge_agent.ipc import Mode, Outcome, Propose, Result
 from edge_agent.ipc import Order as OrderFrame
@@ -338,7 +338,7 @@ async def test_what_a_person_ordered_stands(bench: GuardianBench) -> None:
 
 
 async def test_no_more_are_watched_than_can_be(bench: GuardianBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_agent.guardian.outcomes.MAX_AT_ONCE", 1)
+    monkeypatch.setattr("edge_agent.guardian.actions.outcomes.MAX_AT_ONCE", 1)
     await ask(bench, preset("2300", 1), preset("2300", 2))
     await bench.run(90.0)
     assert len(outcomes(bench)) == 1

@@ -17,8 +17,8 @@ import msgspec
 import pytest
 
 from edge_agent.guardian import arbiter, ladder
+from edge_agent.guardian.actions.executor import Executor
 from edge_agent.guardian.arbiter import Permit, authority, decision, possible, raising, rates
-from edge_agent.guardian.executor import Executor
 from edge_agent.guardian.interlocks import demands, quality, trips
 from edge_agent.guardian.interlocks.inputs import DemandKind
 from edge_agent.guardian.requests import Context, Refusal, Request, Source

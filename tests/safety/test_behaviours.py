@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from edge_agent.config import SiteFile
-from edge_agent.guardian import journal
+from edge_agent.guardian.agents.peers import Peer
 from edge_agent.guardian.cycle import InterlockThread
 from edge_agent.guardian.interlocks.asks import Denied, Granted
-from edge_agent.guardian.peers import Peer
+from edge_agent.guardian.storage import journal
 from edge_agent.ipc import Assign, Mode, Propose, Tripped, Unassign
 from edge_agent.ipc import Order as OrderFrame
 from shared.alarms import EventKind, Severity
@@ -578,7 +578,7 @@ async def test_s22_a_disk_that_refuses_stops_raises_but_never_stops(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(bench.guardian.journal, "_write", full)
-    monkeypatch.setattr("edge_agent.guardian.latches.durable.replace", _refuse_store)
+    monkeypatch.setattr("edge_agent.guardian.storage.latches.durable.replace", _refuse_store)
     bench.miner(1).preset = "2300"
     propose(bench, "2300", number=2)
     await bench.run(2.0)

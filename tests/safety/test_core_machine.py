@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from edge_agent.config import SensorRole, SiteFile
-from edge_agent.guardian import durable as files
 from edge_agent.guardian.interlocks import asks
 from edge_agent.guardian.interlocks import zone as zone_step
 from edge_agent.guardian.interlocks.asks import Granted
@@ -29,6 +28,7 @@ from edge_agent.guardian.interlocks.inputs import (
 )
 from edge_agent.guardian.interlocks.stale import Sight
 from edge_agent.guardian.interlocks.state import Durable, ZoneState, durable, restored
+from edge_agent.guardian.storage import durable as files
 from edge_agent.ipc import Mode
 from shared.alarms import EventKind
 from shared.telemetry import MinerState

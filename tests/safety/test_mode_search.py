@@ -14,7 +14,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge_agent.guardian import durable as files
 from edge_agent.guardian.interlocks import asks, restart
 from edge_agent.guardian.interlocks import zone as zone_step
 from edge_agent.guardian.interlocks.asks import Granted
@@ -22,6 +21,7 @@ from edge_agent.guardian.interlocks.inputs import Demand, DemandKind, Finding, M
 from edge_agent.guardian.interlocks.modes import TABLE, Cause
 from edge_agent.guardian.interlocks.stale import Sight
 from edge_agent.guardian.interlocks.state import Durable, SafeWhy, Trip, ZoneState, durable, restored
+from edge_agent.guardian.storage import durable as files
 from edge_agent.ipc import Mode
 from safety.search.abstraction import MAX_STARTS, canonical, key, limits_of
 from safety.search.alphabet import DELAY_S, MINERS, START, WORLDS, Letter, World, possible

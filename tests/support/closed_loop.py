@@ -19,19 +19,19 @@ from typing import Any
 import msgspec
 
 from edge_agent.config import SiteFile
-from edge_agent.guardian import durable
+from edge_agent.guardian.actions.proposals import malformed, requests_of
+from edge_agent.guardian.agents.lease import Lease
 from edge_agent.guardian.cycle import Cycle
 from edge_agent.guardian.interlocks import asks
 from edge_agent.guardian.interlocks.asks import Answer, Granted
 from edge_agent.guardian.interlocks.inputs import Demand, Finding, ModelClaim
 from edge_agent.guardian.interlocks.state import Durable, ZoneState
-from edge_agent.guardian.latches import placed
-from edge_agent.guardian.lease import Lease
 from edge_agent.guardian.polling.backoff import pause_s
 from edge_agent.guardian.polling.cadence import urgent_devices
 from edge_agent.guardian.polling.poller import BACK_OFF_CAP_S, FACTS_EVERY_S, FACTS_RETRY_S
-from edge_agent.guardian.proposals import malformed, requests_of
 from edge_agent.guardian.requests import Refusal, Request, Source
+from edge_agent.guardian.storage import durable
+from edge_agent.guardian.storage.latches import placed
 from edge_agent.ipc import Mode
 from shared.alarms import EventKind
 from shared.clock import ManualClock

@@ -15,20 +15,20 @@ import msgspec
 from edge_agent.config import SiteFile
 from edge_agent.guardian import action_limits, arbiter, ladder, readback, views
 from edge_agent.guardian.action_limits import ActionLimits
-from edge_agent.guardian.arbiter import Direction, Permit
-from edge_agent.guardian.cycle import Cycle
-from edge_agent.guardian.desk import (
+from edge_agent.guardian.actions.desk import (
     PRESET_POLLS,
     REFUSED_PAUSE_S,
     RETRY_AFTER_S,
     UNSEEN_STEP_PAUSE_S,
     _to_safe_preset,
 )
-from edge_agent.guardian.executor import GRACE_S, RESEND_STOP_AFTER_S
+from edge_agent.guardian.actions.executor import GRACE_S, RESEND_STOP_AFTER_S
+from edge_agent.guardian.actions.trends import Trends
+from edge_agent.guardian.agents.lease import Lease
+from edge_agent.guardian.arbiter import Direction, Permit
+from edge_agent.guardian.cycle import Cycle
 from edge_agent.guardian.interlocks.inputs import Commanded, Demand, DemandKind
-from edge_agent.guardian.lease import Lease
 from edge_agent.guardian.requests import Context, DeviceView, Memory, Refusal, Request, Source
-from edge_agent.guardian.trends import Trends
 from shared.clock import ManualClock
 from shared.commands import (
     AnyAction,

@@ -35,8 +35,8 @@ import msgspec
 import numpy as np
 
 from edge_agent.config import Effect, HighLimits, SiteFile, Zone
+from edge_agent.guardian.actions.desk import PRESET_POLLS
 from edge_agent.guardian.arbiter import Permit
-from edge_agent.guardian.desk import PRESET_POLLS
 from edge_agent.guardian.interlocks.asks import Granted
 from edge_agent.guardian.interlocks.inputs import Demand, DemandKind, Finding
 from edge_agent.guardian.interlocks.modes import TABLE, Cause

@@ -20,8 +20,8 @@ import msgspec
 
 from edge_agent import config
 from edge_agent.config import SiteFile
-from edge_agent.guardian.credentials import CredentialStore, new_key, read_key
-from edge_agent.guardian.operator_client import ask
+from edge_agent.guardian.operators.client import ask
+from edge_agent.guardian.storage.credentials import CredentialStore, new_key, read_key
 from edge_agent.ipc import (
     FromGuardian,
     FromOperator,

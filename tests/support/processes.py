@@ -21,8 +21,8 @@ import msgspec
 import pytest
 
 from edge_agent import ipc
-from edge_agent.guardian.journal import SEGMENT_BYTES, Journal, segments
-from edge_agent.guardian.operator_client import ask
+from edge_agent.guardian.operators.client import ask
+from edge_agent.guardian.storage.journal import SEGMENT_BYTES, Journal, segments
 from shared.alarms import Event, EventKind, Severity
 from shared.clock import SystemClock
 from shared.errors import Unreachable, WireError

@@ -22,8 +22,8 @@ import pytest
 
 from edge_agent import ipc
 from edge_agent.config import SiteFile
-from edge_agent.guardian.journal import segments, verify
-from edge_agent.guardian.operator_client import ask
+from edge_agent.guardian.operators.client import ask
+from edge_agent.guardian.storage.journal import segments, verify
 from shared.alarms import Event
 from shared.clock import SystemClock
 from shared.commands import (

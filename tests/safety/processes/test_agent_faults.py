@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 from edge_agent import ipc
-from edge_agent.guardian.pace import BURST
+from edge_agent.guardian.agents.pace import BURST
 from shared.commands import CommandState, SetPreset
 from support.guardian import miner_id
 from support.processes import Open, ProcessSite, Undisturbed, fill_journal

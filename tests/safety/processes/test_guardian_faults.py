@@ -3,7 +3,7 @@
 import pytest
 
 from edge_agent import ipc
-from edge_agent.guardian.durable import unseal
+from edge_agent.guardian.storage.durable import unseal
 from shared.commands import ActionOutcome, CommandState, SetPreset
 from support.guardian import miner_id
 from support.processes import Open, ProcessSite, Undisturbed

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_agent import ipc
-from edge_agent.guardian.journal import segments
+from edge_agent.guardian.storage.journal import segments
 from shared.alarms import EventKind
 from shared.commands import ActionOutcome, SetPreset
 from support.guardian import miner_id

@@ -8,8 +8,8 @@ import pytest
 
 from edge_agent.cli import check_config
 from edge_agent.guardian.cli import main
-from edge_agent.guardian.credentials import CredentialStore, read_key
-from edge_agent.guardian.journal import Journal, segments
+from edge_agent.guardian.storage.credentials import CredentialStore, read_key
+from edge_agent.guardian.storage.journal import Journal, segments
 from firmware_adapters.capabilities import Credential
 from shared.alarms import Event, EventKind, Severity
 from shared.clock import ManualClock

@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from edge_agent.config import SiteFile
-from edge_agent.guardian import durable
-from edge_agent.guardian.assignments import Assignments
-from edge_agent.guardian.credentials import FILE_NAME, CredentialStore, new_key, read_key
+from edge_agent.guardian.actions.orders import Orders
+from edge_agent.guardian.agents.assignments import Assignments
 from edge_agent.guardian.interlocks.inputs import ModelClaim
 from edge_agent.guardian.interlocks.state import Durable, SafeWhy, Trip
-from edge_agent.guardian.latches import Latches
-from edge_agent.guardian.orders import Orders
+from edge_agent.guardian.storage import durable
+from edge_agent.guardian.storage.credentials import FILE_NAME, CredentialStore, new_key, read_key
+from edge_agent.guardian.storage.latches import Latches
 from edge_agent.ipc import Mode, Result
 from firmware_adapters.capabilities import Credential
 from shared.artifacts.manifest import Assignment, Family, Manifest, Scope, SelfTest, Stage, assign, bless

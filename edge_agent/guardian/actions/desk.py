@@ -1,0 +1,437 @@
+"""Where wishes become writes: asks the arbiter, runs permits concurrently per device, journals all of it.
+
+Runs on the event loop. A write of higher priority preempts one in flight on the same device; a stop
+preempts anything else of the same priority. Raises wait for their durable journal entry; the safe
+direction never waits for storage (S21).
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from weakref import WeakSet
+
+import msgspec
+
+from edge_agent.config import SiteFile
+from edge_agent.guardian import action_limits, arbiter, ladder, views
+from edge_agent.guardian.actions import audit
+from edge_agent.guardian.actions.executor import Executor
+from edge_agent.guardian.actions.trends import Trends
+from edge_agent.guardian.agents.assignments import Assignments
+from edge_agent.guardian.agents.lease import Lease
+from edge_agent.guardian.arbiter import Direction, Permit
+from edge_agent.guardian.cycle import Cycle
+from edge_agent.guardian.interlocks.inputs import Commanded, Demand, DemandKind
+from edge_agent.guardian.polling.board import Board
+from edge_agent.guardian.polling.link import DeviceLink
+from edge_agent.guardian.requests import (
+    CapView,
+    Claim,
+    Context,
+    DeviceView,
+    Memory,
+    Refusal,
+    Request,
+    Source,
+)
+from edge_agent.guardian.storage.recorder import Recorder
+from shared.clock import Clock
+from shared.commands import (
+    AnyAction,
+    Priority,
+    SetPreset,
+    StartMining,
+    StopMining,
+    SwitchOutlet,
+    WriteRecord,
+    WriteResult,
+)
+from shared.ids import CommandId, DeviceId, ZoneId
+from shared.inventory import DeviceEntry
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_S = 10.0
+"""A demand of the core whose write did not take effect is tried again after this long."""
+UNSEEN_STEP_PAUSE_S = 300.0
+"""A safe preset that was not confirmed: each try may restart mining, and shed and trip stand above it."""
+REFUSED_PAUSE_S = 1.0
+QUIET_REFUSALS_S = 60.0
+"""The same refusal is journalled once in this time; a policy may ask every cycle."""
+DURABLE_WITHIN_S = 5.0
+PRESET_POLLS = 7
+"""A running preset counts as known for so many polls: adapters ask for it every fifth or so."""
+
+_DIGITS = re.compile(r"[0-9.]+")
+
+_SOURCE = {
+    DemandKind.STOP: Source.INTERLOCK,
+    DemandKind.LOWER: Source.INTERLOCK,
+    DemandKind.COOLING: Source.INTERLOCK,
+    DemandKind.SAFE_PRESET: Source.BASELINE,
+    DemandKind.START: Source.RESTART,
+}
+
+
+class Live(msgspec.Struct):
+    """A write in flight."""
+
+    permit: Permit
+    task: "asyncio.Task[WriteRecord] | None" = None
+    preempted_by: str = ""
+
+
+class Desk:
+    """The only caller of arbiter and executor."""
+
+    def __init__(
+        self,
+        site: SiteFile,
+        links: Mapping[DeviceId, DeviceLink],
+        board: Board,
+        cycle: Cycle,
+        executor: Executor,
+        recorder: Recorder,
+        lease: Lease,
+        assignments: Assignments,
+        clock: Clock,
+        *,
+        boot: str,
+    ) -> None:
+        self._site = site
+        self._boot = boot
+        self._entries = {entry.id: entry for entry in site.devices}
+        self._links = links
+        self._board = board
+        self._cycle = cycle
+        self._executor = executor
+        executor.may_resend = self._may_resend
+        self._recorder = recorder
+        self._lease = lease
+        self._assignments = assignments
+        self._clock = clock
+        self._live: dict[DeviceId, Live] = {}
+        self._writes: set[asyncio.Task[WriteRecord]] = set()
+        self._gave_way: WeakSet[asyncio.Task[WriteRecord]] = WeakSet()
+        self._background: set[asyncio.Task[None]] = set()
+        self._lasting: set[asyncio.Task[None]] = set()
+        self._pause_until_s: dict[tuple[DeviceId, DemandKind], float] = {}
+        self._refused_at_s: dict[tuple[str, ...], float] = {}
+        self._memory = Memory()
+        self._limits = action_limits.load(site.site.action_limits)
+        self._trends = Trends(site, window_s=self._limits.cooling.window_s)
+        self._claims: dict[DeviceId, Claim] = {}
+        self._cooling_claims: dict[ZoneId, Claim] = {}
+        self.caps: Callable[[], tuple[CapView, ...]] = tuple
+        """The power caps as of now; set by who knows the meters."""
+        self._nominal_w = sum(entry.nominal_w or 0.0 for entry in site.miners)
+        self._numbers = 0
+
+    # ------------------------------------------------------------ what the arbiter sees
+
+    def _context(self) -> Context:
+        now_s = self._clock.monotonic()
+        statuses = self._cycle.statuses
+
+        def view(entry: DeviceEntry) -> DeviceView:
+            live = self._live.get(entry.id)
+            return views.device_view(
+                entry,
+                self._board.last(entry.id),
+                self._links[entry.id].facts,
+                statuses[entry.zone],
+                now_s=now_s,
+                preset_keeps_s=self._preset_keeps_s(entry),
+                busy=live.permit.request.priority if live else None,
+                busy_with=_words(live.permit) if live else "",
+            )
+
+        return Context(
+            now_s=now_s,
+            timing=self._site.timing,
+            ml_may_raise=self._site.site.ml_may_raise,
+            ml_may_stop=self._site.site.ml_may_stop,
+            limits=self._limits,
+            site_nominal_w=self._nominal_w,
+            devices=views.LazyViews(self._entries, view),
+            zones=views.zone_statuses(self._site, statuses, self._trends.now),
+            memory=self._memory,
+            lease_overdue_s=self._lease.overdue_s,
+            active_model=self._assignments.active,
+            journal_ok=self._recorder.journal.ok and self._cycle.latches_ok,
+            caps=self.caps(),
+            claims=self._claims,
+            cooling_claims=self._cooling_claims,
+        )
+
+    def _preset_keeps_s(self, entry: DeviceEntry) -> float:
+        poll_s = entry.poll_s or self._site.timing.poll_s
+        return max(PRESET_POLLS * poll_s, self._site.timing.lost_after_s)
+
+    def look(self) -> None:
+        """Keep the zones' trends up to date; called every turn, looks every few seconds."""
+        now_s = self._clock.monotonic()
+        if self._trends.is_due(now_s):
+            self._trends.note(self._board.snapshot(), now_s)
+
+    # ------------------------------------------------------------ demands of the core
+
+    def apply(self, demands: tuple[Demand, ...]) -> None:
+        """Act on what the core wants; repeated demands find their write in flight, or their pause."""
+        self.look()
+        if not demands:
+            return
+        context = self._context()
+        for demand in demands:
+            if self._clock.monotonic() < self._pause_until_s.get((demand.device, demand.kind), 0.0):
+                continue
+            action = self._action(demand, context)
+            if action is None or self._is_under_way(demand, action):
+                continue
+            self._numbers += 1
+            request = Request(
+                id=CommandId(f"{self._boot[:8]}-{demand.kind}-{self._numbers}"),
+                action=action,
+                priority=demand.priority,
+                source=_SOURCE[demand.kind],
+                why=demand.why,
+            )
+            decision = self.decide(request)
+            if isinstance(decision, Refusal):
+                self._pause(demand.device, demand.kind, REFUSED_PAUSE_S)
+                if demand.kind is not DemandKind.START:  # a start waits its turn; that is no news
+                    self.refused(decision)
+                continue
+            self.background(self._see_through(demand, decision.action, self.launch(decision)))
+
+    def _is_under_way(self, demand: Demand, action: AnyAction) -> bool:
+        """Whether a write in flight already does this, or must not be disturbed by it."""
+        live = self._live.get(demand.device)
+        if live is None:
+            return False
+        held = live.permit.request.priority
+        stop_wins = isinstance(action, StopMining) and not isinstance(live.permit.action, StopMining)
+        return held > demand.priority or (held == demand.priority and not stop_wins)
+
+    async def _see_through(
+        self, demand: Demand, action: AnyAction, task: "asyncio.Task[WriteRecord]"
+    ) -> None:
+        record = await task
+        if task in self._gave_way:
+            return  # to another write, which is seen through by itself
+        applied = record.result is WriteResult.APPLIED
+        again_s = UNSEEN_STEP_PAUSE_S if demand.kind is DemandKind.SAFE_PRESET else RETRY_AFTER_S
+        self._pause(demand.device, demand.kind, REFUSED_PAUSE_S if applied else again_s)
+        if isinstance(action, StopMining) and not applied:  # a shed ends in a stop too
+            self._escalate(demand, record)
+
+    def background(self, work: Awaitable[None], *, lasting: bool = False) -> None:
+        """Run `work` and keep hold of it until it ends; `lasting` is what nobody waits for."""
+        task: asyncio.Task[None] = asyncio.ensure_future(_as_coroutine(work))
+        (self._lasting if lasting else self._background).add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: "asyncio.Task[None]") -> None:
+        self._background.discard(task)
+        self._lasting.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a write ended in an unforeseen way", exc_info=error)
+
+    def _pause(self, device: DeviceId, kind: DemandKind, seconds: float) -> None:
+        self._pause_until_s[device, kind] = self._clock.monotonic() + seconds
+
+    def _action(self, demand: Demand, context: Context) -> AnyAction | None:
+        """The action behind a demand, or None where nothing needs doing."""
+        device = demand.device
+        match demand.kind:
+            case DemandKind.STOP:
+                return StopMining(device=device)
+            case DemandKind.START:
+                return StartMining(device=device)
+            case DemandKind.COOLING:
+                return demand.action
+            case DemandKind.LOWER:
+                view = context.devices[device]
+                hydro = context.zones[view.entry.zone].hydro
+                return ladder.lower(device, view.facts, view.preset, hydro=hydro)
+            case DemandKind.SAFE_PRESET:
+                return _to_safe_preset(context.devices[device])
+
+    def _preempt(self, device: DeviceId, action: AnyAction) -> None:
+        live = self._live.pop(device, None)
+        if live is not None:
+            live.preempted_by = audit.told(action)
+            if live.task is not None:
+                self._gave_way.add(live.task)
+                live.task.cancel()
+
+    # ------------------------------------------------------------ escalation
+
+    def _escalate(self, demand: Demand, record: WriteRecord) -> None:
+        """A stop that is not confirmed in `stop_confirm_s` (S13): cut the outlet where there is one."""
+        entry = self._entries[demand.device]
+        decision = self._cut_off(entry) if demand.priority is Priority.TRIP else None
+        # The alarm sends a person to the breaker, or not: it has to know whether the outlet may be cut.
+        self._recorder.record(audit.not_stopped(entry, record, cut=isinstance(decision, Permit)))
+        if isinstance(decision, Refusal):
+            self.refused(decision)
+        elif decision is not None:
+            self.launch(decision, exclusive=False)
+
+    def _cut_off(self, entry: DeviceEntry) -> Permit | Refusal | None:
+        """May its outlet be switched off? None where the site file names none."""
+        if entry.pdu is None or entry.outlet is None:
+            return None
+        request = Request(
+            id=CommandId(f"escalation-{entry.id}-{self._clock.utc_ms()}"),
+            action=SwitchOutlet(device=entry.pdu, outlet=entry.outlet, on=False),
+            priority=Priority.TRIP,
+            source=Source.ESCALATION,
+            why=f"stop of {entry.id} is not confirmed",
+        )
+        return arbiter.decide(request, self._context())
+
+    # ------------------------------------------------------------ requests of agents and persons
+
+    def decide(self, request: Request) -> Permit | Refusal:
+        """Ask the arbiter about one request."""
+        return arbiter.decide(request, self._context())
+
+    def decide_all(self, requests: Iterable[Request]) -> list[Permit | Refusal]:
+        """Ask about several that belong together: each counts what was permitted before it as applied."""
+        context = self._context()
+        decisions: list[Permit | Refusal] = []
+        for request in requests:
+            decision = arbiter.decide(request, context)
+            decisions.append(decision)
+            if isinstance(decision, Permit):
+                memory = arbiter.note(context.memory, decision, context)
+                context = msgspec.structs.replace(context, memory=memory)
+        return decisions
+
+    @contextlib.contextmanager
+    def held(self, claim: Claim, devices: Iterable[DeviceId], zones: Iterable[ZoneId]) -> Iterator[None]:
+        """Hold devices, and the cooling of zones, against others of the same rank or a lower one."""
+        for device in devices:
+            self._claims[device] = claim
+        for zone in zones:
+            self._cooling_claims[zone] = claim
+        try:
+            yield
+        finally:
+            for device in [device for device, held in self._claims.items() if held is claim]:
+                del self._claims[device]
+            for zone in [zone for zone, held in self._cooling_claims.items() if held is claim]:
+                del self._cooling_claims[zone]
+
+    def refused(self, refusal: Refusal) -> None:
+        """Journal a refusal, once a minute for the same one."""
+        request = refusal.request
+        same = tuple(_DIGITS.sub("#", violation) for violation in refusal.violations)
+        key = (request.action.device, str(request.source), audit.told(request.action), *same)
+        now_s = self._clock.monotonic()
+        if now_s - self._refused_at_s.get(key, -QUIET_REFUSALS_S) < QUIET_REFUSALS_S:
+            return
+        if len(self._refused_at_s) > 10_000:
+            self._refused_at_s.clear()
+        self._refused_at_s[key] = now_s
+        self._recorder.record(audit.refused(refusal, self._entries.get(request.action.device)))
+
+    def launch(self, permit: Permit, *, exclusive: bool = True) -> "asyncio.Task[WriteRecord]":
+        """Begin to carry out a permit. Limits count it from now on; the journal has it when it ends.
+
+        A permit outranks whatever is in flight on its device, and takes its place at once.
+        """
+        device = permit.action.device
+        if exclusive:
+            self._preempt(device, permit.action)
+        self._memory = arbiter.note(self._memory, permit, self._context())
+        starting = isinstance(permit.action, StartMining)
+        if permit.settle_s > 0 or starting:
+            self._cycle.commanded(device, Commanded(settle_s=permit.settle_s, start=starting))
+        live = Live(permit=permit)
+        task = live.task = asyncio.ensure_future(self._run(live))
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+        if exclusive:
+            self._live[device] = live
+        return task
+
+    async def _run(self, live: Live) -> WriteRecord:
+        permit = live.permit
+        try:
+            record = await self._carry_out(permit)
+        except asyncio.CancelledError:
+            if not live.preempted_by:
+                raise
+            record = WriteRecord(
+                action=permit.action,
+                result=WriteResult.UNCONFIRMED,
+                detail=f"gave way to {live.preempted_by}",
+            )
+        finally:
+            if self._live.get(permit.action.device) is live:
+                del self._live[permit.action.device]
+        self._recorder.record(audit.written(permit, record, self._entries[permit.action.device]))
+        return record
+
+    async def _carry_out(self, permit: Permit) -> WriteRecord:
+        if permit.direction is Direction.RAISE and permit.request.source is not Source.INTERLOCK:
+            seq = self._recorder.record(audit.intent(permit, self._entries[permit.action.device]))
+            if not await self._recorder.durable(seq, timeout_s=DURABLE_WITHIN_S):
+                return WriteRecord(
+                    action=permit.action,
+                    result=WriteResult.REJECTED,
+                    detail="the journal could not store the entry, so nothing was raised",
+                )
+            if against := arbiter.still_allowed(permit, self._context()):
+                return WriteRecord(
+                    action=permit.action,
+                    result=WriteResult.REJECTED,
+                    detail=f"no longer allowed: {'; '.join(against)}",
+                )
+        return await self._executor.execute(permit)
+
+    def _may_resend(self, permit: Permit) -> bool:
+        """A permit counts for now: a raise that was not taken is not sent again into a zone that tripped."""
+        if permit.direction is not Direction.RAISE or permit.request.source is Source.INTERLOCK:
+            return True
+        return not arbiter.still_allowed(permit, self._context())
+
+    async def close(self) -> None:
+        """Let go of whatever is in flight; the devices keep what they were told."""
+        tasks: list[asyncio.Task[WriteRecord] | asyncio.Task[None]] = [
+            *self._background,
+            *self._lasting,
+            *self._writes,
+        ]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _words(permit: Permit) -> str:
+    """Whose write it is and what it does, for whoever finds the device busy."""
+    request = permit.request
+    return f"{request.source} {request.id}: {audit.told(permit.action)}"
+
+
+def _to_safe_preset(view: DeviceView) -> AnyAction | None:
+    """Down to `safe_preset`, also from a step that is not known (S10).
+
+    None where the miner is known to run at or below it, or to stand still (a preset would start it), or
+    where it has no such step.
+    """
+    safe = view.entry.safe_preset
+    if view.facts is None or safe is None or (view.state is not None and not view.state.draws_power):
+        return None
+    safe_w, now_w = ladder.power_of(view.facts, safe), ladder.power_of(view.facts, view.preset)
+    if safe_w is None or (now_w is not None and now_w <= safe_w):
+        return None
+    return SetPreset(device=view.entry.id, preset=safe)
+
+
+async def _as_coroutine(work: Awaitable[None]) -> None:
+    await work

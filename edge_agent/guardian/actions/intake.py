@@ -1,0 +1,275 @@
+"""Proposals and signed orders: from whoever asks to one `Result` each."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from edge_agent.config import SiteFile
+from edge_agent.guardian.actions.carry import Carrier
+from edge_agent.guardian.actions.desk import Desk
+from edge_agent.guardian.actions.orders import Orders
+from edge_agent.guardian.actions.outcomes import Outcomes
+from edge_agent.guardian.actions.proposals import Proposals, clashing
+from edge_agent.guardian.arbiter import Permit
+from edge_agent.guardian.cycle import Cycle
+from edge_agent.guardian.interlocks.asks import Denied
+from edge_agent.guardian.interlocks.inputs import Finding
+from edge_agent.guardian.operators.persons import Persons
+from edge_agent.guardian.requests import Claim, Refusal, RefusalKind, Request, Source
+from edge_agent.guardian.storage.recorder import Recorder
+from edge_agent.ipc import Result
+from shared.alarms import EventKind, Severity
+from shared.artifacts.signing import Signed
+from shared.clock import Clock
+from shared.commands import (
+    ActionOutcome,
+    AnyAction,
+    CancelOrder,
+    CommandBody,
+    CommandState,
+    Curtail,
+    DoActions,
+    Priority,
+    Proposal,
+    RenewOrder,
+    ResetTripOrder,
+    SafeStopOrder,
+    Schedule,
+    StandingCap,
+    WriteRecord,
+    WriteResult,
+    outcome_of_parts,
+)
+from shared.errors import SecurityError
+from shared.ids import CommandId, ZoneId
+
+log = logging.getLogger(__name__)
+
+PowerOrderCall = Callable[[CommandBody], Awaitable[Result]]
+
+
+class Intake:
+    """Everything that may be asked of the guardian from outside, on the event loop."""
+
+    def __init__(
+        self,
+        site: SiteFile,
+        desk: Desk,
+        cycle: Cycle,
+        orders: Orders,
+        persons: Persons,
+        recorder: Recorder,
+        outcomes: Outcomes,
+        clock: Clock,
+        *,
+        publish: Callable[[Result], None],
+    ) -> None:
+        self._site = site
+        self._desk = desk
+        self._cycle = cycle
+        self._orders = orders
+        self._persons = persons
+        self._recorder = recorder
+        self._clock = clock
+        self._publish = publish
+        self.refused: Counter[str] = Counter()
+        """What was refused since the start, by kind."""
+        self._carrier = Carrier(site, desk, cycle, outcomes, clock)
+        self._proposals = Proposals(desk, self._carrier, clock, publish=publish, refused=self.refused)
+        self._running: set[CommandId] = set()
+        self._order_lock = asyncio.Lock()
+        self.power_order: PowerOrderCall = self._no_power_orders
+        """Who carries out caps, curtailments and schedules; set by who builds both."""
+
+    def propose(self, proposal: Proposal) -> None:
+        """Take a proposal; its `Result` is published when it is known."""
+        self._proposals.take(proposal)
+
+    # ------------------------------------------------------------ signed orders
+
+    def order(self, signed: Signed) -> None:
+        """Take a signed order; its `Result` is published when it is known."""
+        self._desk.background(self._order(signed))
+
+    async def _order(self, signed: Signed) -> None:
+        try:
+            async with self._order_lock:
+                accepted = await asyncio.to_thread(self._orders.accept, signed)
+        except SecurityError as error:
+            self._refuse_order(signed, str(error))
+            return
+        if isinstance(accepted, Result):
+            if accepted.id not in self._running:
+                self._publish(accepted)
+            return
+        self._running.add(accepted.id)
+        try:
+            result = self._overtaken(accepted) or await self._carry_out(accepted)
+            async with self._order_lock:
+                await asyncio.to_thread(self._orders.finish, result)
+        finally:  # only now: a repeat that comes in between would be told that the order was interrupted
+            self._running.discard(accepted.id)
+        self._publish(result)
+
+    def _overtaken(self, body: CommandBody) -> Result | None:
+        """The refusal of an order that expired while its counter was on its way to a slow disk."""
+        late_ms = self._clock.utc_ms() - body.expires_ms
+        if late_ms < 0 or isinstance(body.order, SafeStopOrder):
+            return None
+        why = f"order expired {late_ms} ms ago, while its counter was being stored; nothing was done"
+        self.refused["order"] += 1
+        result = self._ended(body, ActionOutcome.REJECTED, why)
+        return msgspec.structs.replace(result, command_state=CommandState.EXPIRED)
+
+    def _refuse_order(self, signed: Signed, why: str) -> None:
+        command = CommandId(claimed_id(signed))
+        self.refused["order"] += 1
+        self._recorder.record(
+            Finding(
+                kind=EventKind.REFUSED,
+                severity=Severity.HIGH,
+                key=f"order/{command}",
+                title=f"signed order refused: {why}",
+                advice="If you did not expect this, ask who sends commands in this site's name.",
+                data={"id": command, "why": why},
+            )
+        )
+        self._publish(
+            Result(
+                id=command,
+                outcome=ActionOutcome.REJECTED,
+                detail=why,
+                violations=(why,),
+                command_state=CommandState.EXPIRED if "expired" in why else CommandState.REFUSED,
+                at_ms=self._clock.utc_ms(),
+            )
+        )
+
+    async def _carry_out(self, body: CommandBody) -> Result:
+        match body.order:
+            case DoActions(actions=actions):
+                return await self._actions(body, actions)
+            case SafeStopOrder(zone=zone):
+                return await self._safe_stop_order(body, zone)
+            case ResetTripOrder(zone=zone, reason=reason):
+                if not self._site.site.remote_reset:
+                    why = "site.remote_reset is false: trips are reset on site only"
+                    return self._ended(body, ActionOutcome.REJECTED, why)
+                answer = await self._persons.reset(zone, by=body.actor, reason=reason)
+                if isinstance(answer, Denied):
+                    return self._ended(body, ActionOutcome.REJECTED, answer.why)
+                return self._ended(body, ActionOutcome.APPLIED, f"{len(answer.cleared)} trips reset")
+            case Curtail() | StandingCap() | Schedule() | CancelOrder() | RenewOrder():
+                return await self.power_order(body)
+
+    async def _no_power_orders(self, body: CommandBody) -> Result:
+        return self._ended(body, ActionOutcome.REJECTED, "this guardian carries out no power orders")
+
+    async def conclude(self, result: Result) -> None:
+        """The final word on an order that was told to be running: kept for whoever asks again, and told."""
+        async with self._order_lock:
+            await asyncio.to_thread(self._orders.finish, result)
+        self._publish(result)
+
+    def _ended(
+        self,
+        body: CommandBody,
+        outcome: ActionOutcome,
+        detail: str,
+        *,
+        violations: tuple[str, ...] = (),
+        writes: tuple[WriteRecord, ...] = (),
+        asked: tuple[AnyAction, ...] = (),
+        applied: tuple[AnyAction, ...] = (),
+    ) -> Result:
+        refused = outcome is ActionOutcome.REJECTED
+        return Result(
+            id=body.id,
+            outcome=outcome,
+            detail=detail,
+            violations=violations or ((detail,) if refused else ()),
+            writes=writes,
+            asked=asked,
+            applied=applied,
+            command_state=CommandState.REFUSED if refused else CommandState.DONE,
+            at_ms=self._clock.utc_ms(),
+        )
+
+    async def _actions(self, body: CommandBody, actions: tuple[AnyAction, ...]) -> Result:
+        """Each action through the arbiter; what is refused stands beside what was done."""
+        if clashes := clashing(actions):
+            self.refused[RefusalKind.CONFLICT] += 1
+            return self._ended(body, ActionOutcome.REJECTED, clashes[0], violations=clashes, asked=actions)
+        requests = [
+            Request(
+                id=body.id,
+                action=action,
+                priority=Priority.ORDER,
+                source=Source.ORDER,
+                why=f"order of {body.actor}",
+            )
+            for action in actions
+        ]
+        decisions = self._desk.decide_all(requests)
+        permits = [decision for decision in decisions if isinstance(decision, Permit)]
+        refusals = [decision for decision in decisions if isinstance(decision, Refusal)]
+        for refusal in refusals:
+            self._desk.refused(refusal)
+            self.refused.update(refusal.kinds)
+        claim = Claim(id=body.id, priority=Priority.ORDER, words=f"order {body.id} of {body.actor}")
+        carried = await self._carrier.run(permits, claim)
+        done = iter(carried.writes)
+        writes = tuple(
+            next(done) if isinstance(decision, Permit) else _not_written(decision) for decision in decisions
+        )
+        parts = [carried.outcome] if permits else []
+        outcome = outcome_of_parts([*parts, *(ActionOutcome.REJECTED for _ in refusals)])
+        applied = sum(write.result is WriteResult.APPLIED for write in writes)
+        detail = f"{applied} of {len(writes)} writes confirmed"
+        return self._ended(
+            body,
+            outcome,
+            f"{detail}; {carried.words}" if carried.words else detail,
+            violations=tuple(violation for refusal in refusals for violation in refusal.violations),
+            writes=writes,
+            asked=actions,
+            applied=carried.applied,
+        )
+
+    async def _safe_stop_order(self, body: CommandBody, zone: ZoneId | None) -> Result:
+        zones = [entry.id for entry in self._site.zones if zone in (None, entry.id)]
+        if not zones:
+            return self._ended(body, ActionOutcome.REJECTED, f"no zone {zone!r} on this site")
+        self._persons.safe_stop(zone, by=body.actor, reason="signed order")
+        left = await self._wait_stopped(zones)
+        if not left:
+            return self._ended(body, ActionOutcome.APPLIED, f"zones stopped: {', '.join(zones)}")
+        return self._ended(body, ActionOutcome.PARTIAL, f"{left} miners have not confirmed their stop")
+
+    async def _wait_stopped(self, zones: list[ZoneId]) -> int:
+        until_s = self._clock.monotonic() + self._site.timing.stop_confirm_s + 2.0
+        while True:
+            tracks = [track for zone in zones for track in self._cycle.look(zone).miners.values()]
+            left = sum(not track.stopped for track in tracks)
+            if not left or self._clock.monotonic() >= until_s:
+                return left
+            await self._clock.sleep(0.5)
+
+
+def _not_written(refusal: Refusal) -> WriteRecord:
+    return WriteRecord(
+        action=refusal.request.action,
+        result=WriteResult.REJECTED,
+        detail="; ".join(refusal.violations),
+    )
+
+
+def claimed_id(signed: Signed) -> str:
+    """The id that an unverified order claims, only so that its refusal can be told to whom it matters."""
+    try:
+        return str(msgspec.msgpack.decode(signed.payload, type=CommandBody).id)[:64]
+    except msgspec.DecodeError:
+        return "unreadable"

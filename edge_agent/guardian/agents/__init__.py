@@ -1,0 +1,1 @@
+"""guardian.sock: the agent's side. Its lease, its assignments, its pace."""

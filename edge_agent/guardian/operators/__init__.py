@@ -1,0 +1,1 @@
+"""operator.sock: the side of people on site. Their tools, their asks, proof tests, explanations."""
