@@ -591,7 +591,9 @@ class Monitor(Watcher):
         since_s = [
             self.clock.monotonic() - seen.over_since_s
             for device, seen in self.seen.items()
-            if seen.over_since_s is not None and self._entries[device].zone == zone_id
+            if seen.over_since_s is not None
+            and self._entries[device].zone == zone_id
+            and self.clock.monotonic() - seen.at_s <= self.site.timing.stale_after_s - TREND_S
         ]
         if max(since_s, default=0.0) > TREND_S and self._less_cooling(*_of(action)):
             self.violated("less-cooling-when-hot", action.device, f"{now:g} → {action.value:g}")
