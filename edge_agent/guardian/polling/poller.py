@@ -52,8 +52,8 @@ class Poller:
         period_s = link.entry.poll_s or (self._urgent_poll_s if urgent else self._poll_s)
         failures = 0
         facts_due_s = self._clock.monotonic()
-        if not urgent:  # spread the first sweep over one period
-            await self._clock.sleep(period_s * number / max(len(self._links), 1))
+        # Spread over one period: devices that are read together are late together.
+        await self._clock.sleep(period_s * number / max(len(self._links), 1))
         while True:
             due_s = self._clock.monotonic()
             sample = await link.read()
