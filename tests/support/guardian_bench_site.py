@@ -38,6 +38,7 @@ IDLE_W = 22.0
 COOL_C = 65.0
 FULL_PCT = 80.0
 """Speed of a healthy wall."""
+RAMP_PCT_PER_S = 10.0
 
 
 class Seen(msgspec.Struct, kw_only=True):
@@ -91,16 +92,22 @@ class BenchMiner(Machine):
 
 
 class Wall:
-    """A fan wall that obeys, unless it stands; then it reads 0 whatever it is told."""
+    """A fan wall that follows its set-point as drives do, or stands and reads 0 whatever it is told."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._setpoint = FULL_PCT
+        self._speed = FULL_PCT
+        self._seen_s = clock.monotonic()
         self.stood_since_s: float | None = None
 
     def points(self) -> Mapping[str, float]:
         """See `PointSource`."""
-        speed = 0.0 if self.stood_since_s is not None else self._setpoint
+        now_s = self._clock.monotonic()
+        most = RAMP_PCT_PER_S * (now_s - self._seen_s)
+        self._speed += min(max(self._setpoint - self._speed, -most), most)
+        self._seen_s = now_s
+        speed = 0.0 if self.stood_since_s is not None else self._speed
         return {
             "speed_setpoint_pct": self._setpoint,
             "speed_pct": speed,
