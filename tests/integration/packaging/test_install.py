@@ -104,7 +104,7 @@ def test_install_upgrade_roll_back_and_uninstall(wheels: Path, tmp_path: Path) -
             install $one
             case $(running) in 0.1.0-*) ;; *) echo "wrong version $(running)"; exit 1;; esac
             /opt/minewarden/current/venv/bin/minewarden --version
-            minewarden --help | grep -q guardian
+            minewarden --help | grep guardian > /dev/null
             stat -c '%U %G %a' /var/lib/minewarden/guardian
             stat -c '%U %a' /etc/minewarden/credentials.key
             runuser -u minewarden-agent -- test ! -r /var/lib/minewarden/guardian
