@@ -6,6 +6,7 @@ is already so. So `Busy` and time-outs are settled by reading the state, and onl
 
 import asyncio
 import logging
+import random
 from collections.abc import Callable, Mapping
 
 from edge_agent.guardian import readback
@@ -48,6 +49,10 @@ RESEND_STOP_AFTER_S = 10.0
 GRACE_S = 2.0
 """A change that has not shown so long after the time that the device declares for it is sent once more."""
 READ_BACK_EVERY_S = 1.0
+READ_BACKS_PER_S = 200.0
+"""All writes together are read back at most so often. A site that stops as a whole must leave time to see
+what its walls and meters say: a thousand read-backs a second made a read of theirs take four seconds.
+"""
 WRITE_REQUESTS = 8
 """A VNish preset write makes up to 8 requests (logins, ladder, switcher, settings, restart)."""
 
@@ -59,6 +64,8 @@ class Executor:
         self._links = links
         self._clock = clock
         self._timeout_s = timeout_s
+        self._under_way = 0
+        self._spread = random.Random(0)  # noqa: S311 - spreads reads, guards nothing
         self.may_resend: Callable[[Permit], bool] = lambda _permit: True
         """Asked before a permit is sent a second time; the desk looks whether a raise is still allowed."""
 
@@ -67,8 +74,21 @@ class Executor:
         if type(permit) is not Permit:
             raise TypeError("the executor accepts permits only")
         link = self._links[permit.action.device]
-        write = _Write(self, link, permit)
-        return await write.run()
+        self._under_way += 1
+        try:
+            return await _Write(self, link, permit).run()
+        finally:
+            self._under_way -= 1
+
+    @property
+    def read_back_s(self) -> float:
+        """How long each write waits between two looks, s."""
+        return max(READ_BACK_EVERY_S, self._under_way / READ_BACKS_PER_S)
+
+    async def crowd(self) -> None:
+        """Let a write of many wait before its first look, each for a while of its own; few do not wait."""
+        if self.read_back_s > READ_BACK_EVERY_S:
+            await self._clock.sleep(self.read_back_s * self._spread.uniform(0.2, 1.0))
 
     async def send(self, link: DeviceLink, action: AnyAction) -> DeviceError | None:
         """Ask the device once; returns the typed failure, or None where it accepted the request."""
@@ -133,6 +153,7 @@ class _Write:
         patience_s = min(RESEND_STOP_AFTER_S, confirm_s / 2) if stop else max(confirm_s / 2, shows_s)
         resend_s = self._began_s + patience_s  # sent again earlier, a slow change would begin anew
         resent = False
+        await self._executor.crowd()
         while True:
             sample = await self._link.read()
             if sample.failure is None:
@@ -146,7 +167,7 @@ class _Write:
                 resent = True
                 self._failure = await self._executor.send(self._link, action)
                 deadline_s = max(deadline_s, now_s + shows_s)
-            await self._clock.sleep(min(READ_BACK_EVERY_S, max(deadline_s - now_s, 0.01)))
+            await self._clock.sleep(min(self._executor.read_back_s, max(deadline_s - now_s, 0.01)))
 
     def _may_resend(self, action: AnyAction) -> bool:
         return readback.may_resend(action, self._seen) and self._executor.may_resend(self._permit)
