@@ -38,7 +38,7 @@ IDLE_W = 22.0
 COOL_C = 65.0
 FULL_PCT = 80.0
 """Speed of a healthy wall."""
-RAMP_PCT_PER_S = 10.0
+RAMP_PCT_PER_S = 2.0
 
 
 class Seen(msgspec.Struct, kw_only=True):
