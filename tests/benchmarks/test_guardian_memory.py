@@ -16,7 +16,7 @@ from support.guardian_bench import POLL_S, large_site, running_guardian, running
 
 SIZES = (100, 300, 1_000)
 PER_ZONE = 50
-RING_S = 180.0
+RING_S = 300.0
 """How long the ring keeps samples: memory grows until then."""
 LOOKS = 5
 
