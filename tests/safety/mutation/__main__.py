@@ -7,7 +7,7 @@ was cut short goes on; otherwise every mutant runs again, first against the test
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -68,13 +68,24 @@ class Run:
     # ------------------------------------------------------------ the two kinds
 
     def _cold(self, mutant: Mutant) -> Job:
-        hint = self.hints.get(mutant.id)
+        stages = self._stages(mutant)
 
         def work() -> str | None:
             session.silence()
-            return session.cold(mutant, _cold_order(hint))
+            return session.cold(mutant, stages)
 
         return Job(name=mutant.id, work=work, limit_s=COLD_LIMIT_S)
+
+    def _stages(self, mutant: Mutant) -> list[Sequence[str]]:
+        """The words and numbers of the core, what killed this one or its neighbours, and then everything."""
+        hint = self.hints.get(mutant.id)
+        first = [hint] if hint and "::" in hint else []
+        known = [
+            test for test in (*first, *self._recent.get((mutant.path, ""), [])) if test not in core.WORDS
+        ]
+        known = [test for test in dict.fromkeys(known) if test.split("::", 1)[0] in core.tests()]
+        rest = [test for test in core.tests() if test not in core.WORDS]
+        return [core.WORDS, *([known] if known else []), rest]
 
     def _warm_all(self, collected: Warm, wanted: list[Mutant]) -> None:
         self.baseline = self._measure(collected)
@@ -126,7 +137,7 @@ class Run:
         by_id = {mutant.id: mutant for mutant in wanted}
         for count, answer in enumerate(children.run(jobs, self.workers), start=1):
             self._note(by_id[answer.name], answer)
-            if count % 250 == 0 or count == len(wanted):
+            if count % 100 == 0 or count == len(wanted):
                 self.save()
                 alive = sum(self.fates.get(mutant.id, "") is None for mutant in wanted)
                 took_s = time.monotonic() - self._started
@@ -136,18 +147,9 @@ class Run:
         fate = answer.died or answer.value
         assert fate is None or isinstance(fate, str)
         self.fates[mutant.id] = fate
-        if fate in self.baseline.seconds and isinstance(fate, str):
+        if isinstance(fate, str) and "::" in fate:
             recent = self._recent.setdefault((mutant.path, mutant.function), [])
             recent[:] = [fate, *(test for test in recent if test != fate)][:12]
-
-
-def _cold_order(hint: str | None) -> tuple[str, ...]:
-    if hint is None or "::" not in hint:
-        return core.tests()
-    first = hint.split("::", 1)[0]
-    return (
-        (first, *(path for path in core.tests() if path != first)) if first in core.tests() else core.tests()
-    )
 
 
 def _tool() -> tuple[str, ...]:
@@ -166,6 +168,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", default="", help="part of a path: run and list these, write no report")
+    parser.add_argument("--kind", choices=("cold", "warm"), help="run and list only these, write no report")
     parser.add_argument("--fresh", action="store_true", help="believe nothing that earlier runs found")
     wanted = parser.parse_args()
     every = [
@@ -173,12 +176,13 @@ def main() -> int:
         for path in core.sources()
         if wanted.only in path
         for mutant in mutants.of(path, (core.ROOT / path).read_text())
+        if wanted.kind in (None, "warm" if mutant.function else "cold")
     ]
     run = Run(wanted.workers, Known() if wanted.fresh else _known())
     run.go(every)
     run.save()
     made = report.make(every, run.fates, len(run.baseline.seconds))
-    return _tell(made, write=not wanted.only)
+    return _tell(made, write=not wanted.only and not wanted.kind)
 
 
 def _tell(made: report.Report, *, write: bool) -> int:

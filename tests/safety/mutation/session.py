@@ -26,7 +26,8 @@ from _pytest.runner import runtestprotocol
 from safety.mutation import core
 from safety.mutation.mutants import Mutant
 
-OURS = ("shared", "edge_agent", "firmware_adapters", "cloud", "support", "safety")
+_OF_THE_CORE = ("edge_agent.guardian", "support")
+"""Packages that hold the core or import it; nothing else of ours may (the import rules)."""
 _LOADED = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"
 _OPTIONS = (
     *("-q", "--tb=native", "-W", _LOADED, "-p", "no:cacheprovider", "-p", "no:xdist"),
@@ -140,15 +141,16 @@ def _functions(module: ModuleType) -> list[FunctionType]:
 
 
 def preload() -> None:
-    """Import what the tests import, and forget our own modules again: what stays is third-party code."""
+    """Import what the tests import, and forget the core and who imports it; what stays holds no mutant."""
     for path in core.tests():
         spec = importlib.util.spec_from_file_location("preloaded", core.ROOT / path)
         assert spec is not None
         assert spec.loader is not None
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
     for name in list(sys.modules):
-        if name.split(".", 1)[0] in OURS and not name.startswith("safety.mutation"):
+        if name.startswith(_OF_THE_CORE):
             del sys.modules[name]
+    del sys.modules["edge_agent"].guardian
 
 
 class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
@@ -193,13 +195,16 @@ class _FirstFailure:
             self.name = f"import of {report.nodeid}"
 
 
-def cold(mutant: Mutant, tests: Sequence[str]) -> str | None:
-    """The first failure with the mutated module imported anew; `tests` are files or single tests."""
+def cold(mutant: Mutant, stages: Iterable[Sequence[str]]) -> str | None:
+    """The first failure with the mutated module imported anew; a stage is some files or single tests."""
     sys.meta_path.insert(0, _Mutated(mutant))
     failure = _FirstFailure()
     folder = tempfile.mkdtemp(prefix="mutant-")
-    code = pytest.main([*_OPTIONS, "-x", f"--basetemp={folder}", *tests], plugins=[failure])
-    return None if code == pytest.ExitCode.OK else failure.name or f"pytest: {code!r}"
+    for tests in stages:
+        code = pytest.main([*_OPTIONS, "-x", f"--basetemp={folder}", *tests], plugins=[failure])
+        if code != pytest.ExitCode.OK:
+            return failure.name or f"pytest: {code!r}"
+    return None
 
 
 def silence() -> None:

@@ -142,6 +142,24 @@ def test_who_is_silent_or_stopped_is_not_asked(six: Bench, fields: dict[str, obj
     assert six.run(11_200.0, 2.0).asked == ["m-5", "m-4", "m-3"]
 
 
+def test_a_miner_that_stopped_is_not_counted_on_any_more(six: Bench) -> None:
+    six.saves_w = dict.fromkeys(six.miners, 1500.0)
+    assert six.run(11_400.0, 2.0).asked == ["m-6"]
+    six.put(6, state=MinerState.STOPPED)
+    assert six.run(11_400.0, 0.5).asked == ["m-5"]
+    assert set(six.state.asks) == {"m-5"}
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 1_500.0), (3_000.0, None)])
+def test_a_step_that_nobody_measured_did_not_show(
+    six: Bench, before: float | None, after: float | None
+) -> None:
+    six.saves_w = dict.fromkeys(six.miners, 1500.0)
+    six.put(6, power_w=before).run(11_400.0, 2.0).put(6, commanded=(Commanded(settle_s=5.0),), power_w=after)
+    assert six.run(11_400.0, 4.5).asked == [], "in flight it counts all the same"
+    assert set(six.run(11_400.0, 1.0).asked) == {"m-6", "m-5"}
+
+
 def test_between_release_and_shed_nothing_more_is_lowered(six: Bench) -> None:
     six.run(11_200.0, 2.0)
     assert six.run(10_900.0, 0.5).asked == []
