@@ -561,6 +561,8 @@ class FakePdu:
     def __init__(self, entry: DeviceEntry) -> None:
         self.entry = entry
         self.on = {1: True, 2: True}
+        self.ignores = False
+        self.writes: list[tuple[int, bool]] = []
 
     async def read(self) -> Observation:
         return Observation(readings={f"outlet_on.{n}": Reading(float(on)) for n, on in self.on.items()})
@@ -575,7 +577,9 @@ class FakePdu:
         return
 
     async def switch_outlet(self, outlet: int, *, on: bool) -> None:
-        self.on[outlet] = on
+        self.writes.append((outlet, on))
+        if not self.ignores:
+            self.on[outlet] = on
 
 
 class FakeProbe:
@@ -642,6 +646,12 @@ class GuardianBench:
     @property
     def miners(self) -> list[FakeMiner]:
         return [fake for fake in self.fakes.values() if isinstance(fake, FakeMiner)]
+
+    @property
+    def pdu(self) -> FakePdu:
+        fake = self.fakes[PDU]
+        assert isinstance(fake, FakePdu)
+        return fake
 
     def probe(self, device: DeviceId = PROBE) -> FakeProbe:
         fake = self.fakes[device]

@@ -55,6 +55,19 @@ def not_stopped(entry: DeviceEntry, record: WriteRecord, *, cut: bool) -> Findin
     )
 
 
+def not_cut(entry: DeviceEntry, record: WriteRecord) -> Finding:
+    """The outlet of a miner that did not stop is not seen off either."""
+    return Finding(
+        kind=EventKind.ALARM,
+        severity=Severity.URGENT,
+        key=f"stop/{entry.id}",
+        title=f"the outlet of {entry.id} is not seen off ({record.result}: {record.detail})",
+        advice="Go and switch this miner off at its breaker or plug.",
+        zone=entry.zone,
+        device=entry.id,
+    )
+
+
 def written(permit: Permit, record: WriteRecord, entry: DeviceEntry) -> Finding:
     """One write came to its end."""
     request = permit.request

@@ -272,13 +272,29 @@ class Desk:
     def _escalate(self, demand: Demand, record: WriteRecord) -> None:
         """A stop that is not confirmed in `stop_confirm_s` (S13): cut the outlet where there is one."""
         entry = self._entries[demand.device]
+        if self._is_cut(entry):
+            return  # it has no power, so it cannot answer either; the alarm went out with the cut
         decision = self._cut_off(entry) if demand.priority is Priority.TRIP else None
         # The alarm sends a person to the breaker, or not: it has to know whether the outlet may be cut.
         self._recorder.record(audit.not_stopped(entry, record, cut=isinstance(decision, Permit)))
         if isinstance(decision, Refusal):
             self.refused(decision)
         elif decision is not None:
-            self.launch(decision, exclusive=False)
+            self.background(self._see_cut(entry, self.launch(decision, exclusive=False)))
+
+    async def _see_cut(self, entry: DeviceEntry, task: "asyncio.Task[WriteRecord]") -> None:
+        """The alarm said that the outlet is being cut; where that fails a person must hear so."""
+        record = await task
+        if record.result is not WriteResult.APPLIED:
+            self._recorder.record(audit.not_cut(entry, record))
+
+    def _is_cut(self, entry: DeviceEntry) -> bool:
+        """Whether its outlet is seen switched off, now."""
+        if entry.pdu is None or entry.outlet is None:
+            return False
+        good = self._board.last(entry.pdu).good
+        fresh = good is not None and self._clock.monotonic() - good.at_s <= self._site.timing.lost_after_s
+        return good is not None and fresh and good.usable(f"outlet_on.{entry.outlet}") == 0.0
 
     def _cut_off(self, entry: DeviceEntry) -> Permit | Refusal | None:
         """May its outlet be switched off? None where the site file names none."""

@@ -5,6 +5,7 @@ import msgspec
 from edge_agent.ipc import Mode
 from shared.alarms import Event, EventKind
 from shared.capabilities import Ability
+from shared.errors import Unreachable
 from support.guardian import PDU, GuardianBench
 
 
@@ -31,3 +32,20 @@ async def test_an_outlet_that_may_not_be_cut_sends_a_person_to_the_breaker(bench
     alarm = await _alarm(bench)
     assert "breaker" in alarm.advice
     assert bench.events(EventKind.REFUSED)
+
+
+async def test_a_miner_whose_outlet_is_seen_off_is_alarmed_and_cut_once(bench: GuardianBench) -> None:
+    await _alarm(bench)
+    bench.miner(4).fail = bench.miner(4).fail_write = Unreachable("no power")
+    await bench.run(120.0)
+    assert [e.key for e in bench.events(EventKind.ALARM)].count("stop/m-4") == 1
+    assert bench.pdu.writes == [(1, False)]
+
+
+async def test_an_outlet_that_does_not_open_sends_a_person_after_all(bench: GuardianBench) -> None:
+    bench.pdu.ignores = True
+    await _alarm(bench)
+    await bench.run(45.0)
+    told = [e for e in bench.events(EventKind.ALARM) if e.key == "stop/m-4"]
+    assert "is not seen off" in told[1].title
+    assert "breaker" in told[1].advice
