@@ -21,7 +21,7 @@ import msgspec
 
 from edge_agent import config
 from edge_agent.config import SiteFile
-from firmware_adapters.miners.vnish.emulated import MinerView
+from firmware_adapters.miners.vnish.emulated import MinerView, PresetView
 from firmware_adapters.miners.vnish.emulator import VnishEmulator
 from firmware_adapters.simulator.doors import MinerDoors
 from firmware_adapters.site.modbus_emulator import ModbusEmulator
@@ -30,7 +30,7 @@ from firmware_adapters.site.point_source import DictSource, PointSource
 from firmware_adapters.site.profile import load_profile
 from shared.clock import Clock, SystemClock
 from shared.telemetry import DeviceKind, MinerState
-from support.vnish import Machine, board, s21_pro
+from support.vnish import LADDER, Machine, board, s21_pro
 
 SHUTDOWN_S = 4.0
 """From the command to boards without power, as the plant has it; `shutting-down` meanwhile."""
@@ -38,6 +38,11 @@ IDLE_W = 22.0
 COOL_C = 65.0
 FULL_PCT = 80.0
 """Speed of a healthy wall."""
+RUNGS = (
+    *(PresetView(name=f"{w}", power_w=w, hashrate_ths=w / 15, tuned=True) for w in range(1500, 2500, 100)),
+    *LADDER,
+)
+"""As many as real ladders have."""
 RAMP_PCT_PER_S = 2.0
 
 
@@ -199,7 +204,8 @@ class BenchSite:
             for entry in site.miners
         }
         for number, miner in enumerate(self.miners.values()):
-            miner.calm_view = s21_pro(mac=f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}")
+            mac = f"02:00:00:00:{number >> 8:02x}:{number & 255:02x}"
+            miner.calm_view = s21_pro(mac=mac, presets=RUNGS)
             miner.calm()
         self._doors = MinerDoors(places, clock=clock)
 

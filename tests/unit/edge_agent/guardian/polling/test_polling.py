@@ -5,6 +5,7 @@ import contextlib
 import logging
 import random
 
+import msgspec
 import pytest
 
 from edge_agent.config import SiteFile
@@ -17,7 +18,7 @@ from firmware_adapters.capabilities import Observation
 from shared.clock import ManualClock
 from shared.errors import MalformedReply, Unreachable
 from shared.telemetry import DeviceKind, MinerState, Reading, Sample
-from support.guardian import FakeMiner, FakeWall, miner_id
+from support.guardian import LADDER, FakeMiner, FakeWall, miner_id
 
 
 def sample(seq: int, *, at_s: float = 0.0, failure: str | None = None, **fields: object) -> Sample:
@@ -84,6 +85,20 @@ class TestLink:
         taken = await rig.links[miner_id(1)].read()
         assert (taken.seq, taken.boot, taken.failure, taken.preset) == (1, "boot", None, "2500")
         assert taken.usable("chip_temp_max_c") == 65.0
+
+    async def test_miners_that_tell_the_same_ladder_share_it(self, rig: Rig) -> None:
+        """A thousand copies of fifteen rungs would be a twentieth of what the guardian may take."""
+        for number in (1, 2, 3):
+            rig.fakes[miner_id(number)].presets = tuple(msgspec.structs.replace(p) for p in LADDER[:number])
+        rig.fakes[miner_id(3)].presets = tuple(msgspec.structs.replace(p) for p in LADDER[:2])
+        for number in (1, 2, 3):
+            assert await rig.links[miner_id(number)].read_facts()
+        one, two, three = (rig.links[miner_id(number)].facts for number in (1, 2, 3))
+        assert one is not None
+        assert two is not None
+        assert three is not None
+        assert one.presets == LADDER[:1]
+        assert two.presets is three.presets
 
     async def test_a_failure_is_a_sample_and_a_counter(self, rig: Rig) -> None:
         rig.fakes[miner_id(1)].fail = MalformedReply("lies")
