@@ -12,6 +12,9 @@ from shared.ids import checked_id
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind
 
+_LEAST_W, _MOST_W = 50.0, 50_000.0
+"""What one miner may draw: home machines to hydro racks. Caps and start limits are counted with it."""
+
 
 def check(site: SiteFile) -> list[Problem]:
     """Everything that is wrong with a site file whose shape is right, as (dotted key, sentence)."""
@@ -26,7 +29,27 @@ def check(site: SiteFile) -> list[Problem]:
         problems += check_zone(site, zone, f"zones[{index}]")
     for index, device in enumerate(site.devices):
         problems += _check_device(site, device, f"devices[{index}]")
+    problems += _check_actuators(site)
     return problems + check_power(site)
+
+
+def _check_actuators(site: SiteFile) -> list[Problem]:
+    """A set-point belongs to one zone: two zones would drive it to two values, each against the other."""
+    problems: list[Problem] = []
+    zone_of = {str(device.id): device.zone for device in site.devices}
+    seen: set[tuple[str, str]] = set()
+    for z, zone in enumerate(site.zones):
+        for a, actuator in enumerate(zone.cooling_actuators):
+            key = f"zones[{z}].cooling_actuators[{a}]"
+            point = (actuator.device, actuator.point)
+            home = zone_of.get(actuator.device)
+            if home is not None and home != zone.id:
+                text = f"{actuator.device!r} stands in zone {home!r}; an actuator belongs to its own zone"
+                problems.append((f"{key}.device", text))
+            if point in seen:
+                problems.append((f"{key}.point", f"{actuator.point!r} of {actuator.device!r} is named twice"))
+            seen.add(point)
+    return problems
 
 
 def _check_ids(site: SiteFile) -> list[Problem]:
@@ -84,6 +107,13 @@ def _check_device(site: SiteFile, device: DeviceEntry, key: str) -> list[Problem
             for name in ("model", "algorithm", "nominal_w", "safe_preset")
             if getattr(device, name) is None
         ]
+        watts = device.nominal_w
+        if watts is not None and not _LEAST_W <= watts <= _MOST_W:
+            text = f"is {watts:g}, expected {_LEAST_W:g} to {_MOST_W:g} W (is it in kW?)"
+            problems.append((f"{key}.nominal_w", text))
+    if device.poll_s is not None and not 0 < device.poll_s < site.timing.stale_after_s:
+        text = f"is {device.poll_s:g}, expected above 0 and below timing.stale_after_s"
+        problems.append((f"{key}.poll_s", text))
     if device.adapter in ("modbus", "snmp") and device.profile is None:
         problems.append((f"{key}.profile", f"is missing: an {device.adapter} device needs a profile"))
     if (device.pdu is None) != (device.outlet is None):

@@ -42,6 +42,8 @@ def _check_cap(site: SiteFile, cap: PowerCap, devices: set[str], key: str) -> li
         problems.append((f"{key}.points", "names no point: a cap that nothing measures never acts"))
     for index, ref in enumerate(cap.points):
         problems += check_point(ref, devices, _DRAW, f"{key}.points[{index}]")
+    if len(set(cap.points)) < len(cap.points):
+        problems.append((f"{key}.points", "names a point twice: it would be added twice"))
     units = {m.unit for ref in cap.points if (m := METRICS.get(ref.point.split(".")[0])) is not None}
     unit = Unit.AMPERE if units == {Unit.AMPERE} else Unit.WATT
     if len(units) > 1:
@@ -98,6 +100,8 @@ def _check_curtailment(curtailment: Curtailment, devices: set[str]) -> list[Prob
         problems.append(("curtailment.meter", "names no point: what cannot be measured cannot be proven"))
     for index, ref in enumerate(curtailment.meter):
         problems += check_point(ref, devices, (Unit.WATT,), f"curtailment.meter[{index}]")
+    if len(set(curtailment.meter)) < len(curtailment.meter):
+        problems.append(("curtailment.meter", "names a point twice: it would be added twice"))
     ranges = {
         "within_pct": (0.0, 20.0, "%"),
         "within_w": (0.0, 1e7, "W"),

@@ -115,10 +115,13 @@ def _check_sensors(zone: Zone, devices: set[str], key: str) -> list[Problem]:
     """A limit that nothing feeds would be an interlock that is switched off without a word."""
     problems: list[Problem] = []
     count = Counter(sensor.role for sensor in zone.sensors)
+    voters = Counter((sensor.role, sensor.device, sensor.point) for sensor in zone.sensors)
     for index, sensor in enumerate(zone.sensors):
         where = f"{key}.sensors[{index}]"
         ref = PointRef(device=sensor.device, point=sensor.point)
         problems += check_point(ref, devices, (_SENSOR_UNIT[sensor.role],), where)
+        if voters[sensor.role, sensor.device, sensor.point] > 1:
+            problems.append((where, f"{sensor.point} of {sensor.device} is named twice: it has one vote"))
         if all(getattr(zone.limits, name) is None for name in FEEDS[sensor.role]):
             text = f"feeds no limits: add [zones.limits.{FEEDS[sensor.role][0]}]"
             problems.append((f"{where}.role", text))
@@ -193,6 +196,9 @@ def _check_proof(proof: CoolingProof, devices: set[str], key: str) -> list[Probl
     if proof.device not in devices:
         problems.append((f"{key}.device", f"no device {proof.device!r} in this file"))
     metric = METRICS.get(proof.point.split(".")[0])
+    told = [PointRef(device=proof.device, point=proof.point), *proof.others]
+    if len(set(told)) < len(told):
+        problems.append((f"{key}.others", "names a feedback twice: it has one vote"))
     for index, other in enumerate(proof.others):
         problems += check_point(other, devices, (metric.unit,) if metric else (), f"{key}.others[{index}]")
     numbers = {name: getattr(proof, name) for name in ("lost_below", "proven_above")}

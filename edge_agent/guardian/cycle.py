@@ -36,14 +36,23 @@ log = logging.getLogger(__name__)
 
 TURN_S = 0.25
 """Cadence of the interlock loop, s."""
-MAX_DT_S = 1.0
-"""No turn counts for more: after a suspended machine wakes, timers go on where they were."""
+ASLEEP_DT_S = 1.0
+"""What a turn counts for after a machine that slept: timers go on where they were."""
+LATE_S = 1.0
+"""A turn that comes so late is told: delays of the interlocks are only as fine as the turns."""
 LOOP_DEAF_S = 10.0
 """An event loop that did not answer for so long counts as hung; the watchdog then starves."""
 LATCHES_WITHIN_S = 1.0
 """A write of the latches that takes longer stops all raises until it ends."""
 INHIBIT_NEWS_S = 5.0
 """Zone-status events for a changed number of inhibits alone go out at most this often."""
+
+
+def counted(gap_s: float) -> float:
+    """How long a turn counts for, s: a slow machine's turns in full, one that slept (S19) for a second."""
+    if gap_s > LOOP_DEAF_S:  # the watchdog ends a process that is merely slow before it gets here
+        return ASLEEP_DT_S
+    return max(gap_s, 0.0)
 
 
 class News(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +105,7 @@ class Cycle:
         self.on_battery: bool | None = None
         self._pretence: Callable[[SiteInput], SiteInput] | None = None
         self._refused = False
+        self._late = False
         self._saving_since_s: float | None = None
         self.times_ms: deque[float] = deque(maxlen=2_000)
         self.heard_s = clock.monotonic()
@@ -143,8 +153,9 @@ class Cycle:
     def turn(self) -> News:
         """Step the core once and journal what it found. Storage comes after, in `keep`."""
         began_s = self._clock.monotonic()
-        dt = min(max(began_s - self._last_s, 0.0), MAX_DT_S)
+        dt = counted(began_s - self._last_s)
         self._last_s = began_s
+        self._tell_lateness(dt)
         snapshot = self._board.snapshot()
         now_s = self._clock.monotonic()
         with self._lock:
@@ -199,6 +210,12 @@ class Cycle:
             mains=readings.mains_input(self._site.mains, snapshot, now_s=now_s, timing=timing),
             held=self._held(),
         )
+
+    def _tell_lateness(self, dt: float) -> None:
+        late = dt > LATE_S
+        if late and not self._late:
+            self._recorder.record(findings.late(dt))
+        self._late = late
 
     def _tell_power(self, inputs: SiteInput) -> None:
         """What the arbiter and people see of caps and mains, as of this turn."""

@@ -46,7 +46,7 @@ from support.closed_loop_monitor import Monitor, Violation
 from support.closed_loop_site import PLANT_S, draw_plant, draw_site, gear_of
 
 CONTROL_S = 1.0
-"""One control step, s: the longest that the guardian lets a turn count for (`cycle.MAX_DT_S`)."""
+"""One control step, s."""
 EPISODE_STEPS = 5_000
 
 

@@ -190,6 +190,17 @@ def will_not_start(zone: ZoneId, device: DeviceId, attempts: int) -> Finding:
     )
 
 
+def late(turn_s: float) -> Finding:
+    """A turn of the interlocks took far longer than it should."""
+    return Finding(
+        kind=EventKind.ALARM,
+        severity=Severity.HIGH,
+        key="guardian/late",
+        title=f"the interlocks came {turn_s:.1f} s after their last turn; they should every 0.25 s",
+        advice="Look at what else runs on this gateway; trips come later by as much.",
+    )
+
+
 def zone_status(zone: ZoneId, status: ZoneStatus) -> Finding:
     """The zone's state in plain words, for whoever only sees events (the cloud)."""
     zone_trips = [trip for trip in status.trips if trip.device is None]

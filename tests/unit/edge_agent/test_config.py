@@ -270,3 +270,54 @@ def parsed_or_said(text: str) -> SiteFile | str:
         return config.parse(text, PATH)
     except ConfigError as error:
         return str(error)
+
+
+# ---------------------------------------------------------------- nothing counts twice, nothing is not a number
+
+_SENSOR = """[[zones.sensors]]
+role = "inlet_air_c"
+device = "probe-1"
+point = "air_temp_c"
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (instead("nominal_w = 3000.0", "nominal_w = nan"), "nominal_w: is nan, expected 50 to 50000 W"),
+        (instead("nominal_w = 3000.0", "nominal_w = 3.0"), "(is it in kW?)"),
+        (instead("nominal_w = 3000.0", "nominal_w = -3000.0"), "nominal_w: is -3000"),
+        (instead('safe_preset = "2300"', 'safe_preset = "2300"\npoll_s = nan'), "poll_s: is nan"),
+        (
+            instead('safe_preset = "2300"', 'safe_preset = "2300"\npoll_s = 7.0'),
+            "poll_s: is 7, expected above 0",
+        ),
+        (instead(_SENSOR, _SENSOR + "\n" + _SENSOR), "air_temp_c of probe-1 is named twice: it has one vote"),
+        (
+            instead(
+                "proven_for_s = 10.0",
+                'proven_for_s = 10.0\nothers = [{ device = "wall-1", point = "speed_pct" }]',
+            ),
+            "names a feedback twice",
+        ),
+        (
+            instead(
+                "\n[[zones.sensors]]",
+                '\n[[zones.cooling_actuators]]\ndevice = "wall-1"\npoint = "speed_setpoint_pct"\n'
+                "fail_safe = 50.0\nlow = 0.0\nhigh = 100.0\n\n[[zones.sensors]]",
+            ),
+            "'speed_setpoint_pct' of 'wall-1' is named twice",
+        ),
+    ],
+)
+def test_what_would_count_twice_or_for_nothing_is_refused(text: str, said: str) -> None:
+    assert said in refusal(text)
+
+
+def test_an_actuator_of_another_zone_is_refused() -> None:
+    """Two zones would drive it to two values, each against the other."""
+    other = GOOD[GOOD.index("[[zones]]") : GOOD.index("[[devices]]")].replace(
+        'id = "hall-1"', 'id = "hall-2"'
+    )
+    text = GOOD.replace("[[devices]]", other + "\n[[devices]]", 1)
+    assert "'wall-1' stands in zone 'hall-1'; an actuator belongs to its own zone" in refusal(text)
