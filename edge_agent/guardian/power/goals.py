@@ -1,8 +1,9 @@
 """What each miner was told, whether it is there, and what the meter should read once it is. Pure.
 
-A command in flight counts as applied (S18): the meter is corrected by what each miner in flight is still to
-lose, and also by what one that restarts on its way will take again. A miner that is not there in time is not
-counted any more, so that others are lowered in its place; it is asked on all the same.
+A command in flight counts as applied (S18): what it is to take off comes off the meter until it must show.
+So the expectation is low rather than high while miners restart, and nothing more is lowered because of it.
+A miner that is not there in time is not counted any more, so that others are lowered in its place; it is
+asked on all the same.
 """
 
 from collections.abc import Iterable
@@ -25,12 +26,15 @@ def follow(
 ) -> dict[DeviceId, Goal]:
     """Every held goal after `dt` seconds; goals on their way back are the restore's."""
     after: dict[DeviceId, Goal] = {}
-    for device, goal in state.goals.items():
-        miner = given.miners.get(device)
+    for device, told in state.goals.items():
+        goal, miner = told, given.miners.get(device)
         if goal.release_s is not None or miner is None:
             after[device] = goal
             continue
         there = is_there(goal, miner)
+        if goal.up and (there or goal.asked_s + dt >= rules.obey_s):
+            goal = _settled(goal, miner, there=there)
+            there = True
         asked_s = 0.0 if there or goal.there else goal.asked_s + dt
         vain = not there and (goal.vain or asked_s >= rules.obey_s)
         if goal.there and not there:
@@ -58,6 +62,8 @@ def is_there(goal: Goal, miner: MinerSeen) -> bool:
         return goal.there
     if goal.want is None:
         return False
+    if goal.up:
+        return miner.preset == goal.want
     wanted_w, now_w = miner.label_w(goal.want), miner.label_w(miner.preset)
     return miner.preset == goal.want or (wanted_w is not None and now_w is not None and now_w <= wanted_w)
 
@@ -72,15 +78,27 @@ def wishes(state: PowerState, given: PowerInput) -> tuple[Wish, ...]:
         action = (
             StopMining(device=device) if goal.want is None else SetPreset(device=device, preset=goal.want)
         )
-        found.append(Wish(order=goal.order, action=action))
+        found.append(Wish(order=goal.order, action=action, back=_is_raise(goal, miner)))
     return tuple(found)
+
+
+def _is_raise(goal: Goal, miner: MinerSeen) -> bool:
+    wanted_w, now_w = miner.label_w(goal.want), miner.label_w(miner.preset)
+    return goal.up and (wanted_w is None or now_w is None or wanted_w > now_w)
+
+
+def _settled(goal: Goal, miner: MinerSeen, *, there: bool) -> Goal:
+    """A trim that is seen done is a goal like any other; one that got no permit stays where it was."""
+    if there or miner.preset is None:
+        return _replace(goal, up=False)
+    return _replace(goal, up=False, want=miner.preset, from_w=miner.likely_w, expects_w=miner.likely_w)
 
 
 # ---------------------------------------------------------------- in flight
 
 
 def expected_w(state: PowerState, given: PowerInput, rules: Rules) -> float:
-    """What the meter will read once everything in flight shows; without a meter, by counting (W)."""
+    """The least that the meter will read once all that lowers shows; without a meter, by counting (W)."""
     pairs = [(goal, given.miners.get(device)) for device, goal in state.goals.items()]
     if given.meter_w is not None:
         return given.meter_w + sum(_to_come_w(goal, miner, rules) for goal, miner in pairs)
@@ -95,19 +113,50 @@ def expected_w(state: PowerState, given: PowerInput, rules: Rules) -> float:
 
 
 def _to_come_w(goal: Goal, miner: MinerSeen | None, rules: Rules) -> float:
-    """What one miner in flight will still change on the meter; 0 once it is there and calm, or vain."""
-    if miner is None:
+    """What one miner in flight takes off the meter. Never more than that is sure to be missing: a miner that
+    restarts on its way to another preset draws next to nothing for seconds (miners.md §5), and neither its
+    own word nor the meter's of that time says where it will stand."""
+    if goal.release_s is not None or goal.up or not in_flight(goal, miner, rules):
         return 0.0
+    return min(goal.expects_w - goal.from_w, 0.0)
+
+
+def in_flight(goal: Goal, miner: MinerSeen | None, rules: Rules) -> bool:
+    """Whether the meter may not show yet what this miner was told; a vain or silent one is not waited for."""
     if goal.release_s is not None:
-        return max(miner.full_w(goal) - miner.likely_w, 0.0)
-    if goal.vain or not miner.heard:
-        return 0.0
-    if goal.there and goal.there_s < rules.lag_s:
-        return goal.expects_w - goal.from_w  # its own word is ahead of the meter's
-    if goal.there and not miner.settling:
-        return 0.0
-    now_w = miner.power_w if miner.power_w is not None else goal.from_w
-    return goal.expects_w - now_w
+        return goal.release_s <= 2 * rules.restart_s  # one that does not come back holds up no other
+    if miner is None or goal.vain or not miner.heard:
+        return False
+    return not goal.there or goal.there_s < rules.lag_s or miner.settling
+
+
+def steady_w(before: PowerState, after: PowerState, given: PowerInput, rules: Rules) -> float | None:
+    """What the meter will read once everything told shows, by counting: raises are judged by this too.
+
+    Counted from the meter when nothing was in flight last, so the dip of restarting miners is no room.
+    """
+    flying = any(in_flight(goal, given.miners.get(d), rules) for d, goal in after.goals.items())
+    if not flying and given.meter_w is not None:
+        return given.meter_w
+    base_w = before.steady_w if before.steady_w is not None else given.meter_w
+    if base_w is None:
+        return None
+    return base_w + sum(
+        _leads_to_w(goal) - _leads_to_w(before.goals.get(device), goal)
+        for device, goal in after.goals.items()
+    )
+
+
+def _leads_to_w(goal: Goal | None, fresh: Goal | None = None) -> float:
+    if goal is None:
+        return 0.0 if fresh is None else fresh.from_w
+    return goal.from_w if goal.vain else goal.leads_to_w
+
+
+def ceiling_w(state: PowerState, given: PowerInput, rules: Rules) -> float:
+    """The most that the meter will read once everything told shows (W)."""
+    seen_w = expected_w(state, given, rules)
+    return seen_w if state.steady_w is None else max(seen_w, state.steady_w, given.meter_w or 0.0)
 
 
 # ---------------------------------------------------------------- planning

@@ -68,6 +68,15 @@ class Goal(_Value, frozen=True, kw_only=True):
     """It did not do what it was told: asked on, but not counted any more."""
     release_s: float | None = None
     """For so long it has been on its way back; None while it is held."""
+    back_w: float = 0.0
+    """What it will draw once it is back, while it is on its way."""
+    up: bool = False
+    """A trim told it a step above where it was held."""
+
+    @property
+    def leads_to_w(self) -> float:
+        """What it will draw once what it was told shows."""
+        return self.expects_w if self.release_s is None else self.back_w
 
     @property
     def holds_stopped(self) -> bool:
@@ -89,6 +98,18 @@ class PowerState(_Value, frozen=True, kw_only=True):
     """A lower target went away: miners come back as far as the others let them."""
     released: tuple[tuple[float, float], ...] = ()
     """(age in s, W) of what was given back inside the restart window."""
+    steady_w: float | None = None
+    """The meter when nothing was in flight last, with everything told since counted as done."""
+    low_s: float = 0.0
+    """For so long the meter has stood below what the orders ask, with nothing in flight."""
+    low_peak_w: float = 0.0
+    """The most it read meanwhile."""
+    rise_wait_s: float = 0.0
+    """Until so long from now a ramp lets nothing more come back."""
+    trimmed: bool = False
+    """Something was given back since the last lowering."""
+    trims_undone: int = 0
+    """Lowerings that came after a trim: each makes the next trim wait longer."""
 
     @property
     def held(self) -> frozenset[DeviceId]:
@@ -118,6 +139,8 @@ class MinerSeen(_Value, frozen=True, kw_only=True):
     """Whose business it is where not ours: a latch, a tripped or stopped zone, a person on site."""
     cooled: bool = False
     """Cooling of its zone is proven."""
+    warming: bool = False
+    """The inlet of its zone rises too fast for more load, or is not known to stand."""
 
     @property
     def likely_w(self) -> float:
@@ -133,6 +156,13 @@ class MinerSeen(_Value, frozen=True, kw_only=True):
         """What it will draw once it runs again what it ran before its goal (W); a start counts in full."""
         label_w = None if goal.want is None else self.label_w(goal.was)
         return label_w if label_w is not None else self.nominal_w
+
+    def draws_at_w(self, preset: str | None) -> float:
+        """What it will draw on another step: its label, scaled up where it draws more than labelled now."""
+        label_w, now_w = self.label_w(preset), self.label_w(self.preset)
+        if label_w is None:
+            return self.nominal_w
+        return label_w * max(self.likely_w / now_w, 1.0) if now_w else label_w
 
     def label_w(self, preset: str | None) -> float | None:
         return next((step.power_w for step in self.steps if step.name == preset), None)

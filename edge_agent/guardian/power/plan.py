@@ -167,7 +167,8 @@ def _cover(options: Options, need_w: float) -> dict[DeviceId, Option]:
 
     Increments are taken by rising price. One that would finish the job is noted as a finish and left out, so
     that smaller ones have their turn: the classical greedy for covering. The cheapest finish wins.
-    Against brute force on 230,000 random fleets of up to four miners it lost at most 3.6 times the best.
+    Against brute force on random fleets of up to four miners, 52,516 plans that only lower lost 1.003 times
+    the best on average and 1.08 times at the 99th percentile; at worst it was 3.6 times.
     """
     deepest = {device: choices[-1] for device, choices in options.items() if choices}
     if sum(option.saves_w for option in deepest.values()) <= need_w:

@@ -11,7 +11,7 @@ import hashlib
 import msgspec
 
 from edge_agent.guardian.interlocks.inputs import Finding
-from edge_agent.guardian.power.goals import expected_w
+from edge_agent.guardian.power.goals import ceiling_w
 from edge_agent.guardian.power.orders import Goal, MinerSeen, PowerInput, PowerState, Rules, Wish
 from shared.alarms import EventKind, Severity
 from shared.commands import SetPreset
@@ -54,13 +54,18 @@ def _on_their_way(
         miner = given.miners.get(device)
         if goal.release_s is None:
             kept[device] = goal
-        elif miner is None or is_back(goal, miner):
+        elif miner is None or (is_back(goal, miner) and not _still_rises(goal, miner)):
             continue
         elif goal.release_s + dt >= GIVE_UP_S:
             found.append(_given_up(device, goal))
         else:
             kept[device] = _replace(goal, release_s=goal.release_s + dt)
     return kept
+
+
+def _still_rises(goal: Goal, miner: MinerSeen) -> bool:
+    """Back, but not at its power yet: what the meter shows meanwhile is no room for others."""
+    return miner.taken is None and miner.settling and (goal.release_s or 0.0) < GIVE_UP_S
 
 
 def is_back(goal: Goal, miner: MinerSeen) -> bool:
@@ -78,11 +83,11 @@ def _release(
     goals, released = dict(state.goals), list(state.released)
     back: list[DeviceId] = []
     spent_w = sum(watts for _, watts in released)
-    room_w = None if aim_w is None else aim_w - expected_w(state, given, rules)
+    room_w = None if aim_w is None else aim_w - ceiling_w(state, given, rules)
     waiting = False
-    for device, goal in _best_first(goals, given):
+    for device, goal in best_first(goals, given):
         miner = given.miners.get(device)
-        if miner is None or not (miner.cooled or miner.taken is not None):
+        if miner is None or not may_rise(miner):
             waiting = True
             continue
         takes_w = max(miner.full_w(goal) - miner.likely_w, 0.0)
@@ -92,7 +97,7 @@ def _release(
         if early or (released and spent_w + takes_w > rules.window_w):
             waiting = True
             continue
-        goals[device] = _replace(goal, release_s=0.0)
+        goals[device] = _replace(goal, release_s=0.0, from_w=miner.likely_w, back_w=miner.likely_w + takes_w)
         if goal.want is None and not (miner.heard and miner.draws):
             back.append(device)
         released.append((0.0, takes_w))
@@ -103,7 +108,12 @@ def _release(
     return after, tuple(back)
 
 
-def _best_first(goals: dict[DeviceId, Goal], given: PowerInput) -> list[tuple[DeviceId, Goal]]:
+def may_rise(miner: MinerSeen) -> bool:
+    """Cooling first: proven, and no inlet that rises (plant.md §5); a taken one is its zone's business."""
+    return miner.taken is not None or (miner.cooled and not miner.warming)
+
+
+def best_first(goals: dict[DeviceId, Goal], given: PowerInput) -> list[tuple[DeviceId, Goal]]:
     """Held goals, the most hashing per watt first."""
 
     def rank(entry: tuple[DeviceId, Goal]) -> tuple[float, DeviceId]:
@@ -140,7 +150,9 @@ def called_back(goals: dict[DeviceId, Goal]) -> dict[DeviceId, Goal]:
     return {
         device: goal
         if goal.release_s is None
-        else _replace(goal, release_s=None, age_s=0.0, asked_s=0.0, there=False, vain=False)
+        else _replace(
+            goal, release_s=None, from_w=goal.back_w, age_s=0.0, asked_s=0.0, there=False, vain=False
+        )
         for device, goal in goals.items()
     }
 

@@ -6,7 +6,6 @@ from there (one more miner to lower) is the safe direction and waits for a slow 
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -129,8 +128,11 @@ class PowerOrders:
         power, output = curtailment.step(power, given, self.rules, dt, at_ms=self.clock.utc_ms())
         self.book = msgspec.structs.replace(self.book, power=power)
         room_w = curtailment.room_w(power, given, self.rules)
+        ramp_w_per_min = curtailment.ramp_w_per_min(power)
         self.order_caps = tuple(
-            CapView(id=f"order {order.id}", devices=self._miners, room_w=room_w, ramp_w_per_min=math.inf)
+            CapView(
+                id=f"order {order.id}", devices=self._miners, room_w=room_w, ramp_w_per_min=ramp_w_per_min
+            )
             for order in power.orders
             if order.active
         )[:1]

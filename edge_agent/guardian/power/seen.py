@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping
 
 from edge_agent.config import SiteFile
-from edge_agent.guardian import ladder
+from edge_agent.guardian import ladder, sensing
 from edge_agent.guardian.cycle import Cycle
 from edge_agent.guardian.interlocks.state import SafeWhy
 from edge_agent.guardian.polling.board import Board, Last
 from edge_agent.guardian.polling.link import DeviceLink
 from edge_agent.guardian.power import readings
 from edge_agent.guardian.power.orders import MinerSeen, PowerInput
+from edge_agent.guardian.power.warming import Inlet
 from edge_agent.ipc import Mode
 from shared.capabilities import DeviceFacts, Preset
 from shared.clock import Clock
@@ -39,12 +40,14 @@ class Looker:
         self._links = links
         self._clock = clock
         self._hydro = frozenset(zone.id for zone in site.zones if zone.cooling == "hydro")
+        self._inlets = {zone.id: Inlet() for zone in site.zones}
         self._ladders: dict[DeviceId, tuple[DeviceFacts | None, tuple[Preset, ...]]] = {}
 
     def look(self) -> PowerInput:
         """What is known now."""
         snapshot, now_s = self._board.snapshot(), self._clock.monotonic()
         zones = {zone.id: self._zone(zone.id) for zone in self._site.zones}
+        warming = self._warming(snapshot, now_s)
         latched = {
             trip.device
             for status in self._cycle.statuses.values()
@@ -57,8 +60,16 @@ class Looker:
             if entry.id in latched:
                 taken = "it has a latched trip"
             last = snapshot.get(entry.id) or Last()
-            miners[entry.id] = self._miner(entry, last, now_s, taken=taken, cooled=cooled)
+            miners[entry.id] = self._miner(
+                entry, last, now_s, taken=taken, cooled=cooled, warming=warming[entry.zone]
+            )
         return PowerInput(meter_w=self.meter_w(), miners=miners)
+
+    def _warming(self, snapshot: Mapping[DeviceId, Last], now_s: float) -> dict[ZoneId, bool]:
+        board = sensing.Board(snapshot, now_s=now_s, max_age_s=self._site.timing.stale_after_s)
+        for zone in self._site.zones:
+            self._inlets[zone.id].note(sensing.sensors(zone, board), now_s)
+        return {zone: inlet.rises(now_s) for zone, inlet in self._inlets.items()}
 
     def meter_w(self) -> float | None:
         """The sum of the meter's points (W), None where any of them is unknown."""
@@ -78,7 +89,7 @@ class Looker:
         return None, status.cooling_proven
 
     def _miner(
-        self, entry: DeviceEntry, last: Last, now_s: float, *, taken: str | None, cooled: bool
+        self, entry: DeviceEntry, last: Last, now_s: float, *, taken: str | None, cooled: bool, warming: bool
     ) -> MinerSeen:
         timing, good = self._site.timing, last.good
         age_s = math.inf if good is None else now_s - good.at_s
@@ -96,6 +107,7 @@ class Looker:
             nominal_w=entry.nominal_w or 0.0,
             taken=taken,
             cooled=cooled,
+            warming=warming,
         )
 
     def _steps(self, entry: DeviceEntry) -> tuple[Preset, ...]:

@@ -13,7 +13,10 @@ from shared.commands import SetPreset, StopMining
 from shared.ids import DeviceId
 
 NEAR_BEST = 4.0
-"""Lowering costs at most so many times what brute force finds (3.6 was the worst of 230,000 fleets)."""
+"""Lowering costs at most so many times what brute force finds.
+
+Of 52,516 plans that only lower the mean was 1.003 and the 99th percentile 1.08; 3.6 was the worst seen.
+"""
 
 
 def ladder(j_per_th: float, *watts: float) -> tuple[Preset, ...]:
