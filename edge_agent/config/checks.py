@@ -12,6 +12,26 @@ from shared.ids import checked_id
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind
 
+_LONGEST_S = {
+    "poll_s": 300.0,
+    "safety_poll_s": 10.0,
+    "request_timeout_s": 60.0,
+    "stale_after_s": 600.0,
+    "lost_after_s": 1800.0,
+    "lease_max_s": 3600.0,
+    "lease_hold_s": 3600.0,
+    "lease_safe_s": 86_400.0,
+    "settle_s": 3600.0,
+    "stop_confirm_s": 300.0,
+    "write_confirm_s": 3600.0,
+    "restart_after_stop_s": 86_400.0,
+    "restart_window_s": 3600.0,
+    "preset_dwell_s": 86_400.0,
+    "bypass_max_s": 86_400.0,
+    "proof_test_every_s": 32 * 86_400.0,
+}
+"""Longer than this a time switches off what it belongs to, without a word."""
+
 _LEAST_W, _MOST_W = 50.0, 50_000.0
 """What one miner may draw: home machines to hydro racks. Caps and start limits are counted with it."""
 
@@ -82,8 +102,14 @@ def _check_timing(timing: Timing) -> list[Problem]:
         for name, value in msgspec.structs.asdict(timing).items()
         if math.isinf(value)
     ]
+    problems += [
+        (f"timing.{name}", f"is {getattr(timing, name):g}, expected at most {most:g} s")
+        for name, most in _LONGEST_S.items()
+        if getattr(timing, name) > most
+    ]
     ordered = [
         ("poll_s", "stale_after_s"),
+        ("safety_poll_s", "stale_after_s"),
         ("stale_after_s", "lost_after_s"),
         ("lease_hold_s", "lease_safe_s"),
     ]

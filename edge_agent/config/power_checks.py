@@ -49,10 +49,9 @@ def _check_cap(site: SiteFile, cap: PowerCap, devices: set[str], key: str) -> li
     if len(units) > 1:
         problems.append((f"{key}.points", "mixes watts and amperes; give each its own cap"))
     problems += check_limits(cap.limits, (0.1, _MOST[unit]), unit, f"{key}.limits")
-    if not (math.isfinite(cap.w_per_unit) and cap.w_per_unit > 0) or (
-        unit is Unit.WATT and cap.w_per_unit != 1.0
-    ):
-        text = f"is {cap.w_per_unit:g}: 1 for points in W, the phase voltage for points in A"
+    volts = unit is Unit.AMPERE
+    if not (50.0 <= cap.w_per_unit <= 50_000.0 if volts else cap.w_per_unit == 1.0):
+        text = f"is {cap.w_per_unit:g}: 1 for points in W, the phase voltage (50 to 50000) for points in A"
         problems.append((f"{key}.w_per_unit", text))
     if not (math.isfinite(cap.ramp_w_per_min) and cap.ramp_w_per_min > 0):
         problems.append((f"{key}.ramp_w_per_min", "must be a finite number above 0 W per minute"))

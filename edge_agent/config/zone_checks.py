@@ -159,7 +159,7 @@ def _check_contacts(zone: Zone, devices: set[str], key: str) -> list[Problem]:
         if names[contact.name] > 1:
             problems.append((f"{where}.name", f"contact name {contact.name!r} is used twice"))
         if _RANK[contact.on_unknown] > _RANK[contact.effect]:
-            text = f"is {contact.on_unknown!r}, more than the contact itself does ({contact.effect!r})"
+            text = f"is {contact.on_unknown}, more than the contact itself does ({contact.effect})"
             problems.append((f"{where}.on_unknown", text))
         if not 0 <= contact.on_delay_s <= 3600:
             problems.append((f"{where}.on_delay_s", "must be between 0 and 3600 s"))
@@ -215,9 +215,17 @@ def _check_proof(proof: CoolingProof, devices: set[str], key: str) -> list[Probl
         for name in ("lost_after_s", "proven_for_s")
         if not numbers[name] > 0
     ]
+    problems += [
+        (f"{key}.{name}", f"is {numbers[name]:g}, expected at most 3600 s")
+        for name in ("lost_after_s", "proven_for_s")
+        if numbers[name] > 3600
+    ]
     name = proof.point.split(".")[0]
     if metric is None:
         return [*problems, (f"{key}.point", f"unknown point {proof.point!r}")]
+    if metric.unit is Unit.CELSIUS:
+        text = f"{proof.point} is a temperature: heat would prove cooling; name a speed, flow or pressure"
+        problems.append((f"{key}.point", text))
     if name in _TOLD:
         text = f"{proof.point} is what the device was told and proves nothing; name what it measures"
         problems.append((f"{key}.point", text))
