@@ -247,6 +247,23 @@ async def test_cap_and_curtailment_at_once_the_lower_target_counts(tmp_path: Pat
     await bench.close()
 
 
+async def test_what_other_load_leaves_is_given_back_through_the_arbiter(tmp_path: Path) -> None:
+    bench = await PowerBench.begin(tmp_path)
+    bench.base_w = 4_000.0
+    await bench.run(5)
+    await bench.order(Curtail(target_w=16_500.0, deadline_s=120.0, duration_s=3600.0))
+    await bench.run(60)
+    low_w = bench.real_w
+    bench.base_w = 2_000.0  # other load falls
+    for _ in range(40):
+        await bench.run(5)
+        assert bench.real_w <= 16_500
+    assert bench.real_w >= 16_500 - 2 * 330  # was 2 kW lower before the trim
+    assert bench.real_w > low_w - 1_500
+    assert bench.standing().state is StandingState.HOLDING
+    await bench.close()
+
+
 async def test_a_ramp_is_kept(tmp_path: Path) -> None:
     bench = await PowerBench.begin(tmp_path)
     await bench.order(Curtail(target_w=10_000.0, deadline_s=600.0, duration_s=3600.0, ramp_w_per_min=2_000.0))
