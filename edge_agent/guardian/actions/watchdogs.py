@@ -101,6 +101,11 @@ class Watchdogs:
         except (TimeoutError, DeviceError) as error:
             dog.armed = False
             self._unarmed(link, dog, str(error) or "it did not answer in time")
+        except Exception as error:
+            # Supervisor: an adapter's bug is one time-out that is not armed, not the end of the guardian.
+            log.exception("%s: adapter failed in an unforeseen way", link.device)
+            dog.armed = False
+            self._unarmed(link, dog, f"its adapter failed: {error!r}")
 
     async def _speak(self, link: DeviceLink, dog: _Dog, adapter: WatchdogControl) -> None:
         if link.device in self._standing():

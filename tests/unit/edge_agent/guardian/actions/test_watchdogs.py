@@ -146,3 +146,15 @@ async def test_a_range_that_is_too_short_is_told(kennel: Kennel) -> None:
     link.facts = msgspec.structs.replace(link.facts, capabilities=(short,))
     assert await kennel.run(32.0) == []
     assert "too short for the safety cadence" in kennel.events(EventKind.ALARM)[0]
+
+
+async def test_an_adapters_bug_is_one_time_out_that_is_not_armed(kennel: Kennel) -> None:
+    """It would end the guardian, and with it every interlock of the site."""
+
+    async def bug(_timeout_s: float) -> None:
+        raise ValueError("bad register map")
+
+    kennel.wall.arm = bug  # type: ignore[method-assign] # an adapter with a bug
+    await kennel.run(32.0)
+    assert kennel.dogs.armed == frozenset()
+    assert "bad register map" in kennel.events(EventKind.ALARM)[0]
