@@ -81,6 +81,7 @@ class Live(msgspec.Struct):
     permit: Permit
     task: "asyncio.Task[WriteRecord] | None" = None
     preempted_by: str = ""
+    begun: bool = False
 
 
 class Desk:
@@ -265,7 +266,8 @@ class Desk:
             live.preempted_by = audit.told(action)
             if live.task is not None:
                 self._gave_way.add(live.task)
-                live.task.cancel()
+                if live.begun:  # cancelled before its first step it would end without a record
+                    live.task.cancel()
 
     # ------------------------------------------------------------ escalation
 
@@ -377,16 +379,13 @@ class Desk:
 
     async def _run(self, live: Live) -> WriteRecord:
         permit = live.permit
+        live.begun = True
         try:
-            record = await self._carry_out(permit)
+            record = _gave_way(live) if live.preempted_by else await self._carry_out(permit)
         except asyncio.CancelledError:
             if not live.preempted_by:
                 raise
-            record = WriteRecord(
-                action=permit.action,
-                result=WriteResult.UNCONFIRMED,
-                detail=f"gave way to {live.preempted_by}",
-            )
+            record = _gave_way(live)
         finally:
             if self._live.get(permit.action.device) is live:
                 del self._live[permit.action.device]
@@ -432,6 +431,14 @@ def _words(permit: Permit) -> str:
     """Whose write it is and what it does, for whoever finds the device busy."""
     request = permit.request
     return f"{request.source} {request.id}: {audit.told(permit.action)}"
+
+
+def _gave_way(live: Live) -> WriteRecord:
+    return WriteRecord(
+        action=live.permit.action,
+        result=WriteResult.UNCONFIRMED,
+        detail=f"gave way to {live.preempted_by}",
+    )
 
 
 def _to_safe_preset(view: DeviceView) -> AnyAction | None:
