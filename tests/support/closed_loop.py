@@ -46,7 +46,7 @@ from support.closed_loop_monitor import Monitor, Violation
 from support.closed_loop_site import PLANT_S, draw_plant, draw_site, gear_of
 
 CONTROL_S = 1.0
-"""One control step, s."""
+"""One control step of the short runs, s: coarser than the guardian's own turns, for more time per step."""
 EPISODE_STEPS = 5_000
 
 
@@ -81,6 +81,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What an episode is made of, beyond its seed."""
 
     steps: int = EPISODE_STEPS
+    control_s: float = CONTROL_S
     fault_every_s: float = 60.0
     faults: tuple[str, ...] = ()
     """Only these; empty: all."""
@@ -187,17 +188,19 @@ class Episode:
         monitor, rng = self.monitor, self.rng
         monitor.step_number += 1
         monitor.permits.clear()
-        self.clock.advance(CONTROL_S)
-        self.director.tick(CONTROL_S)
-        if monitor.step_number % round(PLANT_S / CONTROL_S) == 0:
+        control_s = self.plan.control_s
+        self.clock.advance(control_s)
+        self.director.tick(control_s)
+        if monitor.step_number % round(PLANT_S / control_s) == 0:
             self._move_plant()
         self.desk.journal_ok = not self.stage.disk_full
         self._poll()
         self.desk.tick()
         demands = self._turn()
         self.desk.apply(demands)
-        self._persons()
-        self._adversary()
+        if monitor.step_number % max(round(1.0 / control_s), 1) == 0:  # people and agents act by the second
+            self._persons()
+            self._adversary()
         monitor.end_of_step()
         for permit in monitor.permits:
             self._note(permit)
@@ -253,7 +256,7 @@ class Episode:
         news = self.cycle.turn()
         self.desk.changed()
         found = tuple(self._recorder.found)
-        self.monitor.core(self._zones(), self.cycle.statuses, news.demands, found, CONTROL_S)
+        self.monitor.core(self._zones(), self.cycle.statuses, news.demands, found, self.plan.control_s)
         for finding in found:
             if finding.kind is not EventKind.SYSTEM:
                 self._note(f"{finding.kind} {finding.key}")

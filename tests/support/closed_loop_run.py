@@ -15,9 +15,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from support.closed_loop import CONTROL_S, EPISODE_STEPS, Episode, EpisodeResult, Plan
+from edge_agent.guardian.cycle import TURN_S
+from support.closed_loop import Episode, EpisodeResult, Plan
 
 SHOWN = 20
+EPISODE_STEPS = 20_000
+"""One control step is one turn of the guardian at its own cadence, `TURN_S`: 5,000 s of each site."""
 
 
 def whole(name: str, least: int) -> Callable[[str], int]:
@@ -55,7 +58,7 @@ def _play(task: tuple[int, int, int]) -> EpisodeResult:
     gc.collect()
     gc.disable()  # an episode's values are nearly all free of cycles, and looking for some costs a tenth
     try:
-        return Episode(seed, number, Plan(steps=steps)).run()
+        return Episode(seed, number, Plan(steps=steps, control_s=TURN_S)).run()
     finally:
         gc.enable()
 
@@ -113,8 +116,9 @@ def main(argv: list[str]) -> int:
         "interventions": total["interventions"],
         "faults": dict(sorted(faults.items())),
         "seed": wanted.seed,
+        "control_step_s": TURN_S,
         "episodes_of_steps": EPISODE_STEPS,
-        "simulated_days": round(total["steps"] * CONTROL_S / 86_400.0, 2),
+        "simulated_days": round(total["steps"] * TURN_S / 86_400.0, 2),
         "wishes": total["wishes"],
         "interventions_per_1000_steps": round(1000.0 * total["interventions"] / max(total["steps"], 1), 1),
         "share_of_wishes_refused": round(
