@@ -5,9 +5,13 @@ was cut short goes on; otherwise every mutant runs again, first against the test
 """
 
 import argparse
+import os
 import sys
+import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -18,7 +22,9 @@ from safety.mutation.mutants import Mutant
 from safety.mutation.session import Baseline, Warm
 
 GOAL_PERCENT = 95.0
-COLD_LIMIT_S = 60.0
+COLD_LIMIT_S = 120.0
+BATCH = 25
+"""Mutants per child; a fork costs as much as a test."""
 _CACHE = core.ROOT / ".mutants/results.json"
 
 
@@ -56,9 +62,6 @@ class Run:
         self._work((self._cold(mutant) for mutant in cold), cold)
         warm = [mutant for mutant in todo if mutant.function]
         session.warm(lambda collected: self._warm_all(collected, warm))
-        left = [mutant for mutant in warm if mutant.id not in self.fates]
-        if left:
-            raise RuntimeError(f"{len(left)} mutants cannot be swapped in: {left[0].path} {left[0].where}")
 
     def save(self) -> None:
         """Keep what is known; results of mutants that are gone go too."""
@@ -79,17 +82,29 @@ class Run:
     def _stages(self, mutant: Mutant) -> list[Sequence[str]]:
         """The words and numbers of the core, what killed this one or its neighbours, and then everything."""
         hint = self.hints.get(mutant.id)
-        first = [hint] if hint and "::" in hint else []
-        known = [
-            test for test in (*first, *self._recent.get((mutant.path, ""), [])) if test not in core.WORDS
-        ]
-        known = [test for test in dict.fromkeys(known) if test.split("::", 1)[0] in core.tests()]
+        tried = dict.fromkeys((*([hint] if hint else []), *self._recent.get((mutant.path, ""), [])))
+        known = [test for test in tried if test.split("::", 1)[0] in core.tests() and "::" in test]
+        known = [test for test in known if test.split("::", 1)[0] not in core.WORDS]
         rest = [test for test in core.tests() if test not in core.WORDS]
         return [core.WORDS, *([known] if known else []), rest]
 
     def _warm_all(self, collected: Warm, wanted: list[Mutant]) -> None:
         self.baseline = self._measure(collected)
-        self._work((self._warm(collected, mutant) for mutant in wanted), wanted)
+        left = deque(wanted)
+        done = 0
+        while left:  # again where a child died: with what it left
+            batches = iter(lambda: [left.popleft() for _ in range(min(BATCH, len(left)))], [])
+            running: dict[str, tuple[list[Mutant], Path]] = {}
+            for answer in children.run(self._jobs(collected, batches, running), self.workers):
+                batch, file = running.pop(answer.name)
+                fates = msgspec.json.decode(b"[" + b",".join(file.read_bytes().splitlines()) + b"]")
+                file.unlink()
+                fates += [answer.died] if answer.died else []
+                for mutant, fate in zip(batch, fates, strict=False):
+                    self._note(mutant, Answer(name=mutant.id, value=fate, died=None))
+                    done += 1
+                    self._tell(done, wanted)
+                left.extend(batch[len(fates) :])
 
     def _measure(self, collected: Warm) -> Baseline:
         def work() -> Baseline:
@@ -105,18 +120,32 @@ class Run:
             raise RuntimeError(f"red without any mutant: {', '.join(baseline.failed)}")
         return baseline
 
-    def _warm(self, collected: Warm, mutant: Mutant) -> Job:
-        tests = self._order(mutant)
+    def _jobs(
+        self, collected: Warm, batches: Iterator[list[Mutant]], running: dict[str, tuple[list[Mutant], Path]]
+    ) -> Iterator[Job]:
+        for number, batch in enumerate(batches):
+            handle, name = tempfile.mkstemp(prefix="mutants-")
+            os.close(handle)
+            running[str(number)] = (batch, Path(name))
+            yield Job(name=str(number), work=partial(self._batch, collected, batch, Path(name)), limit_s=60.0)
 
-        def work() -> str | None:
-            session.silence()
-            session.fresh_folder(collected)
-            if not session.swap(mutant):
-                raise RuntimeError("cannot be swapped in")
-            return collected.first_failure(tests)
+    def _batch(self, collected: Warm, batch: list[Mutant], file: Path) -> None:
+        """One mutant after the other in one child; each fate is a line of `file` as soon as it is known."""
+        session.silence()
+        session.fresh_folder(collected)
+        with file.open("ab", buffering=0) as told:
+            for mutant in batch:
+                children.limit(60.0)
+                undo = session.swap(mutant)
+                if undo is None:
+                    raise RuntimeError(f"cannot be swapped in: {mutant.path} {mutant.where}")
+                fate = collected.first_failure(self._order(mutant), self._limit)
+                undo()
+                self._note(mutant, Answer(name=mutant.id, value=fate, died=None))
+                told.write(msgspec.json.encode(fate) + b"\n")
 
-        usual_s = sum(self.baseline.seconds[test] for test in tests)
-        return Job(name=mutant.id, work=work, limit_s=5.0 + 5.0 * usual_s)
+    def _limit(self, test: str) -> None:
+        children.limit(3.0 + 20.0 * self.baseline.seconds[test])
 
     def _order(self, mutant: Mutant) -> list[str]:
         """The killer of last time, killers of neighbours, tests of the line, tests of the function."""
@@ -137,11 +166,14 @@ class Run:
         by_id = {mutant.id: mutant for mutant in wanted}
         for count, answer in enumerate(children.run(jobs, self.workers), start=1):
             self._note(by_id[answer.name], answer)
-            if count % 100 == 0 or count == len(wanted):
-                self.save()
-                alive = sum(self.fates.get(mutant.id, "") is None for mutant in wanted)
-                took_s = time.monotonic() - self._started
-                print(f"{took_s:6.0f} s  {count} of {len(wanted)}, {alive} alive", flush=True)
+            self._tell(count, wanted)
+
+    def _tell(self, count: int, wanted: list[Mutant]) -> None:
+        if count % 100 == 0 or count == len(wanted):
+            self.save()
+            alive = sum(self.fates.get(mutant.id, "") is None for mutant in wanted)
+            took_s = time.monotonic() - self._started
+            print(f"{took_s:6.0f} s  {count} of {len(wanted)}, {alive} alive", flush=True)
 
     def _note(self, mutant: Mutant, answer: Answer) -> None:
         fate = answer.died or answer.value

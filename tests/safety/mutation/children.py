@@ -32,6 +32,11 @@ class Answer:
     died: str | None
 
 
+def limit(seconds: float) -> None:
+    """For the work of a job: from now on it has so long, in s of wall time."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
 def run(jobs: Iterable[Job], workers: int) -> Iterator[Answer]:
     """Answers in the order in which they come; `jobs` is asked for the next one as late as possible."""
     waiting = iter(jobs)
@@ -58,9 +63,9 @@ def _start(job: Job, folder: Path) -> int:
     try:
         tempfile.tempdir = str(folder)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # kills, whatever the mutant catches
-        signal.setitimer(signal.ITIMER_REAL, job.limit_s)
+        limit(job.limit_s)
         answer = msgspec.json.encode(job.work())
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        limit(0)
         (folder / "answer").write_bytes(answer)
         code = 0
     except Exception:  # noqa: BLE001 # a supervisor: the parent raises it again, with this text
