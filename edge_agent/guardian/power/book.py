@@ -60,6 +60,16 @@ def resumed(state: PowerState, now_ms: int | None) -> PowerState:
     return PowerState(orders=orders, goals=goals, restoring_s=state.restoring_s, relaxing=state.relaxing)
 
 
+def resumed_windows(schedules: tuple[Scheduled, ...], now_ms: int | None) -> tuple[Scheduled, ...]:
+    """Windows at a start: what is left of one that runs ends when it was promised to, as orders do."""
+    return tuple(
+        msgspec.structs.replace(entry, left_s=min(entry.left_s, (entry.schedule.end_ms - now_ms) / 1000.0))
+        if entry.state is StandingState.RUNNING and entry.left_s is not None and now_ms is not None
+        else entry
+        for entry in schedules
+    )
+
+
 def _doubted(goal: Goal) -> Goal:
     return msgspec.structs.replace(goal, age_s=0.0, asked_s=0.0, there=False, vain=False)
 

@@ -90,11 +90,12 @@ class PowerOrders:
         kept, damage = books.load(self._path)
         if damage:
             self.recorder.record(_damaged(self._path, damage))
-        power = books.resumed(kept.power, self.time.now_ms())
+        now_ms = self.time.now_ms()
+        power = books.resumed(kept.power, now_ms)
         if self.rules is None and not power.idle:
             log.error("the site file has no [curtailment] any more; its running power orders are dropped")
             power = PowerState()
-        return Book(power=power, schedules=kept.schedules)
+        return Book(power=power, schedules=books.resumed_windows(kept.schedules, now_ms))
 
     # ------------------------------------------------------------ once a second
 
@@ -104,7 +105,9 @@ class PowerOrders:
         if now_s - self._last_s < EVERY_S:
             return
         dt, self._last_s = min(now_s - self._last_s, MAX_DT_S), now_s
-        if self.book.power.idle and not self.book.schedules and not self.held:
+        nothing = self.book.power.idle and not self.book.schedules and not self.held
+        # An end that the disk did not take is tried again: after a crash the order would act once more.
+        if nothing and books.structure(self.book) == self._saved:
             self._note_meter()
             return
         self._step_schedules(dt)
