@@ -15,6 +15,9 @@ from shared.ids import CommandId, DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import MinerState
 
+SETTLING = "settling after a change"
+"""The one inhibit that a permit brings about itself; it is told only where nothing else stands (S10)."""
+
 
 class _Value(msgspec.Struct, frozen=True, kw_only=True):
     """Base of the arbiter's values."""

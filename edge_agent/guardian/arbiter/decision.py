@@ -5,6 +5,7 @@ import msgspec
 from edge_agent.guardian.arbiter import authority, direction, policy, possible, raising, rates, steps
 from edge_agent.guardian.arbiter.direction import Direction
 from edge_agent.guardian.requests import (
+    SETTLING,
     Context,
     DeviceView,
     Memory,
@@ -143,12 +144,14 @@ def _refusal(request: Request, against: dict[RefusalKind, list[str]]) -> Refusal
 def still_allowed(permit: Permit, context: Context) -> tuple[str, ...]:
     """What stands against a raise that had to wait since it was permitted; empty where nothing does.
 
-    The permit's own settling window, its own place in the queue and its own watts do not count against it.
+    The permit's own settling window, its own place in the queue and its own watts do not count against it;
+    any other inhibit does: a zone that became warm, went on battery or was bypassed meanwhile.
     """
     request, device = permit.request, permit.action.device
     view = context.devices[device]
     zone = context.zones[view.entry.zone]
-    own = _replace(view, inhibited=None, busy=None)
+    inhibited = None if view.inhibited == SETTLING else view.inhibited
+    own = _replace(view, inhibited=inhibited, busy=None)
     others = _replace(context, memory=_without_latest(context.memory, permit))
     return (
         *authority.conflicts(request, own, zone, others),

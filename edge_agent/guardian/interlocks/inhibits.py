@@ -7,6 +7,7 @@ from edge_agent.guardian.interlocks.levels import Level
 from edge_agent.guardian.interlocks.probes import Group
 from edge_agent.guardian.interlocks.quantities import QUANTITIES
 from edge_agent.guardian.interlocks.state import ZoneState
+from edge_agent.guardian.requests import SETTLING
 from shared.ids import DeviceId
 
 
@@ -42,20 +43,25 @@ def _of_group(words: str, group: Group) -> str | None:
 
 
 def all_of(state: ZoneState, zone: Zone) -> dict[DeviceId, str]:
-    """Device → why nothing may be raised there: miners, and cooling devices where it is the whole zone."""
+    """Device → why nothing may be raised there: miners, and cooling devices where it is the whole zone.
+
+    A miner's own reason is told first, and that it settles last: the arbiter overlooks a permit's own window
+    when a raise goes out, and nothing else may hide behind it.
+    """
     latched = state.latched
     found: dict[DeviceId, str] = {}
+    settling: dict[DeviceId, str] = {}
     for device, track in state.miners.items():
         if track is not miners.CALM or device in latched:
             why = miners.inhibit(track, latched=device in latched)
             if why is not None:
-                found[device] = why
+                (settling if why is SETTLING else found)[device] = why
     for claim in state.feeders:
         if claim.miners is not None and claim.inhibit is not None:
             found = {**dict.fromkeys(sorted(claim.miners & state.miners.keys()), claim.inhibit), **found}
     whole = of_zone(state, zone)
     if whole is None:
-        return found
+        return {**settling, **found}
     cooling = (DeviceId(actuator.device) for actuator in zone.cooling_actuators)
     return {**dict.fromkeys((*state.miners, *cooling), whole), **found}
 

@@ -8,6 +8,7 @@ from edge_agent.guardian.interlocks.inputs import Finding, MinerInput
 from edge_agent.guardian.interlocks.levels import Level, Standing
 from edge_agent.guardian.interlocks.stale import Sight, Watch
 from edge_agent.guardian.interlocks.state import BOARD, CHIP, MinerTrack
+from edge_agent.guardian.requests import SETTLING
 from shared.ids import ZoneId
 from shared.telemetry import MinerState
 
@@ -106,15 +107,18 @@ def _heat(heat: Standing, value_c: float | None, limits: HighLimits, *, resting:
 
 
 def inhibit(track: MinerTrack, *, latched: bool) -> str | None:
-    """Why nothing may be raised on this miner, or None. Words only: numbers would change each step."""
+    """Why nothing may be raised on this miner, or None. Words only: numbers would change each step.
+
+    Settling comes last: a permit's own window is not to hide what else stands against a raise.
+    """
     sight = track.watch.sight
     reasons = (
         ("latched trip", latched),
-        ("settling after a change", sight is Sight.SETTLING),
         ("no usable temperature", sight is Sight.BLIND),
         (f"no data ({sight})", sight.unknown),
         (f"chip temperature ({track.chip.level.word})", track.chip.level > Level.NORMAL),
         (f"board temperature ({track.board.level.word})", track.board.level > Level.NORMAL),
+        (SETTLING, sight is Sight.SETTLING),
     )
     return next((why for why, holds in reasons if holds), None)
 

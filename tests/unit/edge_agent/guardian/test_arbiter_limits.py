@@ -8,7 +8,16 @@ import pytest
 from edge_agent.config import CoolingActuator, SiteFile
 from edge_agent.guardian import arbiter
 from edge_agent.guardian.arbiter import Direction, Permit
-from edge_agent.guardian.requests import CapView, Claim, Memory, Raise, Refusal, RefusalKind, Source
+from edge_agent.guardian.requests import (
+    SETTLING,
+    CapView,
+    Claim,
+    Memory,
+    Raise,
+    Refusal,
+    RefusalKind,
+    Source,
+)
 from edge_agent.ipc import Mode
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.commands import Priority, SetPoint, SetPreset, StartMining, SwitchOutlet
@@ -320,10 +329,24 @@ class TestCaps:
     def test_a_raise_that_waited_does_not_stand_in_its_own_way(self, world: World) -> None:
         world.now(caps=(cap(500.0),))
         made = world.permit(self.UP)
-        world.sent(made).seen(M1, busy=Priority.ORDER, inhibited="settling")
+        world.sent(made).seen(M1, busy=Priority.ORDER, inhibited=SETTLING)
         assert arbiter.still_allowed(made, world.context) == ()
         world.now(caps=(cap(400.0),))
         assert "room for 400 W (0 W" in "; ".join(arbiter.still_allowed(made, world.context))
+
+    @pytest.mark.parametrize(
+        "why",
+        [
+            "on battery, or mains not back for long enough",
+            "inlet air (warn)",
+            "settling",
+            "smoke is bypassed",
+        ],
+    )
+    def test_what_came_up_while_it_waited_does(self, world: World, why: str) -> None:
+        made = world.permit(self.UP)
+        world.sent(made).seen(M1, inhibited=why)
+        assert arbiter.still_allowed(made, world.context) == (f"m-1 is inhibited: {why}",)
 
     def test_but_an_earlier_one_on_the_same_device_does(self, world: World) -> None:
         earlier = Raise(at_s=999.0, device=M1, watts=100.0, settle_s=20.0)

@@ -6,7 +6,7 @@ import pytest
 
 from edge_agent.guardian.interlocks import asks
 from edge_agent.guardian.interlocks.asks import Denied, Granted
-from edge_agent.guardian.interlocks.inputs import DemandKind, ModelClaim
+from edge_agent.guardian.interlocks.inputs import DemandKind, FeederClaim, MainsClaim, ModelClaim
 from edge_agent.guardian.interlocks.state import SafeWhy
 from edge_agent.ipc import Mode
 from shared.alarms import EventKind, Severity
@@ -112,6 +112,27 @@ class TestSettling:
         assert not zone.kinds(EventKind.ALARM)
         zone.run(31)
         assert [f.key for f in zone.kinds(EventKind.ALARM)] == ["no-data/m-1"]
+
+    def test_a_window_hides_nothing_else_that_stands_against_a_raise(self, zone: ZoneBench) -> None:
+        zone.auto().command(1).command(2).step()
+        assert zone.inhibited == {"m-1": "settling after a change", "m-2": "settling after a change"}
+        zone.claim(
+            FeederClaim(cap="rack-1", miners=frozenset({miner_id(2)}), inhibit="power cap rack-1 (warn)")
+        )
+        assert zone.step().inhibited == {
+            "m-1": "settling after a change",
+            "m-2": "power cap rack-1 (warn)",
+        }
+        zone.mains = MainsClaim.HOLD
+        zone.step()
+        assert (
+            zone.inhibited["m-1"] == zone.inhibited["m-3"] == "on battery, or mains not back for long enough"
+        )
+
+    def test_nor_does_it_hide_heat_that_is_not_released(self, zone: ZoneBench) -> None:
+        zone.auto().hot(1, 79).run(5)
+        zone.hot(1, 76).command(1).step()
+        assert zone.inhibited == {"m-1": "chip temperature (warn)"}
 
     def test_hot_evidence_ends_the_window_early(self, zone: ZoneBench) -> None:
         zone.auto().command(1).run(2).hot(1, 79).run(5)
