@@ -14,7 +14,8 @@ from edge_agent.guardian.interlocks import trips
 from edge_agent.guardian.interlocks import zone as zone_step
 from edge_agent.guardian.operators import proof_test
 from edge_agent.ipc import Lines, Mode, Refused, ToOperator
-from shared.alarms import EventKind, Severity
+from shared.alarms import Event, EventKind, Severity
+from shared.telemetry import MinerState
 from support.guardian import ZONE, GuardianBench, make_site
 
 DOCS = Path(__file__).resolve().parents[5] / "docs" / "site-file.md"
@@ -170,3 +171,68 @@ async def test_what_a_real_test_is_refused_for(
     assert isinstance(answer, Refused)
     assert why in answer.why
     assert bench.mode is Mode.LOCAL_AUTO
+
+
+def ended(bench: GuardianBench, interlock: str) -> Event:
+    """The last that the journal tells of the real test of this interlock."""
+    return [event for event in bench.events() if event.key == f"proof-test/{ZONE}/{interlock}"][-1]
+
+
+async def test_two_real_tests_at_once_are_one_and_a_refusal(bench: GuardianBench) -> None:
+    """The made-up danger has one slot: the second would take the first one's away and fail it."""
+    first = asyncio.ensure_future(bench.guardian.proving.actuate(ZONE, "chip-temp", by="ada", reason="r"))
+    await bench.settle()
+    second = await actuate(bench, "inlet_air_c")
+    assert isinstance(second, Refused)
+    assert second.why == "a real proof test of hall-1 is running; wait for it"
+    for _ in range(200):
+        await bench.run(0.25)
+    answer = await first
+    assert isinstance(answer, Lines)
+    assert answer.good, answer.lines
+    third = await actuate(bench, "inlet_air_c")
+    assert isinstance(third, Refused)
+    assert "latched trips" in third.why, "the first is over and holds nobody up"
+
+
+async def test_the_result_of_a_real_test_is_journalled(bench: GuardianBench) -> None:
+    bench.miner(4).state = MinerState.STOPPED
+    await bench.run(5.0)
+    answer = await actuate(bench, "cooling-lost")
+    assert isinstance(answer, Lines)
+    assert "3 ran and stopped, 1 stood already, 0 are not heard" in answer.lines[1]
+    told = ended(bench, "cooling-lost")
+    assert told.severity is Severity.LOW
+    assert "by ada: cooling-lost latched after" in told.title
+    assert "3 ran and stopped" in told.title
+
+
+async def test_a_failed_real_test_is_an_urgent_alarm(bench: GuardianBench) -> None:
+    bench.miner(2).ignores = True
+    await actuate(bench, "cooling-lost")
+    told = ended(bench, "cooling-lost")
+    assert (told.kind, told.severity) == (EventKind.ALARM, Severity.URGENT)
+    assert "FAILED: 1 miners have not confirmed" in told.title
+
+
+async def test_one_that_does_not_latch_is_an_urgent_alarm(
+    bench: GuardianBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench.guardian.cycle, "pretend", lambda _: None)
+    answer = await actuate(bench, "cooling-lost")
+    assert isinstance(answer, Lines)
+    assert not answer.good
+    told = ended(bench, "cooling-lost")
+    assert (told.kind, told.severity) == (EventKind.ALARM, Severity.URGENT)
+    assert "did not latch within" in told.title
+
+
+async def test_where_nothing_ran_no_stop_was_shown(bench: GuardianBench) -> None:
+    """A trip of one miner that stood already proves the latch and not the stop."""
+    bench.miner(1).state = MinerState.STOPPED
+    await bench.run(5.0)
+    answer = await actuate(bench, "chip-temp")
+    assert isinstance(answer, Lines)
+    assert not answer.good
+    assert answer.lines[1].startswith("NO STOP WAS SHOWN: 0 ran and stopped, 1 stood already")
+    assert ended(bench, "chip-temp").kind is EventKind.SYSTEM
