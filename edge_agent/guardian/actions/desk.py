@@ -41,6 +41,7 @@ from shared.clock import Clock
 from shared.commands import (
     AnyAction,
     Priority,
+    SetPoint,
     SetPreset,
     StartMining,
     StopMining,
@@ -73,6 +74,10 @@ _SOURCE = {
     DemandKind.SAFE_PRESET: Source.BASELINE,
     DemandKind.START: Source.RESTART,
 }
+
+
+Part = tuple[DeviceId, str]
+"""What writes exclude each other on: a miner as a whole, else each set-point and each outlet of a device."""
 
 
 class Live(msgspec.Struct):
@@ -113,12 +118,12 @@ class Desk:
         self._lease = lease
         self._assignments = assignments
         self._clock = clock
-        self._live: dict[DeviceId, Live] = {}
+        self._live: dict[Part, Live] = {}
         self._writes: set[asyncio.Task[WriteRecord]] = set()
         self._gave_way: WeakSet[asyncio.Task[WriteRecord]] = WeakSet()
         self._background: set[asyncio.Task[None]] = set()
         self._lasting: set[asyncio.Task[None]] = set()
-        self._pause_until_s: dict[tuple[DeviceId, DemandKind], float] = {}
+        self._pause_until_s: dict[tuple[Part, DemandKind], float] = {}
         self._refused_at_s: dict[tuple[str, ...], float] = {}
         self._memory = Memory()
         self._limits = action_limits.load(site.site.action_limits)
@@ -132,12 +137,15 @@ class Desk:
 
     # ------------------------------------------------------------ what the arbiter sees
 
-    def _context(self) -> Context:
+    def _context(self, action: AnyAction | None = None) -> Context:
+        """What is known now; whether the device is busy with what `action` would write."""
         now_s = self._clock.monotonic()
         statuses = self._cycle.statuses
 
         def view(entry: DeviceEntry) -> DeviceView:
-            live = self._live.get(entry.id)
+            live = None
+            if action is not None and action.device == entry.id:
+                live = self._live.get(_part(action))
             return views.device_view(
                 entry,
                 self._board.last(entry.id),
@@ -147,6 +155,7 @@ class Desk:
                 preset_keeps_s=self._preset_keeps_s(entry),
                 busy=live.permit.request.priority if live else None,
                 busy_with=_words(live.permit) if live else "",
+                busy_stop=live is not None and isinstance(live.permit.action, StopMining),
             )
 
         return Context(
@@ -186,10 +195,10 @@ class Desk:
             return
         context = self._context()
         for demand in demands:
-            if self._clock.monotonic() < self._pause_until_s.get((demand.device, demand.kind), 0.0):
+            if self._clock.monotonic() < self._pause_until_s.get(_pause_of(demand), 0.0):
                 continue
             action = self._action(demand, context)
-            if action is None or self._is_under_way(demand, action):
+            if action is None or self._is_under_way(action, demand.priority):
                 continue
             self._numbers += 1
             request = Request(
@@ -201,20 +210,20 @@ class Desk:
             )
             decision = self.decide(request)
             if isinstance(decision, Refusal):
-                self._pause(demand.device, demand.kind, REFUSED_PAUSE_S)
+                self._pause(demand, REFUSED_PAUSE_S)
                 if demand.kind is not DemandKind.START:  # a start waits its turn; that is no news
                     self.refused(decision)
                 continue
             self.background(self._see_through(demand, decision.action, self.launch(decision)))
 
-    def _is_under_way(self, demand: Demand, action: AnyAction) -> bool:
+    def _is_under_way(self, action: AnyAction, priority: Priority) -> bool:
         """Whether a write in flight already does this, or must not be disturbed by it."""
-        live = self._live.get(demand.device)
+        live = self._live.get(_part(action))
         if live is None:
             return False
         held = live.permit.request.priority
         stop_wins = isinstance(action, StopMining) and not isinstance(live.permit.action, StopMining)
-        return held > demand.priority or (held == demand.priority and not stop_wins)
+        return held > priority or (held == priority and not stop_wins)
 
     async def _see_through(
         self, demand: Demand, action: AnyAction, task: "asyncio.Task[WriteRecord]"
@@ -224,7 +233,7 @@ class Desk:
             return  # to another write, which is seen through by itself
         applied = record.result is WriteResult.APPLIED
         again_s = UNSEEN_STEP_PAUSE_S if demand.kind is DemandKind.SAFE_PRESET else RETRY_AFTER_S
-        self._pause(demand.device, demand.kind, REFUSED_PAUSE_S if applied else again_s)
+        self._pause(demand, REFUSED_PAUSE_S if applied else again_s)
         if isinstance(action, StopMining) and not applied:  # a shed ends in a stop too
             self._escalate(demand, record)
 
@@ -240,8 +249,8 @@ class Desk:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a write ended in an unforeseen way", exc_info=error)
 
-    def _pause(self, device: DeviceId, kind: DemandKind, seconds: float) -> None:
-        self._pause_until_s[device, kind] = self._clock.monotonic() + seconds
+    def _pause(self, demand: Demand, seconds: float) -> None:
+        self._pause_until_s[_pause_of(demand)] = self._clock.monotonic() + seconds
 
     def _action(self, demand: Demand, context: Context) -> AnyAction | None:
         """The action behind a demand, or None where nothing needs doing."""
@@ -260,8 +269,8 @@ class Desk:
             case DemandKind.SAFE_PRESET:
                 return _to_safe_preset(context.devices[device])
 
-    def _preempt(self, device: DeviceId, action: AnyAction) -> None:
-        live = self._live.pop(device, None)
+    def _preempt(self, action: AnyAction) -> None:
+        live = self._live.pop(_part(action), None)
         if live is not None:
             live.preempted_by = audit.told(action)
             if live.task is not None:
@@ -315,18 +324,18 @@ class Desk:
 
     def decide(self, request: Request) -> Permit | Refusal:
         """Ask the arbiter about one request."""
-        return arbiter.decide(request, self._context())
+        return arbiter.decide(request, self._context(request.action))
 
     def decide_all(self, requests: Iterable[Request]) -> list[Permit | Refusal]:
         """Ask about several that belong together: each counts what was permitted before it as applied."""
-        context = self._context()
+        memory = self._memory
         decisions: list[Permit | Refusal] = []
         for request in requests:
+            context = msgspec.structs.replace(self._context(request.action), memory=memory)
             decision = arbiter.decide(request, context)
             decisions.append(decision)
             if isinstance(decision, Permit):
-                memory = arbiter.note(context.memory, decision, context)
-                context = msgspec.structs.replace(context, memory=memory)
+                memory = arbiter.note(memory, decision, context)
         return decisions
 
     @contextlib.contextmanager
@@ -360,11 +369,11 @@ class Desk:
     def launch(self, permit: Permit, *, exclusive: bool = True) -> "asyncio.Task[WriteRecord]":
         """Begin to carry out a permit. Limits count it from now on; the journal has it when it ends.
 
-        A permit outranks whatever is in flight on its device, and takes its place at once.
+        A permit outranks whatever is in flight on the same part of its device, and takes its place at once.
         """
         device = permit.action.device
         if exclusive:
-            self._preempt(device, permit.action)
+            self._preempt(permit.action)
         self._memory = arbiter.note(self._memory, permit, self._context())
         starting = isinstance(permit.action, StartMining)
         if permit.settle_s > 0 or starting:
@@ -374,7 +383,7 @@ class Desk:
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         if exclusive:
-            self._live[device] = live
+            self._live[_part(permit.action)] = live
         return task
 
     async def _run(self, live: Live) -> WriteRecord:
@@ -387,8 +396,8 @@ class Desk:
                 raise
             record = _gave_way(live)
         finally:
-            if self._live.get(permit.action.device) is live:
-                del self._live[permit.action.device]
+            if self._live.get(_part(permit.action)) is live:
+                del self._live[_part(permit.action)]
         self._recorder.record(audit.written(permit, record, self._entries[permit.action.device]))
         return record
 
@@ -425,6 +434,21 @@ class Desk:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _part(action: AnyAction) -> Part:
+    """Two fans behind one address must not wait for each other; a miner does one thing at a time."""
+    match action:
+        case SetPoint(device=device, point=point):
+            return device, f"point {point}"
+        case SwitchOutlet(device=device, outlet=outlet):
+            return device, f"outlet {outlet}"
+    return action.device, ""
+
+
+def _pause_of(demand: Demand) -> tuple[Part, DemandKind]:
+    part = (demand.device, "") if demand.action is None else _part(demand.action)
+    return part, demand.kind
 
 
 def _words(permit: Permit) -> str:
