@@ -70,6 +70,8 @@ class DeviceView(_Value, frozen=True, kw_only=True):
     """How long it has been seen stopped; None where it was not."""
     busy: Priority | None = None
     """Priority of the write in flight."""
+    busy_stop: bool = False
+    """Whether it stops mining."""
     busy_with: str = ""
     """Whose it is and what it does, in words."""
 

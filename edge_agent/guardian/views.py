@@ -111,6 +111,7 @@ def device_view(
     preset_keeps_s: float,
     busy: Priority | None,
     busy_with: str = "",
+    busy_stop: bool = False,
 ) -> DeviceView:
     """A device as the arbiter sees it. A preset that was told longer ago than `preset_keeps_s` is unknown."""
     good = last.good
@@ -127,6 +128,7 @@ def device_view(
         stopped_for_s=None if last.stopped_since_s is None else now_s - last.stopped_since_s,
         busy=busy,
         busy_with=busy_with,
+        busy_stop=busy_stop,
     )
 
 

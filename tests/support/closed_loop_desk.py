@@ -169,6 +169,7 @@ class SyncDesk:
                 now_s=now_s,
                 preset_keeps_s=max(PRESET_POLLS * poll_s, self._site.timing.lost_after_s),
                 busy=live.permit.request.priority if live else None,
+                busy_stop=live is not None and isinstance(live.permit.action, StopMining),
             )
 
         return Context(

@@ -31,11 +31,13 @@ def no_need(request: Request, direction: Direction) -> list[str]:
 def conflicts(request: Request, view: DeviceView, zone: ZoneView, context: Context) -> list[str]:
     """Writes in flight, and proposals or orders that still hold the device or the zone's cooling.
 
-    The higher priority takes over; of equals the first one stays, except that a stop takes over.
+    The higher priority takes over; of equals the first one stays, except that a stop takes over. A stop of
+    safe mode or above takes over any write but a stop, also a trip's: nothing lowers a miner further.
     """
     device, found = view.entry.id, []
     stop = isinstance(request.action, StopMining)
-    if view.busy is not None and _stays(view.busy, request.priority, stop=stop):
+    urgent_stop = stop and request.priority >= Priority.SAFE and not view.busy_stop
+    if view.busy is not None and not urgent_stop and _stays(view.busy, request.priority, stop=stop):
         whose = f" ({view.busy_with})" if view.busy_with else ""
         found.append(f"another write to {device} is in flight{whose}")
     if _holds(claim := context.claims.get(device), request, stop=stop) and claim is not None:

@@ -236,6 +236,20 @@ class TestWhoActs:
         world.seen(M1, busy=held)
         assert isinstance(world.ask(action, by=asks), Permit) is wins
 
+    @pytest.mark.parametrize("held", Priority)
+    @pytest.mark.parametrize("asks", [Priority.SAFE, Priority.MANUAL, Priority.TRIP])
+    def test_a_stop_of_safe_mode_waits_for_no_write_that_leaves_the_miner_running(
+        self, world: World, held: Priority, asks: Priority
+    ) -> None:
+        """A shed's preset that the miner did not take would hold a person's safe-stop up for minutes."""
+        world.seen(M1, busy=held, busy_stop=False).permit(STOP, by=asks)
+        world.seen(M1, busy=held, busy_stop=True)
+        assert isinstance(world.ask(STOP, by=asks), Permit) is (asks >= held)
+
+    def test_an_orders_stop_waits_for_what_stands_above_it(self, world: World) -> None:
+        world.seen(M1, busy=Priority.SAFE)
+        assert "another write to m-1 is in flight" in world.why_not(STOP, by=Priority.ORDER)
+
     def test_escalation_may_cut_a_known_outlet(self, world: World) -> None:
         cut = SwitchOutlet(device=PDU, outlet=1, on=False)
         world.permit(cut, by=Priority.TRIP, source=Source.ESCALATION)
