@@ -21,6 +21,8 @@ _MOVES_BY = {SensorRole.INLET_AIR: 1.0, SensorRole.WATER: 1.0, SensorRole.DEW: 1
 """K. Probes resolve 0.1 K and scatter by 0.1 to 0.2 K (plant.md §2.2): 1 K is a change and no noise."""
 _MOVES_SHARE = 0.05
 """Flow and pressure: the share of the value at which the still one stopped moving."""
+_MOVES_AT_LEAST = {SensorRole.FLOW: 0.1, SensorRole.PRESSURE: 1_000.0}
+"""m³/h and Pa: what counts as moved near zero, where a share of the value is nothing (a pump that stands)."""
 
 
 class Still(msgspec.Struct, frozen=True):
@@ -73,7 +75,7 @@ def _watched(
 def _clearly(role: SensorRole, value: float) -> float:
     """By how much a value has to change to have moved, in its unit."""
     by = _MOVES_BY.get(role)
-    return by if by is not None else _MOVES_SHARE * abs(value)
+    return by if by is not None else max(_MOVES_SHARE * abs(value), _MOVES_AT_LEAST[role])
 
 
 class Setpoint(msgspec.Struct, frozen=True):

@@ -42,10 +42,22 @@ class TestSiblings:
             (SensorRole.FLOW, 20.0, 21.0, True),
             (SensorRole.PRESSURE, 200_000.0, 190_000.0, True),
             (SensorRole.PRESSURE, 200_000.0, 190_001.0, False),
+            (SensorRole.FLOW, 0.0, 0.0, False),
+            (SensorRole.FLOW, 0.0, 0.09, False),
+            (SensorRole.FLOW, 0.0, 0.1, True),
+            (SensorRole.PRESSURE, 0.0, 0.0, False),
+            (SensorRole.PRESSURE, 0.0, 999.0, False),
+            (SensorRole.PRESSURE, 0.0, 1_000.0, True),
         ],
     )
     def test_how_far_is_clearly(self, role: SensorRole, before: float, after: float, is_stuck: bool) -> None:
         assert flags(watched(role, ([1.0, before], 0), ([1.0, after], 600)))[0] is is_stuck
+
+    @pytest.mark.parametrize("role", SensorRole)
+    def test_probes_that_all_read_nothing_contradict_nobody(self, role: SensorRole) -> None:
+        """Pumps of an emptied hall stand by right: 0 and 0 is no move, also of a probe against itself."""
+        assert flags(watched(role, ([0.0, 0.0, 0.0], 1e6))) == [False, False, False]
+        assert flags(watched(role, ([0.0, None, None], 1e6))) == [False, False, False]
 
     def test_a_sibling_that_went_there_and_back_did_move(self) -> None:
         assert flags(watched(AIR, ([24.0, 24.0], 0), ([24.0, 26.0], 1), ([24.0, 24.0], 599))) == [True, False]
