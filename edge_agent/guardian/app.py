@@ -20,6 +20,7 @@ from edge_agent.guardian.actions.executor import Executor
 from edge_agent.guardian.actions.intake import Intake
 from edge_agent.guardian.actions.orders import Orders
 from edge_agent.guardian.actions.outcomes import Outcomes
+from edge_agent.guardian.actions.safe_steps import SafeSteps
 from edge_agent.guardian.actions.watchdogs import Watchdogs
 from edge_agent.guardian.agents.assignments import Assignments
 from edge_agent.guardian.agents.lease import Lease
@@ -251,6 +252,7 @@ class Guardian:
             turning=lambda: self.clock.monotonic() - self.cycle.turned_s < LOOP_DEAF_S,
             standing=self._standing,
         )
+        self._safe_steps = SafeSteps(site, self.recorder)
         self._stopping = asyncio.Event()
         self._inventory_due = False
         self._assigning = asyncio.Lock()
@@ -513,6 +515,7 @@ class Guardian:
     def _facts(self, device: DeviceId) -> None:
         self._inventory_due = True
         link = self.links[device]
+        self._safe_steps.note(link.entry, link.facts)
         has_default = link.facts is not None and link.facts.default_password
         if has_default == (device in self._default_passwords):
             return

@@ -1,5 +1,7 @@
 """A miner's ladder of presets, as the unit itself lists it; ladders differ from unit to unit."""
 
+import math
+
 from shared.capabilities import DeviceFacts, Preset
 from shared.commands import AnyAction, SetPreset, StopMining
 from shared.ids import DeviceId
@@ -41,6 +43,31 @@ def power_of(facts: DeviceFacts, name: str | None) -> float | None:
     """Rated power (W) of any listed step, usable or not; None where it is not listed."""
     step = named(facts, name)
     return None if step is None else step.power_w
+
+
+def safe(facts: DeviceFacts, wanted: str, *, hydro: bool) -> str | None:
+    """The step that a site file's `safe_preset` means on this unit; None where the unit has no usable step.
+
+    Ladders differ from unit to unit and change with firmware (miners.md §1.7). Where the unit may not run
+    the named step, it is the highest usable one not above it, by its rated power or by its name as a number
+    of watts; where neither tells anything, or nothing is so low, the lowest.
+    """
+    steps = usable(facts, hydro=hydro)
+    if index_of(steps, wanted) is not None:
+        return wanted
+    rated_w = power_of(facts, wanted)
+    limit_w = _as_watts(wanted) if rated_w is None else rated_w
+    fit = [preset.name for preset in steps if preset.power_w <= limit_w]
+    return fit[-1] if fit else next((preset.name for preset in steps), None)
+
+
+def _as_watts(name: str) -> float:
+    """A name that is a number, in W; -inf where it is none."""
+    try:
+        watts = float(name)
+    except ValueError:
+        return -math.inf
+    return watts if math.isfinite(watts) else -math.inf
 
 
 def lower(device: DeviceId, facts: DeviceFacts | None, running: str | None, *, hydro: bool) -> AnyAction:

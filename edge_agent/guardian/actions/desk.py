@@ -1,8 +1,8 @@
 """Where wishes become writes: asks the arbiter, runs permits concurrently per device, journals all of it.
 
 Runs on the event loop. A write of higher priority preempts one in flight on the same device; a stop
-preempts anything else of the same priority. Raises wait for their durable journal entry; the safe
-direction never waits for storage (S21).
+preempts anything else of the same priority, and from `SAFE` on whatever is no stop. Raises wait for their
+durable journal entry; the safe direction never waits for storage (S21).
 """
 
 import asyncio
@@ -222,8 +222,12 @@ class Desk:
         if live is None:
             return False
         held = live.permit.request.priority
-        stop_wins = isinstance(action, StopMining) and not isinstance(live.permit.action, StopMining)
-        return held > priority or (held == priority and not stop_wins)
+        stop, held_stop = isinstance(action, StopMining), isinstance(live.permit.action, StopMining)
+        if stop and not held_stop and priority >= Priority.SAFE:
+            return False  # nothing less is worth waiting for, not even a shed: a person may stand there
+        if held_stop and not stop and held >= Priority.SAFE:
+            return True
+        return held > priority or (held == priority and not (stop and not held_stop))
 
     async def _see_through(
         self, demand: Demand, action: AnyAction, task: "asyncio.Task[WriteRecord]"
@@ -267,7 +271,8 @@ class Desk:
                 hydro = context.zones[view.entry.zone].hydro
                 return ladder.lower(device, view.facts, view.preset, hydro=hydro)
             case DemandKind.SAFE_PRESET:
-                return _to_safe_preset(context.devices[device])
+                view = context.devices[device]
+                return _to_safe_preset(view, hydro=context.zones[view.entry.zone].hydro)
 
     def _preempt(self, action: AnyAction) -> None:
         live = self._live.pop(_part(action), None)
@@ -285,7 +290,7 @@ class Desk:
         entry = self._entries[demand.device]
         if self._is_cut(entry):
             return  # it has no power, so it cannot answer either; the alarm went out with the cut
-        decision = self._cut_off(entry) if demand.priority is Priority.TRIP else None
+        decision = self._cut_off(entry)
         # The alarm sends a person to the breaker, or not: it has to know whether the outlet may be cut.
         self._recorder.record(audit.not_stopped(entry, record, cut=isinstance(decision, Permit)))
         if isinstance(decision, Refusal):
@@ -465,17 +470,20 @@ def _gave_way(live: Live) -> WriteRecord:
     )
 
 
-def _to_safe_preset(view: DeviceView) -> AnyAction | None:
-    """Down to `safe_preset`, also from a step that is not known (S10).
+def _to_safe_preset(view: DeviceView, *, hydro: bool = False) -> AnyAction | None:
+    """Down to what `safe_preset` means on this unit, also from a step that is not known (S10).
 
     None where the miner is known to run at or below it, or to stand still (a preset would start it), or
-    where it has no such step.
+    where it has no usable step at all.
     """
-    safe = view.entry.safe_preset
-    if view.facts is None or safe is None or (view.state is not None and not view.state.draws_power):
+    wanted = view.entry.safe_preset
+    if view.facts is None or wanted is None or (view.state is not None and not view.state.draws_power):
+        return None
+    safe = ladder.safe(view.facts, wanted, hydro=hydro)
+    if safe is None:
         return None
     safe_w, now_w = ladder.power_of(view.facts, safe), ladder.power_of(view.facts, view.preset)
-    if safe_w is None or (now_w is not None and now_w <= safe_w):
+    if safe_w is not None and now_w is not None and now_w <= safe_w:
         return None
     return SetPreset(device=view.entry.id, preset=safe)
 

@@ -58,6 +58,25 @@ async def test_a_write_that_gives_way_before_its_first_step_has_a_record_too(ben
     assert bench.miner(1).writes == ["stop"]
 
 
+async def test_a_safe_stop_waits_for_no_shed(tmp_path: Path) -> None:
+    """A shed has the priority of a trip, and a write may take minutes to be given up."""
+
+    def slow(text: str) -> str:
+        return text.replace("write_confirm_s = 40.0", "write_confirm_s = 300.0")
+
+    bench = await GuardianBench(make_site(tmp_path, edit=slow)).start()
+    miner = bench.miner(1)
+    miner.ignores, miner.chip_c = True, 84.5
+    await bench.run(8.0)
+    assert miner.writes == ["2300"]
+    bench.guardian.persons.safe_stop(None, by="ada", reason="a person in the aisle")
+    await bench.run(1.0)
+    assert miner.writes == ["2300", "stop"]
+    await bench.run(8.0)
+    assert miner.writes == ["2300", "stop"]  # the shed that still stands does not take the stop's place
+    await bench.close()
+
+
 # ---------------------------------------------------------------- two set-points behind one address
 
 

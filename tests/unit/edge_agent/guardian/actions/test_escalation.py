@@ -42,6 +42,18 @@ async def test_a_miner_whose_outlet_is_seen_off_is_alarmed_and_cut_once(bench: G
     assert bench.pdu.writes == [(1, False)]
 
 
+async def test_a_safe_stop_that_is_not_confirmed_cuts_the_outlet_too(bench: GuardianBench) -> None:
+    """A person who stops a zone to walk into it must not find one machine under power (S13)."""
+    bench.miner(4).ignores = True
+    bench.guardian.persons.safe_stop(None, by="ada", reason="a person in the aisle")
+    await bench.run(35.0)
+    assert bench.mode is Mode.SAFE
+    assert bench.pdu.on[1] is False
+    assert "outlet is being cut" in next(
+        e.advice for e in bench.events(EventKind.ALARM) if e.key == "stop/m-4"
+    )
+
+
 async def test_an_outlet_that_does_not_open_sends_a_person_after_all(bench: GuardianBench) -> None:
     bench.pdu.ignores = True
     await _alarm(bench)
