@@ -61,14 +61,8 @@ class Proving:
         """Trip for real and wait until every miner that is heard has stopped; a person resets it then."""
         if interlock is None:
             return Refused(why="a real proof test trips one interlock; name it with --interlock")
-        if why := self._unknown(zone, interlock):
+        if why := self._unknown(zone, interlock) or self._in_the_way(zone, reason):
             return Refused(why=why)
-        if not reason.strip():
-            return Refused(why="a real proof test needs a reason; give one with --reason")
-        if self._proven is not None:
-            return Refused(why=f"a real proof test of {self._proven} is running; wait for it")
-        if self._latched(zone):
-            return Refused(why=f"zone {zone} has latched trips: reset them first")
         self._proven = zone
         try:
             seq = self._recorder.record(_begun(zone, interlock, by, reason))
@@ -77,6 +71,15 @@ class Proving:
             return await self._watch(zone, interlock, by)
         finally:
             self._proven = None
+
+    def _in_the_way(self, zone: ZoneId, reason: str) -> str | None:
+        if not reason.strip():
+            return "a real proof test needs a reason; give one with --reason"
+        if self._proven is not None:
+            return f"a real proof test of {self._proven} is running; wait for it"
+        if self._latched(zone):
+            return f"zone {zone} has latched trips: reset them first"
+        return None
 
     async def _watch(self, zone: ZoneId, interlock: str, by: str) -> Lines:
         """Trip it, see the miners stop, and journal what came of it."""
@@ -96,7 +99,9 @@ class Proving:
         left = self._running(zone)
         ran, counts = self._counted(zone, stood)
         if left:
-            lines.append(f"FAILED: {left} miners have not confirmed their stop after {took_s:.1f} s; {counts}")
+            lines.append(
+                f"FAILED: {left} miners have not confirmed their stop after {took_s:.1f} s; {counts}"
+            )
         elif ran:
             lines.append(f"every miner that is heard has confirmed its stop after {took_s:.2f} s; {counts}")
         else:

@@ -43,6 +43,8 @@ class Capture(msgspec.Struct, frozen=True, kw_only=True):
     offsets_s: tuple[float, ...]
     samples: tuple[Sample, ...]
     complete: bool = False
+    zone_devices: tuple[DeviceId, ...] = ()
+    """What is not a miner in the trip's zone; samples do not say where their device stands."""
 
 
 class Captures:
@@ -74,7 +76,17 @@ class Captures:
             )
             return
         self._open[trip.zone] = Capture(
-            zone=trip.zone, at_s=now_s, at_ms=trip.at_ms, trips=(trip,), offsets_s=(0.0,), samples=()
+            zone=trip.zone,
+            at_s=now_s,
+            at_ms=trip.at_ms,
+            trips=(trip,),
+            offsets_s=(0.0,),
+            samples=(),
+            zone_devices=tuple(
+                device
+                for device, (where, kind) in self._places.items()
+                if where == trip.zone and kind is not DeviceKind.MINER
+            ),
         )
         self._background(self._follow(trip.zone))
 
