@@ -67,7 +67,13 @@ def _run(point: EntryPoint, args: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    return int(function(args) or 0)
+    try:
+        code = int(function(args) or 0)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        sys.stdout = None
+        return 0
+    return code
 
 
 def _usage(commands: dict[str, EntryPoint]) -> str:

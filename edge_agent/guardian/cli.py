@@ -6,6 +6,7 @@ import getpass
 import logging
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 from edge_agent import config
@@ -14,7 +15,10 @@ from edge_agent.guardian.operators import cli as operator_cli
 from edge_agent.guardian.storage import journal, last_good
 from edge_agent.guardian.storage.credentials import CredentialStore, new_key, read_key
 from firmware_adapters.capabilities import Credential
-from shared.errors import MinewardenError
+from shared.errors import ConfigError, MinewardenError
+
+DEFAULT_SITE = Path("/etc/minewarden/site.toml")
+DEFAULT_SOCKET = Path("/run/minewarden/operator.sock")
 
 
 def main(args: list[str]) -> int:
@@ -23,6 +27,8 @@ def main(args: list[str]) -> int:
     try:
         if options.do is _run:
             return int(_run(options))
+        if options.do.__module__ == operator_cli.__name__:
+            return int(options.do(operators_socket(options), options))
         return int(options.do(_site(options.site), options))
     except MinewardenError as error:
         print(error, file=sys.stderr)
@@ -39,7 +45,14 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--verbose", action="store_true", help="log every detail")
     command.set_defaults(do=_run)
 
-    operator_cli.add(commands, common)
+    persons = argparse.ArgumentParser(add_help=False)
+    persons.add_argument(
+        "--site", type=Path, default=DEFAULT_SITE, metavar="FILE", help=f"the site file ({DEFAULT_SITE})"
+    )
+    persons.add_argument(
+        "--socket", type=Path, metavar="PATH", help="the guardian's socket for persons, instead of --site"
+    )
+    operator_cli.add(commands, persons)
 
     command = commands.add_parser("verify-journal", parents=[common], help="check the journal's hash chain")
     command.set_defaults(do=_verify)
@@ -62,6 +75,31 @@ def _site(path: Path) -> config.SiteFile:
     if loaded.bad is not None:
         print(f"{loaded.bad}\nusing the last good copy", file=sys.stderr)
     return loaded.site
+
+
+def operators_socket(options: argparse.Namespace) -> Path:
+    """Where the guardian listens to persons: never a question of whether the site file is in order.
+
+    A file that was just edited badly, or that this person may not read, must not keep anybody from a
+    safe-stop while the guardian runs on.
+    """
+    if options.socket is not None:
+        return Path(options.socket)
+    try:
+        return Path(config.load(options.site).paths.operator_socket)
+    except ConfigError as error:
+        found = _named_socket(options.site) or DEFAULT_SOCKET
+        print(f"{str(error).splitlines()[0]}\nasking the guardian at {found} all the same", file=sys.stderr)
+        return found
+
+
+def _named_socket(site: Path) -> Path | None:
+    """The socket that a site file names, whatever else is wrong with it."""
+    try:
+        named = tomllib.loads(site.read_text())["paths"]["operator_socket"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return (site.parent / named).resolve() if isinstance(named, str) else None
 
 
 def _state_folder() -> Path | None:

@@ -228,12 +228,15 @@ class Intake:
         parts = [carried.outcome] if permits else []
         outcome = outcome_of_parts([*parts, *(ActionOutcome.REJECTED for _ in refusals)])
         applied = sum(write.result is WriteResult.APPLIED for write in writes)
+        violations = tuple(violation for refusal in refusals for violation in refusal.violations)
         detail = f"{applied} of {len(writes)} writes confirmed"
+        if not permits and violations:
+            detail = violations[0]
         return self._ended(
             body,
             outcome,
             f"{detail}; {carried.words}" if carried.words else detail,
-            violations=tuple(violation for refusal in refusals for violation in refusal.violations),
+            violations=violations,
             writes=writes,
             asked=actions,
             applied=carried.applied,

@@ -129,7 +129,8 @@ def _stage(state: MainsState, mains: Mains) -> Finding:
         severity=Severity.URGENT,
         key=KEY,
         title=f"UPS runtime {state.runtime_s or 0.0:.0f} s is below {stage.runtime_below_s:g} s: {done}",
-        advice="They come back by themselves, in batches, when mains have been back for a while.",
+        advice="They come back by themselves, in batches, when mains have been back for a while; a zone that "
+        "tripped meanwhile (its fans stood without mains) waits for your reset.",
         data={"runtime_s": state.runtime_s, "stage": state.stage},
     )
 

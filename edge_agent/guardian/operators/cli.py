@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_agent import config
 from edge_agent.guardian.operators import words
 from edge_agent.guardian.operators.client import ask
 from edge_agent.ipc import (
@@ -125,9 +124,9 @@ Show = Callable[[Status], list[str]]
 
 
 def _operator(
-    site: config.SiteFile, request: FromOperator, show: Show = words.status, *, within_s: float = 10.0
+    socket: Path, request: FromOperator, show: Show = words.status, *, within_s: float = 10.0
 ) -> int:
-    answer = ask(Path(site.paths.operator_socket), request, within_s=within_s)
+    answer = ask(socket, request, within_s=within_s)
     match answer:
         case Done(detail=detail):
             print(detail)
@@ -145,48 +144,48 @@ def _operator(
     return 0
 
 
-def _status(site: config.SiteFile, _: argparse.Namespace) -> int:
-    return _operator(site, StatusRequest())
+def _status(socket: Path, _: argparse.Namespace) -> int:
+    return _operator(socket, StatusRequest())
 
 
-def _trips(site: config.SiteFile, _: argparse.Namespace) -> int:
-    return _operator(site, StatusRequest(), words.trips)
+def _trips(socket: Path, _: argparse.Namespace) -> int:
+    return _operator(socket, StatusRequest(), words.trips)
 
 
-def _orders(site: config.SiteFile, _: argparse.Namespace) -> int:
+def _orders(socket: Path, _: argparse.Namespace) -> int:
     return _operator(
-        site, StatusRequest(), lambda told: words.orders(told.orders) or ["no order stands on this site"]
+        socket, StatusRequest(), lambda told: words.orders(told.orders) or ["no order stands on this site"]
     )
 
 
-def _reset(site: config.SiteFile, options: argparse.Namespace) -> int:
+def _reset(socket: Path, options: argparse.Namespace) -> int:
     if (options.trip is None) is (options.zone is None):
         raise ConfigError("name either one trip ('minewarden guardian trips' lists them) or a --zone")
     zone = ZoneId(options.zone) if options.zone else None
     request = ResetTrip(zone=zone, trip=options.trip, reason=options.reason, operator=getpass.getuser())
-    return _operator(site, request)
+    return _operator(socket, request)
 
 
-def _explain(site: config.SiteFile, options: argparse.Namespace) -> int:
-    return _operator(site, Explain(event=options.event), within_s=60.0)
+def _explain(socket: Path, options: argparse.Namespace) -> int:
+    return _operator(socket, Explain(event=options.event), within_s=60.0)
 
 
-def _safe_stop(site: config.SiteFile, options: argparse.Namespace) -> int:
+def _safe_stop(socket: Path, options: argparse.Namespace) -> int:
     zone = ZoneId(options.zone) if options.zone else None
-    return _operator(site, SafeStop(zone=zone, reason=options.reason))
+    return _operator(socket, SafeStop(zone=zone, reason=options.reason))
 
 
-def _mode(site: config.SiteFile, options: argparse.Namespace) -> int:
+def _mode(socket: Path, options: argparse.Namespace) -> int:
     request = SetMode(
         zone=ZoneId(options.zone),
         mode=Mode(options.mode),
         operator=getpass.getuser(),
         reason=options.reason,
     )
-    return _operator(site, request)
+    return _operator(socket, request)
 
 
-def _proof_test(site: config.SiteFile, options: argparse.Namespace) -> int:
+def _proof_test(socket: Path, options: argparse.Namespace) -> int:
     request = ProofTest(
         zone=ZoneId(options.zone),
         interlock=options.interlock,
@@ -196,10 +195,10 @@ def _proof_test(site: config.SiteFile, options: argparse.Namespace) -> int:
     )
     if options.actuate:
         print("tripping for real; this takes until every miner has confirmed its stop", file=sys.stderr)
-    return _operator(site, request, within_s=300.0)
+    return _operator(socket, request, within_s=300.0)
 
 
-def _bypass_open(site: config.SiteFile, options: argparse.Namespace) -> int:
+def _bypass_open(socket: Path, options: argparse.Namespace) -> int:
     request = OpenBypass(
         zone=ZoneId(options.zone),
         interlock=options.interlock,
@@ -207,27 +206,27 @@ def _bypass_open(site: config.SiteFile, options: argparse.Namespace) -> int:
         reason=options.reason,
         operator=getpass.getuser(),
     )
-    return _operator(site, request)
+    return _operator(socket, request)
 
 
-def _bypass_confirm(site: config.SiteFile, options: argparse.Namespace) -> int:
+def _bypass_confirm(socket: Path, options: argparse.Namespace) -> int:
     zone, who = ZoneId(options.zone), getpass.getuser()
-    return _operator(site, ConfirmBypass(zone=zone, interlock=options.interlock, operator=who))
+    return _operator(socket, ConfirmBypass(zone=zone, interlock=options.interlock, operator=who))
 
 
-def _bypass_close(site: config.SiteFile, options: argparse.Namespace) -> int:
+def _bypass_close(socket: Path, options: argparse.Namespace) -> int:
     zone, who = ZoneId(options.zone), getpass.getuser()
-    return _operator(site, CloseBypass(zone=zone, interlock=options.interlock, operator=who))
+    return _operator(socket, CloseBypass(zone=zone, interlock=options.interlock, operator=who))
 
 
-def _plan(site: config.SiteFile, options: argparse.Namespace) -> int:
+def _plan(socket: Path, options: argparse.Namespace) -> int:
     duration_s = options.minutes * 60.0
     order = Curtail(target_w=options.target_kw * 1000.0, deadline_s=duration_s, duration_s=duration_s)
-    return _operator(site, PlanRequest(id=CommandId("preview"), order=order))
+    return _operator(socket, PlanRequest(id=CommandId("preview"), order=order))
 
 
-def _cancel(site: config.SiteFile, options: argparse.Namespace) -> int:
+def _cancel(socket: Path, options: argparse.Namespace) -> int:
     request = CancelStanding(
         target=CommandId(options.order), reason=options.reason, operator=getpass.getuser()
     )
-    return _operator(site, request)
+    return _operator(socket, request)

@@ -65,19 +65,26 @@ class PowerFront:
         return self._answer(body, why, f"accepted: down to {kw(order.target_w)}", running=True)
 
     def _refusal(self, order: PowerOrder) -> str | None:
+        """Why this cannot be carried out, as a sentence; the first of what stands against it."""
         if self._orders.rules is None:
             return NO_TABLE
         numbers = [order.target_w, order.deadline_s, order.left_s, order.ramp_w_per_min, order.signal_s]
         if not all(number is None or math.isfinite(number) for number in numbers):
             return "a number of the order is not finite"
-        if order.target_w < 0:
-            return f"target {order.target_w:g} W is below zero"
-        if order.left_s is not None and not 0 < order.left_s <= MAX_DURATION_S:
-            return f"duration {order.left_s:g} s is not between 0 and {MAX_DURATION_S:g} s"
+        left_s = order.left_s
         positive = (order.deadline_s, order.ramp_w_per_min, order.signal_s)
-        if any(number is not None and number <= 0 for number in positive):
-            return "deadline, ramp and signal must be above zero where they are given"
-        return None
+        against = (
+            (order.target_w < 0, f"target {order.target_w:g} W is below zero"),
+            (
+                left_s is not None and not 0 < left_s <= MAX_DURATION_S,
+                f"duration {left_s or 0:g} s is not between 0 and {MAX_DURATION_S:g} s",
+            ),
+            (
+                any(number is not None and number <= 0 for number in positive),
+                "deadline, ramp and signal must be above zero where they are given",
+            ),
+        )
+        return next((why for stands, why in against if stands), None)
 
     async def _cap(self, body: CommandBody, cap_w: float | None) -> Result:
         if cap_w is not None:
@@ -158,8 +165,9 @@ class PowerFront:
     def preview(self, asked: PlanRequest) -> PlanPreview:
         """What this curtailment would do now; nothing is done."""
         rules = self._orders.rules
-        if rules is None or not math.isfinite(asked.order.target_w):
-            why = NO_TABLE if rules is None else "the target is not a finite number"
+        now_ms = self._orders.clock.utc_ms()
+        why = self._refusal(_as_order(asked.id, "preview", asked.order, now_ms))
+        if rules is None or why is not None:
             return PlanPreview(
                 id=asked.id,
                 steps=(),
@@ -167,7 +175,7 @@ class PowerFront:
                 expected_w=None,
                 reaches_target=False,
                 takes_s=0.0,
-                detail=why,
+                detail=why or NO_TABLE,
             )
         given = self._orders.looker.look()
         steps, _, expected_w, reaches, takes_s = curtailment.preview(
@@ -193,9 +201,13 @@ class PowerFront:
 
 
 def _curtailment(body: CommandBody, order: Curtail, now_ms: int) -> PowerOrder:
+    return _as_order(body.id, body.actor, order, now_ms)
+
+
+def _as_order(command: CommandId, actor: str, order: Curtail, now_ms: int) -> PowerOrder:
     return PowerOrder(
-        id=body.id,
-        actor=body.actor,
+        id=command,
+        actor=actor,
         target_w=order.target_w,
         deadline_s=order.deadline_s,
         left_s=order.duration_s,

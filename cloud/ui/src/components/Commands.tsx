@@ -78,7 +78,7 @@ function CommandLine({ command }: { readonly command: CommandView }): JSX.Elemen
   return (
     <li>
       <Badge tone={command.state === "done" && command.outcome !== "applied" ? "warn" : TONES[command.state]}>
-        {command.state}{command.outcome ? `: ${command.outcome}` : ""}
+        {command.state}{command.outcome && !MOVING.has(command.state) ? `: ${command.outcome}` : ""}
       </Badge>{" "}
       <strong>{orderWords(command.order)}</strong> · <When at_ms={command.issued_ms} /> by {command.actor}
       {command.state === "sent" && left > 0 ? <span class="muted"> · expires in {span(left)}</span> : null}

@@ -94,3 +94,30 @@ def test_check_config_sums_up_a_good_file(site_path: str, capsys: pytest.Capture
         "OK: site pit, 1 zones, 4 miners (12.0 kW nominal), 3 other devices, simulated"
         in capsys.readouterr().out
     )
+
+
+# ---------------------------------------------------------------- a person's tools need no good site file
+
+
+def test_a_safe_stop_goes_out_although_the_site_file_was_just_spoilt(
+    tmp_path: Path, site_path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(site_path)
+    path.write_text(path.read_text() + "\nbogus = 3\n")
+    assert main(["safe-stop", "--reason", "fire", "--site", site_path]) == 1
+    said = capsys.readouterr().err
+    assert "unknown key" in said
+    assert f"asking the guardian at {tmp_path / 'o.sock'} all the same" in said
+    assert "no answer from a guardian" in said
+
+
+def test_without_a_readable_file_the_usual_socket_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--site", str(tmp_path / "none.toml")]) == 1
+    assert "asking the guardian at /run/minewarden/operator.sock" in capsys.readouterr().err
+
+
+def test_the_socket_can_be_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", "--socket", str(tmp_path / "s.sock")]) == 1
+    assert str(tmp_path / "s.sock") in capsys.readouterr().err
