@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.config import FansAfterTrip, SiteFile
-from edge_agent.guardian import clock_sync
+from edge_agent.guardian import clock_sync, collector
 from edge_agent.guardian.actions.desk import Desk
 from edge_agent.guardian.actions.executor import Executor
 from edge_agent.guardian.actions.intake import Intake
@@ -205,6 +205,7 @@ class Guardian:
         )
         self.power_front = PowerFront(self.power)
         self.intake.power_order = self.power_front.carry_out
+        self.desk.ordered = self.power.taken
         self.desk.caps = lambda: (*self.cycle.cap_views, *self.power.order_caps)
         self.captures = Captures(
             state / "captures",
@@ -557,4 +558,8 @@ async def run(path: Path, *, folder: Path | None = None, opener: Opener = defaul
         loop.add_signal_handler(number, guardian.stop)
     loop.add_signal_handler(signal.SIGHUP, guardian.look_at, path)
     os.umask(0o077)
-    await guardian.run()
+    sparing = asyncio.ensure_future(collector.spare(guardian.clock))
+    try:
+        await guardian.run()
+    finally:
+        sparing.cancel()
