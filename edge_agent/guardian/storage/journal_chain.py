@@ -1,5 +1,6 @@
 """The journal's hash chain: how entries link, and where a chain does not hold any more (S21)."""
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ import msgspec
 
 from edge_agent.ipc import JournalEntry
 from shared.alarms import Event
+from shared.errors import StoreError
 
 GENESIS = "0" * 64
 SEGMENTS = 64
@@ -38,7 +40,25 @@ class Broken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify(folder: Path, *, keep_segments: int = SEGMENTS) -> tuple[int, list[Broken]]:
-    """Walk the whole journal; returns how many entries hold, and every place where the chain breaks."""
+    """Walk the whole journal; returns how many entries hold, and every place where the chain breaks.
+
+    Raises `StoreError` where there is no journal, or none that this user may read: neither is a good one.
+    """
+    try:
+        good, broken = _verified(folder, keep_segments)
+    except PermissionError as error:
+        raise StoreError(
+            f"{error.filename or folder}: this user may not read the journal; run it as the guardian's user, "
+            "for example: sudo -u minewarden-guardian minewarden guardian verify-journal --site FILE"
+        ) from error
+    if not good and not broken:
+        raise StoreError(f"there is no journal at {folder}: has the guardian ever run with this site file?")
+    return good, broken
+
+
+def _verified(folder: Path, keep_segments: int) -> tuple[int, list[Broken]]:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        next(folder.iterdir(), None)  # what may not be read looks empty to `glob`, and is not
     files = segments(folder)
     broken = _beginning(files, keep_segments)
     good, last = _walk(files, broken)

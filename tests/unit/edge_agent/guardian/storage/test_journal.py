@@ -13,6 +13,7 @@ from edge_agent.guardian.storage.journal import Journal
 from edge_agent.ipc import JournalEntry
 from shared.alarms import Event, EventKind, Severity
 from shared.clock import ManualClock
+from shared.errors import StoreError
 
 
 def event(title: str = "x") -> Event:
@@ -287,5 +288,6 @@ def test_a_full_disk_at_the_start_is_not_well(tmp_path: Path, monkeypatch: pytes
     book.close()
 
 
-def test_an_empty_journal_holds(tmp_path: Path) -> None:
-    assert journal.verify(tmp_path) == (0, [])
+def test_an_empty_folder_is_no_journal_that_holds(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no journal at"):
+        journal.verify(tmp_path)
