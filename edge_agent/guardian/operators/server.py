@@ -5,6 +5,7 @@ answer, any number per connection.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -57,8 +58,10 @@ class OperatorServer:
                 writer.write(encode_frame(answer))
                 await writer.drain()
         except (ConnectionError, WireError) as error:
-            self.refused["operator frames"] += isinstance(error, WireError)
             log.warning("operator %s is disconnected: %s", peer.name, error)
+            if isinstance(error, WireError):
+                self.refused["operator frames"] += 1
+                await _say(writer, Refused(why=f"this is no request that the guardian knows: {error}"))
         finally:
             self._writers.discard(writer)
             writer.close()
@@ -68,3 +71,10 @@ class OperatorServer:
             log.error("the agent's user (%s) tried to reach operator.sock", peer.name)
             return Refused(why="the agent's user has no say here; use an operator's account")
         return await self._answer_call(message, peer)
+
+
+async def _say(writer: asyncio.StreamWriter, refused: Refused) -> None:
+    """A last word before the connection closes, for whoever still listens."""
+    with contextlib.suppress(ConnectionError):
+        writer.write(encode_frame(refused))
+        await writer.drain()
