@@ -23,7 +23,10 @@ from edge_agent.guardian.agents.assignments import Assignments
 from edge_agent.guardian.agents.lease import Lease
 from edge_agent.guardian.arbiter import Direction, Permit
 from edge_agent.guardian.cycle import Cycle
+from edge_agent.guardian.interlocks import asks
+from edge_agent.guardian.interlocks.asks import Granted
 from edge_agent.guardian.interlocks.inputs import Commanded, Demand, DemandKind
+from edge_agent.guardian.interlocks.state import ZoneState
 from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.link import DeviceLink
 from edge_agent.guardian.requests import (
@@ -132,6 +135,8 @@ class Desk:
         self._cooling_claims: dict[ZoneId, Claim] = {}
         self.caps: Callable[[], tuple[CapView, ...]] = tuple
         """The power caps as of now; set by who knows the meters."""
+        self.ordered: Callable[[DeviceId, CommandId], None] = lambda _device, _order: None
+        """Told of each miner that an order stops or starts; set by who brings miners back."""
         self._nominal_w = sum(entry.nominal_w or 0.0 for entry in site.miners)
         self._numbers = 0
 
@@ -380,6 +385,7 @@ class Desk:
         if exclusive:
             self._preempt(permit.action)
         self._memory = arbiter.note(self._memory, permit, self._context())
+        self._by_order(permit)
         starting = isinstance(permit.action, StartMining)
         if permit.settle_s > 0 or starting:
             self._cycle.commanded(device, Commanded(settle_s=permit.settle_s, start=starting))
@@ -390,6 +396,19 @@ class Desk:
         if exclusive:
             self._live[_part(permit.action)] = live
         return task
+
+    def _by_order(self, permit: Permit) -> None:
+        """What an order stops is no business of the zone's restart any more: who stopped it starts it."""
+        action, request = permit.action, permit.request
+        if request.source is not Source.ORDER or not isinstance(action, StopMining | StartMining):
+            return
+        if isinstance(action, StopMining):
+
+            def out(state: ZoneState) -> Granted:
+                return Granted(state=asks.take_over(state, [action.device]), found=())
+
+            self._cycle.ask(self._entries[action.device].zone, out, commit=True)
+        self.ordered(action.device, request.id)
 
     async def _run(self, live: Live) -> WriteRecord:
         permit = live.permit

@@ -34,7 +34,7 @@ from shared.alarms import EventKind, Severity
 from shared.clock import Clock
 from shared.commands import AnyAction, CommandState, DoActions
 from shared.errors import StoreError
-from shared.ids import DeviceId, ZoneId
+from shared.ids import CommandId, DeviceId, ZoneId
 
 log = logging.getLogger(__name__)
 
@@ -234,6 +234,17 @@ class PowerOrders:
         self.book = change(self.book)
         self._background(self.save())
 
+    def taken(self, device: DeviceId, by: CommandId) -> None:
+        """An order of somebody else stopped or started a miner that a power order had stopped.
+
+        It is theirs from now on: the end of the power order does not start what a person stopped.
+        """
+        power = self.book.power
+        goal = power.goals.get(device)
+        if goal is None or goal.want is not None or any(order.id == by for order in power.orders):
+            return
+        self.change_now(lambda book: _without_goal(book, device))
+
     async def save(self) -> None:
         """Bring the book to the disk as it is now."""
         async with self._saving:
@@ -254,6 +265,11 @@ class PowerOrders:
         if self.rules is None:
             return None
         return goals.expected_w(self.book.power, self.looker.look(), self.rules)
+
+
+def _without_goal(book: Book, device: DeviceId) -> Book:
+    goals = {known: goal for known, goal in book.power.goals.items() if known != device}
+    return msgspec.structs.replace(book, power=msgspec.structs.replace(book.power, goals=goals))
 
 
 def _bringer(devices: list[DeviceId]) -> Callable[[ZoneState], Granted]:
