@@ -6,10 +6,12 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.guardian.power.orders import Goal, PowerOrder, PowerState
-from edge_agent.guardian.power.schedules import Scheduled
+from edge_agent.guardian.power.schedules import Scheduled, wanted
 from edge_agent.guardian.storage import durable
 from edge_agent.ipc import StandingState
+from shared.commands import StopMining
 from shared.errors import StoreError
+from shared.ids import DeviceId
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +21,13 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
 
     power: PowerState = PowerState()
     schedules: tuple[Scheduled, ...] = ()
+
+    @property
+    def held(self) -> frozenset[DeviceId]:
+        """Miners that the zones must not restart: power orders or running windows keep them stopped."""
+        windows = (entry for entry in self.schedules if entry.state is StandingState.RUNNING)
+        stops = (action for entry in windows for action in wanted(entry) if isinstance(action, StopMining))
+        return self.power.held | {action.device for action in stops}
 
 
 EMPTY = Book()

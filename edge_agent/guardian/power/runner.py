@@ -81,7 +81,7 @@ class PowerOrders:
         self._last_s = clock.monotonic()
         self.book = self._load()
         self._saved = books.structure(self.book)
-        self.held: frozenset[DeviceId] = self.book.power.held
+        self.held: frozenset[DeviceId] = self.book.held
         """Read by the interlock thread at every turn."""
         self.order_caps: tuple[CapView, ...] = ()
         """What the running orders leave room for, for the arbiter."""
@@ -186,13 +186,13 @@ class PowerOrders:
 
     async def _act(self, output: PowerOutput) -> None:
         """First the disk, for a moment; then what the zones may restart; then the writes."""
-        self.held = self.held | self.book.power.held
+        self.held = self.held | self.book.held
         # A disk that hangs has one write waiting for it, not one more each second.
         if books.structure(self.book) != self._saved and not self._saving.locked():
             saving = asyncio.ensure_future(self.save())
             await asyncio.wait([saving], timeout=DISK_WITHIN_S)
         self._bring_back(output.bring_back)
-        self.held = self.book.power.held
+        self.held = self.book.held
         for wish in output.wishes:
             self._writer.want(wish.order, wish.action, back=wish.back)
         for entry in self.book.schedules:
@@ -226,7 +226,7 @@ class PowerOrders:
             if not await self._store(change(self.book)):
                 return False
             self.book = change(self.book)  # the book may have gone on meanwhile
-        self.held = self.held | self.book.power.held
+        self.held = self.held | self.book.held
         return True
 
     def change_now(self, change: Change) -> None:

@@ -1,5 +1,6 @@
 """What of power orders and windows outlives the guardian, and what must not."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,9 @@ import pytest
 from edge_agent.guardian.power import book as books
 from edge_agent.guardian.power.book import Book
 from edge_agent.ipc import StandingState
-from shared.commands import Curtail, DoActions, Schedule, SetPreset
+from shared.commands import Curtail, DoActions, Schedule, SetPreset, StopMining
 from shared.errors import StoreError
-from support.guardian import miner_id
+from support.guardian import ZONE, miner_id
 from support.power import PowerBench
 
 
@@ -25,6 +26,27 @@ async def test_a_window_ends_when_it_was_promised_to_after_a_crash_too(tmp_path:
     assert bench.standing("s-1").state is StandingState.RUNNING
     await bench.run(10.0)
     assert bench.standing("s-1").state is not StandingState.RUNNING
+    await bench.close()
+
+
+async def test_a_zone_restarts_no_miner_that_a_running_window_stops(tmp_path: Path) -> None:
+    """It was started by its zone and stopped by its window, over and over; after the window it comes back."""
+    bench = await PowerBench.begin(tmp_path)
+    bench.wall.broken = True
+    await bench.run(30.0)
+    bench.wall.broken = False
+    await bench.run(3.0)
+    now_ms = bench.clock.utc_ms()
+    what = DoActions(actions=(StopMining(device=miner_id(6)),))
+    await bench.order(Schedule(start_ms=now_ms + 1_000, end_ms=now_ms + 601_000, what=what), "s-1")
+    answer = asyncio.ensure_future(bench.guardian.persons.reset(ZONE, by="ada", reason="belt replaced"))
+    await bench.drain()
+    await answer
+    await bench.run(500.0)
+    assert bench.running == 5
+    assert "start" not in bench.miner(6).writes
+    await bench.run(400.0)
+    assert bench.running == 6
     await bench.close()
 
 
