@@ -9,7 +9,7 @@ from edge_agent.guardian.interlocks import bypass, findings, miners, zone_findin
 from edge_agent.guardian.interlocks.bypass import Asked, Bypass
 from edge_agent.guardian.interlocks.inputs import Finding
 from edge_agent.guardian.interlocks.modes import Cause, next_mode
-from edge_agent.guardian.interlocks.state import SafeWhy, Trip, ZoneState
+from edge_agent.guardian.interlocks.state import ZONE_HOT, SafeWhy, Trip, ZoneState
 from edge_agent.ipc import Mode
 from shared.alarms import EventKind, Severity
 from shared.ids import DeviceId, ZoneId
@@ -53,8 +53,10 @@ def reset(state: ZoneState, zone: ZoneId, *, by: str, reason: str, trip: str | N
         entry.device for entry in kept if entry.device
     }
     again = tuple(device for device in state.miners if device in freed and device not in state.pending)
+    # Who was over its limit counts towards "several miners" for minutes: that latch would be back at once.
+    whole = not kept or any(entry.interlock == ZONE_HOT for entry in gone)
     tracks = {
-        device: miners.reset(track) if device in freed or not kept else track
+        device: miners.reset(track) if device in freed or whole else track
         for device, track in state.miners.items()
     }
     after = _replace(state, trips=kept, miners=tracks, pending=(*state.pending, *again))

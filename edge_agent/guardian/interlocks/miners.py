@@ -106,6 +106,13 @@ def _heat(heat: Standing, value_c: float | None, limits: HighLimits, *, resting:
     return levels.step(heat, value_c, limits, dt)
 
 
+def is_hot(track: MinerTrack) -> bool:
+    """Whether it stands at shed or above. The last level of a miner that is lost says nothing of it any more;
+    its own latch stays until it is heard."""
+    lost = track.watch.sight is Sight.LOST
+    return max(track.chip.level, track.board.level) >= Level.SHED and not lost
+
+
 def inhibit(track: MinerTrack, *, latched: bool) -> str | None:
     """Why nothing may be raised on this miner, or None. Words only: numbers would change each step.
 

@@ -6,9 +6,10 @@ import msgspec
 
 from edge_agent.config import Timing, Zone
 from edge_agent.guardian.interlocks import contacts, levels, miners, probes
-from edge_agent.guardian.interlocks.inputs import ZoneInput
+from edge_agent.guardian.interlocks.inputs import MainsClaim, ZoneInput
 from edge_agent.guardian.interlocks.levels import Level
 from edge_agent.guardian.interlocks.quantities import QUANTITIES
+from edge_agent.guardian.interlocks.stale import Sight
 from edge_agent.guardian.interlocks.state import (
     BOARD,
     CAP,
@@ -43,7 +44,7 @@ def _zone_evidence(
     state: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing
 ) -> Iterator[tuple[str, str]]:
     """(interlock, first condition in words) of whatever trips the whole zone now."""
-    loaded = any(track.heard and not track.stopped for track in state.miners.values())
+    loaded = any(_is_load(track, state.mains) for track in state.miners.values())
     yield from _contacts(state, zone)
     if loaded:
         yield from _probes(state, inputs, zone, timing)
@@ -60,6 +61,21 @@ def _zone_evidence(
             ZONE_BLIND,
             f"no miner of the zone has told a usable temperature for {timing.lost_after_s:g} s and more",
         )
+
+
+def _may_run(track: MinerTrack) -> bool:
+    """One that was seen stopped and is lost since may have rebooted and mine again (miners.md §1.7)."""
+    return not track.stopped or track.watch.sight is Sight.LOST
+
+
+def _is_load(track: MinerTrack, mains: MainsClaim) -> bool:
+    """Whether cooling and probes have something to protect here. A miner that was never heard is no load.
+
+    While mains are gone or just back, one that was stopped for it and fell silent has no power, as its fans
+    have none: that is no loss of cooling, and a latch would need a person after every power cut.
+    """
+    stands = not _may_run(track) if mains is MainsClaim.NONE else track.stopped
+    return track.heard and not stands
 
 
 def _trip(interlock: str, at_ms: int, first_out: str, where: str, device: DeviceId | None = None) -> Trip:
@@ -110,7 +126,7 @@ def _capped_miners(state: ZoneState, inputs: ZoneInput) -> list[Trip]:
         for claim in state.feeders
         if claim.trip is not None and claim.miners is not None
         for device in sorted(claim.miners & state.miners.keys())
-        if not state.miners[device].stopped and (device, CAP + claim.cap) not in latched
+        if _may_run(state.miners[device]) and (device, CAP + claim.cap) not in latched
     ]
 
 
@@ -178,7 +194,7 @@ def _present(trip: Trip, state: ZoneState) -> bool:
     if trip.interlock == ZONE_COOLING:
         return not state.cooling.good_for_s > 0
     if trip.interlock == ZONE_HOT:
-        return any(max(t.chip.level, t.board.level) >= Level.SHED for t in state.miners.values())
+        return any(miners.is_hot(track) for track in state.miners.values())
     if trip.interlock == ZONE_BLIND:
         return all_blind(state.miners) or not any(track.heard for track in state.miners.values())
     return _zone_cause(trip.interlock, state)

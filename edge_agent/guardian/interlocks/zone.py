@@ -182,10 +182,9 @@ def _modes(
 
 
 def _stable(state: ZoneState, inputs: ZoneInput, zone: Zone) -> bool:
-    hot = any(max(t.chip.level, t.board.level) >= Level.SHED for t in state.miners.values())
     return (
         state.cooling.proven
-        and not hot
+        and not any(miners.is_hot(track) for track in state.miners.values())
         and state.safe_why is not SafeWhy.STOP
         and not state.zone_trips
         and not restart.unfinished(state, inputs)
@@ -206,7 +205,15 @@ def status(state: ZoneState, zone: Zone) -> ZoneStatus:
         restarting=bool(state.pending) and restart.allowed(state),
         levels=_levels(state),
         bypassed={entry.interlock: math.ceil(entry.left_s) for entry in state.bypasses.open},
+        bypass_asked=_asked(state, zone),
+        why=state.safe_why.words if state.mode is Mode.SAFE else "",
     )
+
+
+def _asked(state: ZoneState, zone: Zone) -> dict[str, str]:
+    """Requests that wait; without their time, which would be a change of status at every step."""
+    waits = "turn the key switch" if zone.bypass_key is not None else "another person has to confirm it"
+    return {asked.interlock: f"asked by {asked.by}: {waits}" for asked in state.bypasses.asked}
 
 
 def _levels(state: ZoneState) -> dict[str, str]:

@@ -103,6 +103,46 @@ class TestHeat:
         assert [t.interlock for t in zone.state.trips] == ["board-temp"]
 
 
+class TestLostAfterAStop:
+    """Who was seen stopped and is lost since may have rebooted and mine: it is load, where it was heard."""
+
+    def test_cooling_that_is_lost_trips_for_it(self, zone: ZoneBench) -> None:
+        zone.auto().stopped().run(5)
+        assert zone.silent().run(20).cool(0.0).run(30).mode is Mode.TRIPPED
+        assert zone.state.trips[0].interlock == "cooling-lost"
+        assert zone.state.pending == (), "nobody of the guardian's stopped them, and it starts none"
+
+    def test_a_hot_inlet_trips_for_it(self, zone: ZoneBench) -> None:
+        zone.auto().stopped().run(5)
+        zone.silent().run(20).probe("inlet_air_c", 1, 50.0).run(30)
+        assert zone.state.trips[0].interlock == "inlet_air_c"
+
+    def test_stale_is_not_lost(self, zone: ZoneBench) -> None:
+        zone.auto().stopped().run(5)
+        assert zone.silent(age_s=7.0).cool(0.0).run(60).mode is not Mode.TRIPPED
+
+    def test_who_was_never_heard_is_no_load(self, zone: ZoneBench) -> None:
+        assert zone.silent().cool(0.0).run(120).mode is not Mode.TRIPPED
+
+    @pytest.mark.parametrize("mains", [MainsClaim.STOP, MainsClaim.HOLD])
+    def test_a_power_cut_takes_miners_fans_and_switches_and_is_no_trip(
+        self, zone: ZoneBench, mains: MainsClaim
+    ) -> None:
+        zone.auto()
+        zone.mains = MainsClaim.STOP
+        zone.run(2).stopped().run(5)
+        zone.mains = mains
+        assert zone.silent().cool(None).run(120).mode is not Mode.TRIPPED
+        zone.mains = MainsClaim.NONE
+        assert zone.step().mode is Mode.TRIPPED
+
+    def test_a_pdus_cap_latches_it_too(self, zone: ZoneBench) -> None:
+        rack = frozenset({miner_id(1), miner_id(2)})
+        over = FeederClaim(cap="rack-1", miners=rack, trip="rack-1 20 A, trip limit 18 A", cause=True)
+        zone.auto().stopped(1, 2).run(5).silent(1).run(20).claim(over).step()
+        assert [trip.device for trip in zone.state.trips] == ["m-1"]
+
+
 class TestSettling:
     def test_missing_temperatures_are_expected_after_a_change(self, zone: ZoneBench) -> None:
         zone.auto().command(1).put(1, chip_c=None, board_c=None).run(15)
