@@ -106,6 +106,10 @@ class ZoneStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Zone interlock → its level in words, where it is not normal (`inlet_air_c` → `warn`)."""
     bypassed: dict[str, int] = {}
     """Zone interlock → whole seconds until its bypass ends."""
+    bypass_asked: dict[str, str] = {}
+    """Zone interlock → whose request waits for its second fact, and which fact that is, in words."""
+    why: str = ""
+    """In `safe`: why the zone stands there and how it goes on, in words."""
 
 
 class StandingState(StrEnum):
@@ -144,6 +148,7 @@ class CapStatus(msgspec.Struct, frozen=True, kw_only=True):
     level: str
     limit: float
     """The `warn` limit: nothing is raised beyond it."""
+    unit: str = ""
 
 
 class Status(_Frame, frozen=True, kw_only=True, tag="status"):
@@ -159,6 +164,8 @@ class Status(_Frame, frozen=True, kw_only=True, tag="status"):
     caps: dict[str, CapStatus] = {}
     on_battery: bool | None = None
     """None where the site file names no UPS, or it is not heard."""
+    battery_left_s: float | None = None
+    """The runtime that the UPS promises, None where it is not known or mains are present."""
     refused: dict[str, int] = {}
     """What was refused since the start, by kind: bad frames, proposals, orders, operators' requests."""
 

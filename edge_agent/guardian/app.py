@@ -431,6 +431,7 @@ class Guardian:
             orders=self.power_front.standing(),
             caps=dict(self.cycle.caps),
             on_battery=self.cycle.on_battery,
+            battery_left_s=self.cycle.battery_left_s,
             refused=self._refused(),
         )
 

@@ -103,6 +103,7 @@ class Cycle:
         self.caps: dict[str, CapStatus] = {}
         self.cap_views: tuple[CapView, ...] = ()
         self.on_battery: bool | None = None
+        self.battery_left_s: float | None = None
         self._pretence: Callable[[SiteInput], SiteInput] | None = None
         self._refused = False
         self._late = False
@@ -228,6 +229,7 @@ class Cycle:
             caps.view(cap, values[cap.id], self._fed[cap.id]) for cap in self._site.power_caps
         )
         self.on_battery = inputs.mains.on_battery
+        self.battery_left_s = inputs.mains.runtime_s if self.on_battery else None
 
     def keep(self) -> None:
         """Bring latches to the disk where they changed; called after the demands are on their way."""

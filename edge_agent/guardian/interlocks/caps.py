@@ -204,8 +204,11 @@ def _inhibit(state: CapState, value: float | None, cap: PowerCap) -> str | None:
 
 
 def _shown(cap: PowerCap, value: float | None) -> str:
-    unit = METRICS[cap.points[0].point.split(".")[0]].unit
-    return "unknown" if value is None else f"{value:g} {unit}"
+    return "unknown" if value is None else f"{value:g} {_unit(cap)}"
+
+
+def _unit(cap: PowerCap) -> str:
+    return METRICS[cap.points[0].point.split(".")[0]].unit
 
 
 def _told(cap: PowerCap, before: CapState, after: CapState, value: float | None) -> list[Finding]:
@@ -270,4 +273,4 @@ def view(cap: PowerCap, value: float | None, devices: frozenset[DeviceId]) -> Ca
 def status(cap: PowerCap, state: CapState, value: float | None) -> CapStatus:
     """The cap as people see it."""
     level = "unknown" if value is None else state.standing.level.word
-    return CapStatus(value=value, level=level, limit=cap.limits.warn)
+    return CapStatus(value=value, level=level, limit=cap.limits.warn, unit=_unit(cap))

@@ -36,6 +36,16 @@ class SafeWhy(StrEnum):
     STOP = "stop"
     RESET = "reset"
 
+    @property
+    def words(self) -> str:
+        """Why, and how it goes on, for people."""
+        return {
+            SafeWhy.START: "the guardian has started; goes on by itself once cooling is proven",
+            SafeWhy.LEASE: "the agent is silent; goes on by itself once it is back and cooling is proven",
+            SafeWhy.STOP: "stopped by a safe-stop; stands until a person hands it back",
+            SafeWhy.RESET: "reset or handed back; goes on by itself once cooling is proven",
+        }[self]
+
 
 class Trip(msgspec.Struct, frozen=True, kw_only=True):
     """One latch. `device` None: the whole zone is tripped; else that miner only."""

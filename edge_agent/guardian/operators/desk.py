@@ -4,8 +4,12 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from edge_agent.guardian.agents.peers import Peer
-from edge_agent.guardian.interlocks.asks import Answer, Denied
+from edge_agent.guardian.interlocks.asks import Denied
+from edge_agent.guardian.interlocks.state import SafeWhy
+from edge_agent.guardian.operators import way_out
 from edge_agent.guardian.operators.explain import explain
 from edge_agent.guardian.operators.persons import Persons
 from edge_agent.guardian.operators.proving import Proving
@@ -18,6 +22,7 @@ from edge_agent.ipc import (
     Explain,
     FromOperator,
     Lines,
+    Mode,
     OpenBypass,
     PlanPreview,
     PlanRequest,
@@ -63,13 +68,13 @@ class OperatorDesk:
         """Carry out one request; refusals are sentences."""
         match message:
             case StatusRequest():
-                told: ToOperator = self._status()
+                told: ToOperator = await self._standing()
             case SafeStop():
                 told = self._safe_stop(message, peer)
             case ResetTrip():
                 told = await self._reset(message, peer)
-            case SetMode(zone=zone, mode=mode, operator=operator, reason=reason):
-                told = _told(await self._persons.set_mode(zone, mode, by=_who(operator, peer), reason=reason))
+            case SetMode():
+                told = await self._mode(message, peer)
             case OpenBypass() | ConfirmBypass() | CloseBypass():
                 told = await self._bypass(message, peer)
             case Explain(event=event):
@@ -83,11 +88,41 @@ class OperatorDesk:
                 told = Done(detail=f"order {target} is cancelled") if why is None else Refused(why=why)
         return told
 
+    async def _standing(self) -> Status:
+        """The status; where a person stopped a zone, with who and why."""
+        told = self._status()
+        zones = dict(told.zones)
+        for zone, now in told.zones.items():
+            if now.mode is Mode.SAFE and self._persons.look(zone).safe_why is SafeWhy.STOP:
+                who = await asyncio.to_thread(way_out.who_stopped, self._journal, zone)
+                why = "; ".join(filter(None, (who, now.why, f"with: {way_out.hand_back(zone)}")))
+                zones[zone] = msgspec.structs.replace(now, why=why)
+        return msgspec.structs.replace(told, zones=zones)
+
     def _safe_stop(self, message: SafeStop, peer: Peer) -> ToOperator:
+        if not message.reason.strip():
+            return Refused(why="a safe-stop needs a reason; give one with --reason")
         zones = self._persons.safe_stop(message.zone, by=peer.name, reason=message.reason)
         if not zones:
-            return Refused(why=f"no zone {message.zone!r} on this site")
-        return Done(detail=f"stopping {', '.join(zones)}")
+            known = ", ".join(self._persons.zones)
+            return Refused(
+                why=f"no zone {message.zone!r} on this site, NOTHING is stopped; it has {known}; "
+                "without --zone everything stops"
+            )
+        back = "; ".join(way_out.hand_back(zone) for zone in zones)
+        return Done(detail=f"stopping {', '.join(zones)}; stands until it is handed back with: {back}")
+
+    async def _mode(self, message: SetMode, peer: Peer) -> ToOperator:
+        zone, mode = message.zone, message.mode
+        if not message.reason.strip():
+            return Refused(why="a change of mode needs a reason; give one with --reason")
+        by = _who(message.operator, peer)
+        answer = await self._persons.set_mode(zone, mode, by=by, reason=message.reason)
+        if not isinstance(answer, Denied):
+            return Done(detail=way_out.after_mode(zone, mode, answer))
+        if zone not in self._persons.zones:
+            return Refused(why=answer.why)
+        return Refused(why=way_out.not_from(zone, self._persons.look(zone).mode, mode, answer))
 
     async def _reset(self, message: ResetTrip, peer: Peer) -> ToOperator:
         zone: ZoneId | None = message.zone
@@ -99,7 +134,10 @@ class OperatorDesk:
         if zone is None:
             return Refused(why="name a trip or a zone")
         by = _who(message.operator, peer)
-        return _told(await self._persons.reset(zone, by=by, reason=message.reason, trip=message.trip))
+        answer = await self._persons.reset(zone, by=by, reason=message.reason, trip=message.trip)
+        if isinstance(answer, Denied):
+            return Refused(why=answer.why)
+        return Done(detail=way_out.after_reset(zone, answer))
 
     async def _bypass(self, message: OpenBypass | ConfirmBypass | CloseBypass, peer: Peer) -> ToOperator:
         """The account decides who is a second person, not the name that somebody typed."""
@@ -129,15 +167,6 @@ class OperatorDesk:
         if message.actuate:
             return await self._proving.actuate(message.zone, message.interlock, by=by, reason=message.reason)
         return await self._proving.on_order(message.zone, message.interlock, by=by, reason=message.reason)
-
-
-def _told(answer: Answer) -> ToOperator:
-    if isinstance(answer, Denied):
-        return Refused(why=answer.why)
-    words = [f"{len(answer.cleared)} trips reset"] if answer.cleared else []
-    if answer.state.trips:
-        words.append(f"{len(answer.state.trips)} trips stay latched")
-    return Done(detail="; ".join([*words, f"mode {answer.state.mode}"]))
 
 
 def _who(operator: str, peer: Peer) -> str:

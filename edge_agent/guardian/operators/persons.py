@@ -62,6 +62,14 @@ class Persons:
                 return zone
         return None
 
+    @property
+    def zones(self) -> tuple[ZoneId, ...]:
+        return tuple(self._zones)
+
+    def look(self, zone: ZoneId) -> ZoneState:
+        """The zone as it stands now."""
+        return self._cycle.look(zone)
+
     async def set_mode(self, zone: ZoneId, mode: Mode, *, by: str, reason: str) -> Answer:
         """A local operator takes a zone over or hands it back."""
         return await self._durably(zone, lambda state: asks.set_mode(state, zone, mode, by=by, reason=reason))

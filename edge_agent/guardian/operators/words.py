@@ -4,7 +4,16 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from edge_agent.guardian.actions import audit
-from edge_agent.ipc import PlanPreview, StandingOrder, Status, TripInfo, ZoneStatus
+from edge_agent.ipc import (
+    CapStatus,
+    Mode,
+    PlanPreview,
+    StandingOrder,
+    StandingState,
+    Status,
+    TripInfo,
+    ZoneStatus,
+)
 
 
 def status(told: Status) -> list[str]:
@@ -12,25 +21,45 @@ def status(told: Status) -> list[str]:
     lease = "never held" if told.lease_left_s is None else f"{told.lease_left_s:.0f} s left"
     lines = [f"lease {lease}, model {told.assignment or 'none'}, journal {told.journal_head}"]
     if told.on_battery is not None:
-        lines.append("mains: ON BATTERY" if told.on_battery else "mains: present")
+        lines.append(f"mains: {_battery(told)}" if told.on_battery else "mains: present")
     for name, zone in told.zones.items():
         lines += _zone(name, zone)
     for cap_id, cap in told.caps.items():
-        value = "unknown" if cap.value is None else f"{cap.value:g}"
-        lines.append(f"cap {cap_id}: {value}, nothing is raised beyond {cap.limit:g} ({cap.level})")
-    lines += orders(told.orders)
+        lines.append(_cap(cap_id, cap))
+    ended = (StandingState.ENDED, StandingState.CANCELLED)
+    lines += orders(order for order in told.orders if order.state not in ended)
     if told.refused:
         counts = ", ".join(f"{count} {kind}" for kind, count in sorted(told.refused.items()))
         lines.append(f"refused since the start: {counts}")
     return lines
 
 
+def _battery(told: Status) -> str:
+    left_s = told.battery_left_s
+    left = "runtime unknown" if left_s is None else f"{left_s / 60.0:.0f} min left by the UPS's own word"
+    return f"ON BATTERY, {left}"
+
+
+def _cap(name: str, cap: CapStatus) -> str:
+    unit = f" {cap.unit}" if cap.unit else ""
+    value = "unknown" if cap.value is None else f"{cap.value:g}{unit}"
+    return f"cap {name}: {value}, nothing is raised beyond {cap.limit:g}{unit} ({cap.level})"
+
+
 def _zone(name: str, zone: ZoneStatus) -> list[str]:
     cooling = "proven" if zone.cooling_proven else "NOT proven"
     lines = [f"{name}: {zone.mode}, cooling {cooling}{', restarting' if zone.restarting else ''}"]
+    if zone.why:
+        lines.append(f"  {zone.why}")
+    if zone.mode is Mode.MANUAL:
+        back = f"minewarden guardian mode local-auto --zone {name} --reason ..."
+        lines.append(f"  a person works by hand; hand it back with: {back}")
     lines += [f"  TRIP {_trip(trip)}" for trip in zone.trips]
+    if zone.trips:
+        lines.append("  what to do about trips: minewarden guardian trips")
     lines += [f"  {interlock}: {level}" for interlock, level in zone.levels.items()]
     lines += [f"  BYPASSED {interlock}: {left_s} s left" for interlock, left_s in zone.bypassed.items()]
+    lines += [f"  bypass of {interlock} waits, {whose}" for interlock, whose in zone.bypass_asked.items()]
     return lines + _inhibited(zone)
 
 
