@@ -94,17 +94,19 @@ class Feedback(msgspec.Struct, frozen=True):
 
 
 def follow(feedback: Feedback, value: float | None, setpoints: Sequence[Setpoint], dt: float) -> Feedback:
-    """The state after `dt` seconds. A set-point that comes back to where it was takes its evidence back."""
+    """The state after `dt` seconds. A set-point that comes back to where it was takes its evidence back.
+
+    Of several set-points every known one must have moved: which of them drives this feedback is not told.
+    """
     told = tuple(setpoint.value for setpoint in setpoints)
     if value is None:
         return Feedback()
     if value != feedback.value or len(told) != len(feedback.setpoints):
         return Feedback(value, told)
     then = tuple(now if old is None else old for old, now in zip(feedback.setpoints, told, strict=True))
-    apart = any(
-        old is not None
-        and setpoint.value is not None
-        and abs(setpoint.value - old) > SETPOINT_MOVES_SHARE * setpoint.span
+    moved = [
+        abs(setpoint.value - old) > SETPOINT_MOVES_SHARE * setpoint.span
         for old, setpoint in zip(then, setpoints, strict=True)
-    )
-    return Feedback(value, then, feedback.apart_s + dt if apart else 0.0)
+        if old is not None and setpoint.value is not None
+    ]
+    return Feedback(value, then, feedback.apart_s + dt if moved and all(moved) else 0.0)

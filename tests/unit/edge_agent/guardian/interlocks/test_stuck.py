@@ -115,8 +115,11 @@ class TestFeedback:
         assert followed((80.0, [None], 1), (80.0, [60.0], 9)) == 0.0
         assert followed((80.0, [None], 1), (80.0, [60.0], 9), (80.0, [30.0], 9)) == 9.0
 
-    def test_one_of_several_set_points_is_enough(self) -> None:
-        assert followed((80.0, [80.0, 50.0], 1), (80.0, [80.0, 90.0], 7)) == 7.0
+    def test_of_several_set_points_every_known_one_must_have_moved(self) -> None:
+        """Two fans behind one address: the second alone was told more, the first turns as before."""
+        assert followed((80.0, [80.0, 50.0], 1), (80.0, [80.0, 90.0], 7)) == 0.0
+        assert followed((80.0, [80.0, 50.0], 1), (80.0, [60.0, 90.0], 7)) == 7.0
+        assert followed((80.0, [80.0, None], 1), (80.0, [60.0, None], 7)) == 7.0
 
     def test_without_set_points_nothing_is_expected(self) -> None:
         assert followed((80.0, [], 1), (80.0, [], 1e6)) == 0.0
