@@ -27,10 +27,12 @@ def of(action: AnyAction, request: Request, view: DeviceView, zone: ZoneView, co
             action.value, None if actuator is None else actuator.fail_safe, view.points.get(action.point)
         )
     if isinstance(action, SetPreset):
-        if request.source is Source.BASELINE and _is_safe_from_unknown(action.preset, view):
-            return Direction.LOWER
-        return _preset(action.preset, view, context)
+        return _preset(action.preset, request.source, view, context)
     return Direction.LOWER if isinstance(action, StopMining) else Direction.RAISE
+
+
+def _stands(view: DeviceView) -> bool:
+    return view.state is not None and not view.state.draws_power
 
 
 def _is_safe_from_unknown(preset: str, view: DeviceView) -> bool:
@@ -39,14 +41,18 @@ def _is_safe_from_unknown(preset: str, view: DeviceView) -> bool:
     return unknown and preset == view.entry.safe_preset
 
 
-def _preset(preset: str, view: DeviceView, context: Context) -> Direction:
+def _preset(preset: str, source: Source, view: DeviceView, context: Context) -> Direction:
+    if _stands(view) and source is not Source.INTERLOCK:
+        return Direction.RAISE  # writing a preset starts mining
+    if source is Source.BASELINE and _is_safe_from_unknown(preset, view):
+        return Direction.LOWER
     wanted_w = ladder.power_of(view.facts, preset) if view.facts is not None else None
     now_w = ladder.power_of(view.facts, view.preset) if view.facts is not None else None
     if wanted_w is None or now_w is None or view.age_s > context.timing.stale_after_s:
         return Direction.RAISE
     if preset == view.preset:
         return Direction.SAME
-    return Direction.RAISE if wanted_w >= now_w else Direction.LOWER
+    return Direction.LOWER if wanted_w < now_w else Direction.RAISE
 
 
 def _point(value: float, safe: float | None, now: float | None) -> Direction:

@@ -124,7 +124,7 @@ def _cooling(
     now, limits = view.points.get(action.point), context.limits.cooling
     if now is None:
         found.append(f"{action.point} of {action.device} is not known now: no step can be measured")
-    elif abs(action.value - now) > largest + steps.ROUNDING:
+    elif not abs(action.value - now) <= largest + steps.ROUNDING:
         found.append(
             f"{action.point} would move by {abs(action.value - now):g}, allowed are {largest:g} "
             f"per {limits.window_s:g} s"
@@ -153,7 +153,7 @@ def _zone_calm(view: DeviceView, zone: ZoneView, context: Context) -> list[str]:
     limits, found = context.limits.cooling, []
     if zone.chip_c is None:
         found.append(f"zone {view.entry.zone} tells no chip temperature: no policy takes cooling away")
-    elif zone.chip_c >= limits.max_chip_c:
+    elif not zone.chip_c < limits.max_chip_c:
         found.append(
             f"zone {view.entry.zone} has a chip at {zone.chip_c:.1f} °C, nothing is proposed "
             f"above {limits.max_chip_c:g} °C"
@@ -163,7 +163,7 @@ def _zone_calm(view: DeviceView, zone: ZoneView, context: Context) -> list[str]:
             f"zone {view.entry.zone} was not watched for {limits.window_s:g} s yet: how fast its temperature "
             "moves is not known"
         )
-    elif zone.swing_k > limits.max_swing_k:
+    elif not zone.swing_k <= limits.max_swing_k:
         found.append(
             f"the temperature of zone {view.entry.zone} moved by {zone.swing_k:.1f} K within "
             f"{limits.window_s:g} s, allowed are {limits.max_swing_k:g} K"

@@ -20,7 +20,7 @@ def forbidden(request: Request, view: DeviceView, zone: ZoneView, context: Conte
         found.append(f"{view.entry.id} has a latched trip")
     if view.inhibited is not None:
         found.append(f"{view.entry.id} is inhibited: {view.inhibited}")
-    if view.age_s > context.timing.stale_after_s:
+    if not view.age_s <= context.timing.stale_after_s:
         found.append(f"{view.entry.id} was last heard more than {context.timing.stale_after_s:g} s ago")
     if not zone.cooling_proven:
         found.append(f"cooling of zone {view.entry.zone} is not proven")
@@ -70,13 +70,13 @@ def _over(cap: CapView, wanted_w: float, context: Context) -> list[str]:
         return [f"cap {cap.id}: its meter is not known, nothing is raised below it"]
     found: list[str] = []
     flying_w = sum(entry.watts for entry in below if in_flight(entry, context))
-    if wanted_w > cap.room_w - flying_w:
+    if not wanted_w <= cap.room_w - flying_w:  # so that no number is no permit
         found.append(
             f"cap {cap.id} has room for {max(cap.room_w - flying_w, 0.0):.0f} W "
             f"({flying_w:.0f} W are on their way), not for {wanted_w:.0f} W"
         )
     ramped_w = sum(entry.watts for entry in below if context.now_s - entry.at_s < RAMP_WINDOW_S)
-    if ramped_w > 0 and ramped_w + wanted_w > cap.ramp_w_per_min:
+    if ramped_w != 0 and not ramped_w + wanted_w <= cap.ramp_w_per_min:
         found.append(
             f"cap {cap.id} rises by at most {cap.ramp_w_per_min:.0f} W per minute, "
             f"{ramped_w:.0f} W were raised in the last one"

@@ -53,7 +53,7 @@ def _start_limits(device: DeviceId, view: DeviceView, context: Context) -> list[
     stopped_s = view.stopped_for_s
     if stopped_s is None:
         found.append(f"{device} is not seen stopped")
-    elif stopped_s < timing.restart_after_stop_s:
+    elif not stopped_s >= timing.restart_after_stop_s:
         found.append(f"stopped for {stopped_s:.0f} s, at least {timing.restart_after_stop_s:g} s are needed")
     hour = [at_s for at_s in context.memory.starts_of.get(device, ()) if now_s - at_s < HOUR_S]
     if len(hour) >= timing.starts_per_hour:
@@ -63,7 +63,7 @@ def _start_limits(device: DeviceId, view: DeviceView, context: Context) -> list[
     recent_w = [w for at_s, w in context.memory.starts if now_s - at_s < timing.restart_window_s]
     budget_w = timing.restart_power_pct / 100.0 * context.site_nominal_w
     wanted_w = view.entry.nominal_w or 0.0
-    if recent_w and sum(recent_w) + wanted_w > budget_w:
+    if recent_w and not sum(recent_w) + wanted_w <= budget_w:  # so that no number is no permit
         found.append(
             f"{sum(recent_w):.0f} W were started in the last {timing.restart_window_s:g} s, "
             f"{wanted_w:.0f} W more exceed {budget_w:.0f} W"

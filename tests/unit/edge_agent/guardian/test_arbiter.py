@@ -13,7 +13,7 @@ import edge_agent
 from edge_agent.config import CoolingActuator, SiteFile
 from edge_agent.guardian import arbiter
 from edge_agent.guardian.arbiter import Direction, Permit
-from edge_agent.guardian.requests import Memory, Refusal, Source
+from edge_agent.guardian.requests import CapView, Memory, Raise, Refusal, Source
 from edge_agent.ipc import Mode
 from firmware_adapters.site.modbus import capabilities_of
 from firmware_adapters.site.profile import load_profile
@@ -27,6 +27,7 @@ from shared.commands import (
     SwitchOutlet,
 )
 from shared.ids import DeviceId
+from shared.telemetry import MinerState
 from support.arbiter import FACTS, M1, M2, MODEL, START, STOP, World, preset
 from support.guardian import LADDER, PDU, WALL
 
@@ -253,6 +254,47 @@ class TestWhoActs:
     def test_escalation_may_cut_a_known_outlet(self, world: World) -> None:
         cut = SwitchOutlet(device=PDU, outlet=1, on=False)
         world.permit(cut, by=Priority.TRIP, source=Source.ESCALATION)
+
+
+class TestAPresetStartsAStoppedMiner:
+    @pytest.mark.parametrize("by", [Priority.SCHEDULE, Priority.ML, Priority.ORDER])
+    def test_so_it_is_a_raise_and_never_needless(self, world: World, by: Priority) -> None:
+        world.stopped(M1).now(ml_may_raise=False).hall(tripped=True, mode=Mode.TRIPPED)
+        assert "is tripped" in world.why_not(preset("2000"), by=by)
+        assert "already runs" not in world.why_not(preset("2500"), by=by)
+
+    def test_an_interlock_lowers_what_it_sees(self, world: World) -> None:
+        made = world.stopped(M1).permit(preset("2000"), by=Priority.TRIP, source=Source.INTERLOCK)
+        assert made.direction is Direction.LOWER
+
+
+class TestNoNumberIsNoPermit:
+    def test_watts_and_room(self, world: World) -> None:
+        cap = CapView(id="f", devices=frozenset([M1]), room_w=math.nan, ramp_w_per_min=1e9)
+        assert "cap f has room" in world.now(caps=(cap,)).why_not(preset("3000"))
+        entry = msgspec.structs.replace(world.devices[M1].entry, nominal_w=math.nan)
+        cap = msgspec.structs.replace(cap, room_w=1e9)
+        world.now(caps=(cap,)).stopped(M1).seen(M1, entry=entry)
+        assert "cap f has room" in world.why_not(START)
+
+    def test_what_was_started_and_raised(self, world: World) -> None:
+        world.stopped(M1).now(memory=Memory(starts=((999.0, math.nan),)))
+        assert "were started" in world.why_not(START)
+        raised = Raise(at_s=999.0, device=M1, watts=math.nan, settle_s=0.5)
+        cap = CapView(id="f", devices=frozenset([M1]), room_w=1e9, ramp_w_per_min=1e9)
+        world.seen(M1, state=MinerState.MINING).now(memory=Memory(raises=(raised,)), caps=(cap,))
+        assert "per minute" in world.why_not(preset("3000"))
+
+    def test_ages(self, world: World) -> None:
+        assert "last heard" in world.seen(M1, age_s=math.nan).why_not(preset("3000"))
+        world.seen(M1, age_s=1.0)
+        assert "at least 15 s" in world.stopped(M1, math.nan).why_not(START)
+
+    def test_heat_and_swing_of_a_zone(self, world: World) -> None:
+        less = SetPoint(device=WALL, point="speed_setpoint_pct", value=55.0)
+        world.hall(Mode.ML_ACTIVE).permit(less, by=Priority.ML)
+        assert "has a chip at" in world.hall(chip_c=math.nan).why_not(less, by=Priority.ML)
+        assert "moved by" in world.hall(chip_c=70.0, swing_k=math.nan).why_not(less, by=Priority.ML)
 
 
 class TestRates:
