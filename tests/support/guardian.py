@@ -351,8 +351,11 @@ class ZoneBench:
         self.feeders = claims
         return self
 
-    def command(self, number: int, *, settle_s: float = 20.0, start: bool = False) -> Self:
-        self._commanded[miner_id(number)] = Commanded(settle_s=settle_s, start=start)
+    def command(
+        self, number: int, *, settle_s: float = 20.0, start: bool = False, shed_stop: bool = False
+    ) -> Self:
+        command = Commanded(settle_s=settle_s, start=start, shed_stop=shed_stop)
+        self._commanded[miner_id(number)] = command
         return self
 
     def step(self, dt: float = STEP_S) -> Self:

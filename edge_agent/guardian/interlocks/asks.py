@@ -52,7 +52,11 @@ def reset(state: ZoneState, zone: ZoneId, *, by: str, reason: str, trip: str | N
     freed = {entry.device for entry in gone if entry.device} - {
         entry.device for entry in kept if entry.device
     }
-    again = tuple(device for device in state.miners if device in freed and device not in state.pending)
+    again = tuple(
+        device
+        for device, track in state.miners.items()
+        if device in freed and device not in state.pending and not track.left
+    )
     # Who was over its limit counts towards "several miners" for minutes: that latch would be back at once.
     whole = not kept or any(entry.interlock == ZONE_HOT for entry in gone)
     tracks = {
@@ -103,7 +107,7 @@ def _stoppable(state: ZoneState) -> tuple[DeviceId, ...]:
     return tuple(
         device
         for device, track in state.miners.items()
-        if track.heard and not track.stopped and device not in latched
+        if track.heard and not track.stopped and not track.left and device not in latched
     )
 
 
@@ -140,19 +144,28 @@ def distrust(state: ZoneState, zone: ZoneId) -> Answer:
 def bring_back(state: ZoneState, devices: Iterable[DeviceId]) -> ZoneState:
     """Hand stopped miners over to the zone's restart: cooling proven first, then in batches (S08, S12).
 
-    For whoever stopped them and lets go: a curtailment that ended, mains that are back. Latched ones are a
-    person's business and stay out.
+    For whoever stopped them and lets go: a curtailment that ended, mains that are back, a shed. Latched ones
+    are a person's business and stay out, and so are those that a person stopped.
     """
-    latched = state.latched
-    coming = (device for device in devices if device not in latched)
+    out = state.latched | {device for device, track in state.miners.items() if track.left}
+    coming = (device for device in devices if device not in out)
     return _replace(state, pending=tuple(dict.fromkeys((*state.pending, *coming))))
 
 
 def take_over(state: ZoneState, devices: Iterable[DeviceId]) -> ZoneState:
-    """Take miners out of the zone's restart, for whoever will start them himself."""
+    """Take miners out of the zone's restart, for whoever stops them and will start them himself.
+
+    A trip, a reset or the end of a curtailment brings none of them back, until they were started by somebody
+    else. This is remembered as long as the process lives.
+    """
     taken = frozenset(devices)
+    tracks = {
+        device: _replace(track, left=True, shed_stop_s=0.0) if device in taken else track
+        for device, track in state.miners.items()
+    }
     return _replace(
         state,
+        miners=tracks,
         pending=tuple(device for device in state.pending if device not in taken),
         starting=tuple(device for device in state.starting if device not in taken),
     )

@@ -21,6 +21,8 @@ class Commanded(Frozen, frozen=True, kw_only=True):
 
     settle_s: float
     start: bool = False
+    shed_stop: bool = False
+    """A shed at the bottom of the ladder: it comes back with the zone's restart once it was seen stopped."""
 
 
 class MinerInput(Frozen, frozen=True, kw_only=True):

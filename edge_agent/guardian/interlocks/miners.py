@@ -43,7 +43,12 @@ def step(track: MinerTrack, miner: MinerInput, limits: ZoneLimits, timing: Timin
         over_trip_s = over_trip_s + dt if over_trip_s < FORGET_TRIP_S else -1.0
     shed_wait_s = max(track.shed_wait_s - dt, 0.0)
     starts = 0 if known and miner.draws_power else track.starts
+    shed_stop_s = max(track.shed_stop_s - dt, 0.0)
+    left = track.left and not (track.stopped and not stopped)
     for command in miner.commanded:
+        left = left and not command.start
+        if command.shed_stop:
+            shed_stop_s = timing.stop_confirm_s + timing.lost_after_s
         starts += command.start
         shed_wait_s = max(shed_wait_s, command.settle_s)
     after = MinerTrack(
@@ -57,6 +62,8 @@ def step(track: MinerTrack, miner: MinerInput, limits: ZoneLimits, timing: Timin
         stopped=stopped,
         over_trip_s=over_trip_s,
         starts=starts,
+        shed_stop_s=shed_stop_s,
+        left=left,
     )
     return CALM if after == CALM else after
 

@@ -88,6 +88,10 @@ class MinerTrack(msgspec.Struct, frozen=True):
     """Seconds since it last tripped by itself; negative: never."""
     starts: int = 0
     """Starts that were permitted and not yet confirmed."""
+    shed_stop_s: float = 0.0
+    """For how much longer a stop that is seen counts as that of a shed, which ends by itself."""
+    left: bool = False
+    """Somebody else stopped it, or is about to: the guardian's restart does not start it."""
 
 
 NEW_MINER = MinerTrack()

@@ -10,6 +10,7 @@ import msgspec
 
 from edge_agent.config import Timing, Zone
 from edge_agent.guardian.interlocks import (
+    asks,
     bypass,
     contacts,
     cooling,
@@ -42,6 +43,7 @@ def step(before: ZoneState, inputs: ZoneInput, zone: Zone, timing: Timing, dt: f
     state = _cool(state, inputs, zone, timing, dt, found)
     state = _trip(state, inputs, zone, timing, found)
     state = _mains(before, state, inputs)
+    state = _shed_stopped(state)
     state = _modes(state, inputs, zone, timing, found)
     state, told = restart.step(state, inputs, zone.id, timing)
     found += told
@@ -146,8 +148,23 @@ def _mains(before: ZoneState, state: ZoneState, inputs: ZoneInput) -> ZoneState:
     return _replace(state, pending=tuple(dict.fromkeys((*state.pending, *stopping))), starting=(), batch=0)
 
 
+def _shed_stopped(state: ZoneState) -> ZoneState:
+    """A shed ends by itself: who was stopped at the bottom of its ladder waits for the zone's restart, which
+    the arbiter lets through only below `release`. Latched ones are a person's business."""
+    seen = [device for device, track in state.miners.items() if track.shed_stop_s > 0 and track.stopped]
+    if not seen:
+        return state
+    tracks = {device: _replace(state.miners[device], shed_stop_s=0.0) for device in seen}
+    return asks.bring_back(_replace(state, miners={**state.miners, **tracks}), seen)
+
+
 def _running(state: ZoneState) -> tuple[DeviceId, ...]:
-    return tuple(device for device, track in state.miners.items() if track.heard and not track.stopped)
+    """Who is to come back after a stop of the whole zone."""
+    return tuple(
+        device
+        for device, track in state.miners.items()
+        if track.heard and not track.stopped and not track.left
+    )
 
 
 def _move(state: ZoneState, zone: Zone, cause: Cause, found: list[Finding], detail: str = "") -> ZoneState:

@@ -143,6 +143,62 @@ class TestLostAfterAStop:
         assert [trip.device for trip in zone.state.trips] == ["m-1"]
 
 
+class TestStoppedByAShed:
+    def shed(self, zone: ZoneBench) -> ZoneBench:
+        zone.auto().hot(1, 84).run(6).command(1, settle_s=0.0, shed_stop=True).step()
+        return zone.stopped(1).step()
+
+    def test_it_waits_for_the_zones_restart(self, zone: ZoneBench) -> None:
+        assert self.shed(zone).state.pending == (miner_id(1),)
+        zone.run(30)
+        assert zone.wanted(DemandKind.START) == [miner_id(1)]
+
+    def test_a_stop_that_came_much_later_is_not_the_sheds(self, zone: ZoneBench) -> None:
+        zone.auto().command(1, settle_s=0.0, shed_stop=True).run(120)
+        assert zone.stopped(1).step().state.pending == ()
+
+    def test_a_latched_one_is_a_persons_business(self, zone: ZoneBench) -> None:
+        zone.auto().hot(1, 89).command(1, settle_s=0.0, shed_stop=True).step()
+        assert zone.stopped(1).run(5).state.pending == ()
+
+    def test_what_a_person_stops_then_stays_stopped(self, zone: ZoneBench) -> None:
+        self.shed(zone)
+        zone.state = asks.take_over(zone.state, [miner_id(1)])
+        assert zone.run(60).state.pending == ()
+
+
+class TestStoppedByAPerson:
+    def left(self, zone: ZoneBench) -> ZoneBench:
+        zone.auto()
+        zone.state = asks.take_over(zone.state, [miner_id(1)])
+        return zone
+
+    def test_neither_trip_nor_reset_nor_a_curtailments_end_brings_it_back(self, zone: ZoneBench) -> None:
+        self.left(zone).cool(0.0).run(6)
+        assert zone.mode is Mode.TRIPPED
+        assert miner_id(1) not in zone.state.pending
+        zone.stopped().cool(80.0).run(30)
+        assert isinstance(reset(zone), Granted)
+        zone.state = asks.bring_back(zone.state, [miner_id(1), miner_id(2)])
+        assert miner_id(1) not in zone.state.pending
+        assert miner_id(2) in zone.state.pending
+
+    def test_nor_a_reset_of_its_own_latch(self, zone: ZoneBench) -> None:
+        self.left(zone).hot(1, 89).step()
+        zone.stopped(1).run(30)
+        assert isinstance(reset(zone), Granted)
+        assert zone.state.pending == ()
+
+    def test_who_was_started_is_the_guardians_again(self, zone: ZoneBench) -> None:
+        self.left(zone).stopped(1).run(2)
+        zone.mining(1).run(2).cool(0.0).run(6)
+        assert miner_id(1) in zone.state.pending
+
+    def test_a_start_on_its_way_counts(self, zone: ZoneBench) -> None:
+        self.left(zone).command(1, start=True).step()
+        assert not zone.state.miners[miner_id(1)].left
+
+
 class TestSettling:
     def test_missing_temperatures_are_expected_after_a_change(self, zone: ZoneBench) -> None:
         zone.auto().command(1).put(1, chip_c=None, board_c=None).run(15)
