@@ -5,15 +5,15 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from edge_agent.agent.local_api.status import DataAge, Status
-from edge_agent.ipc import Mode, ZoneStatus
+from edge_agent.agent.local_api.status import DataAge, PowerState, Status
+from edge_agent.ipc import CapStatus, Mode, StandingOrder, StandingState, ZoneStatus
 from shared.ids import ZoneId
 
 _STYLE: Final = """
 body{font:17px/1.45 system-ui,sans-serif;margin:0 auto;max-width:44rem;padding:1rem;color:#111}
 h1{font-size:1.4rem;margin:.2rem 0 1rem}h2{font-size:1.05rem;margin:1.4rem 0 .4rem}
 table{border-collapse:collapse;width:100%}
-td,th{text-align:left;padding:.3rem .5rem;border-bottom:1px solid #ccc}
+td,th{text-align:left;padding:.3rem .5rem;border-bottom:1px solid #ccc;overflow-wrap:anywhere}
 .bad,.ok,.warn{padding:.1rem .5rem;border-radius:.2rem;white-space:nowrap}
 .bad{background:#b00020;color:#fff}.ok{background:#1b7f3b;color:#fff}.warn{background:#ffb300}
 .stop{font:inherit;padding:.7rem 1.2rem;background:#b00020;color:#fff;border:0;border-radius:.3rem}
@@ -32,7 +32,7 @@ def render(status: Status) -> str:
         f"{_trips(status)}"
         f"<table><tr><th>Zone<th>Mode<th>Cooling<th>Inhibited</tr>{zones or unknown}</table>"
         '<a class=stop href="/safe-stop">Safe stop …</a>'
-        f"{_links(status)}{_ages(status)}{_model(status)}{_events(status)}"
+        f"{_power(status.power)}{_links(status)}{_ages(status)}{_model(status)}{_events(status)}"
     )
     return _frame(status.site, body, head=_REFRESH)
 
@@ -67,10 +67,54 @@ def _badge(text: str, *, good: bool, bad: str = "bad") -> str:
 def _zone(zone: ZoneId, state: ZoneStatus) -> str:
     calm = state.mode not in (Mode.TRIPPED, Mode.SAFE)
     cooling = "proven" if state.cooling_proven else "not proven"
+    notes = [escape(state.why)] if state.why else []
+    notes += [
+        f"{_badge('BYPASSED', good=False)} {escape(name)}, {left_s // 60 + 1} min left at most"
+        for name, left_s in state.bypassed.items()
+    ]
+    notes += [f"Bypass of {escape(name)}: {escape(whose)}" for name, whose in state.bypass_asked.items()]
     return (
         f"<tr><td>{escape(zone)}<td>{_badge(state.mode, good=calm)}"
         f"<td>{_badge(cooling, good=state.cooling_proven)}<td>{len(state.inhibited)}</tr>"
+        + "".join(f"<tr><td colspan=4>{note}</tr>" for note in notes)
     )
+
+
+def _power(power: PowerState) -> str:
+    """Mains, caps and the orders that stand; a site without any of them shows nothing."""
+    rows = [] if power.on_battery is None else [_mains(power)]
+    rows += [_cap(name, cap) for name, cap in power.caps.items()]
+    ended = (StandingState.ENDED, StandingState.CANCELLED)
+    rows += [_order(order) for order in power.orders if order.state not in ended]
+    return f"<h2>Power</h2><table>{''.join(rows)}</table>" if rows else ""
+
+
+def _mains(power: PowerState) -> str:
+    if not power.on_battery:
+        return f"<tr><td>Mains<td>{_badge('present', good=True)}</tr>"
+    left_s = power.battery_left_s
+    left = "runtime unknown" if left_s is None else f"{left_s / 60:.0f} min left"
+    return f"<tr><td>Mains<td>{_badge('ON BATTERY', good=False)} {left}</tr>"
+
+
+def _cap(name: str, cap: CapStatus) -> str:
+    unit = escape(f" {cap.unit}" if cap.unit else "")
+    value = "unknown" if cap.value is None else f"{cap.value:g}{unit}"
+    level = _badge(cap.level, good=cap.value is not None and cap.level == "normal", bad="warn")
+    return f"<tr><td>Cap {escape(name)}<td>{level} {value}, nothing is raised beyond {cap.limit:g}{unit}</tr>"
+
+
+def _order(order: StandingOrder) -> str:
+    parts = [f"{escape(order.words)} (by {escape(order.actor)})"]
+    if order.target_w is not None:
+        meter = "unknown" if order.meter_w is None else f"{order.meter_w / 1000:.1f} kW"
+        parts.append(f"target {order.target_w / 1000:.1f} kW, meter {meter}")
+    if order.start_ms is not None and order.state is StandingState.SCHEDULED:
+        parts.append(f"from {_when(order.start_ms)}")
+    if order.end_ms is not None:
+        parts.append(f"until {_when(order.end_ms)}")
+    state = _badge(order.state, good=False, bad="warn")
+    return f"<tr><td>Order<br>{escape(order.id)}<td>{state} {'<br>'.join(parts)}</tr>"
 
 
 def _trips(status: Status) -> str:

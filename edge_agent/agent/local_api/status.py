@@ -13,7 +13,7 @@ from edge_agent.agent.service import Service
 from edge_agent.agent.store.rows import StreamTotals
 from edge_agent.agent.uplink.uplink import Uplink
 from edge_agent.agent.view import SiteView
-from edge_agent.ipc import ZoneStatus
+from edge_agent.ipc import CapStatus, StandingOrder, ZoneStatus
 from shared.alarms import Event
 from shared.clock import Clock
 from shared.ids import ZoneId
@@ -84,6 +84,15 @@ class InferenceState(msgspec.Struct, frozen=True, kw_only=True):
     policy_cycles: int
 
 
+class PowerState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the guardian last said of power; empty and None while it is away."""
+
+    on_battery: bool | None = None
+    battery_left_s: float | None = None
+    caps: dict[str, CapStatus] = {}
+    orders: tuple[StandingOrder, ...] = ()
+
+
 class DataAge(msgspec.Struct, frozen=True, kw_only=True):
     """How old the newest good sample of each device kind's stalest and freshest device is, in s."""
 
@@ -116,6 +125,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     dropped_rows: dict[str, int]
     model: ModelsState
     zones: dict[ZoneId, ZoneStatus]
+    power: PowerState
     data_age: dict[DeviceKind, DataAge]
     journal: dict[str, int]
     inference: InferenceState
@@ -182,6 +192,7 @@ class StatusSource:
                 shadow=_shadow(engine.shadow),
             ),
             zones=self._view.zones,
+            power=self._power(),
             data_age=self._ages(),
             journal={"cursor": self._view.journal_cursor},
             inference=InferenceState(
@@ -209,6 +220,17 @@ class StatusSource:
             boot=view.hello.boot if view.hello is not None else None,
             lease_left_s=view.status.lease_left_s if view.status is not None else None,
             assignment=view.status.assignment if view.status is not None else None,
+        )
+
+    def _power(self) -> PowerState:
+        told = self._view.status
+        if told is None or not self._view.guardian_connected:
+            return PowerState()
+        return PowerState(
+            on_battery=told.on_battery,
+            battery_left_s=told.battery_left_s,
+            caps=told.caps,
+            orders=told.orders,
         )
 
     def _ages(self) -> dict[DeviceKind, DataAge]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -16,6 +17,7 @@ from edge_agent.agent.uplink.downlink import Downlink
 from edge_agent.agent.uplink.memory import MemoryBroker
 from edge_agent.agent.uplink.uplink import Uplink
 from shared.alarms import Event, EventKind, Severity
+from shared.ids import CommandId
 from shared.wire.envelope import Birth
 from support.agent import SITE, T0, ZONE, make_assignment, make_manifest, small_spec, tiny_onnx
 from support.agent_bench import AgentBench, agent_bench
@@ -133,6 +135,69 @@ async def test_the_page_shows_the_same_to_people(tmp_path: Path) -> None:
             assert words in text
         p.bench.pipeline.on_close()
         assert "state of the site is unknown" in await (await client.get("/")).text()
+
+
+NASTY = "<script>alert(1)</script>"
+
+
+def busy_site() -> ipc.Status:
+    """A zone that was stopped by hand, on battery, at its cap, under a curtailment and with a bypass."""
+    zone = ipc.ZoneStatus(
+        mode=ipc.Mode.SAFE,
+        cooling_proven=True,
+        why="stopped by a safe-stop; stands until a person hands it back",
+        bypassed={"inlet_air_c": 599},
+        bypass_asked={"water_c": f"asked by {NASTY}: turn the key switch"},
+    )
+    order = ipc.StandingOrder(
+        id=CommandId("c-1"),
+        state=ipc.StandingState.HOLDING,
+        words=f"down to 100 kW {NASTY}",
+        actor="desk",
+        end_ms=T0,
+        target_w=100_000.0,
+    )
+    return ipc.Status(
+        zones={ZONE: zone},
+        lease_left_s=1,
+        journal_head=0,
+        on_battery=True,
+        battery_left_s=610.0,
+        caps={
+            "feeder": ipc.CapStatus(value=960.0, level="warn", limit=950.0, unit="kW"),
+            "blind": ipc.CapStatus(value=None, level="unknown", limit=1.0, unit="A"),
+        },
+        orders=(
+            order,
+            msgspec.structs.replace(order, id=CommandId("c-0"), state=ipc.StandingState.ENDED),
+        ),
+    )
+
+
+async def test_the_page_shows_orders_battery_bypass_and_caps(tmp_path: Path) -> None:
+    async with page(tmp_path) as (p, client):
+        await p.bench.steps(2)
+        assert "<h2>Power</h2>" not in await (await client.get("/")).text(), "nothing to show"
+        p.bench.view.status = busy_site()
+        text = await (await client.get("/")).text()
+        for words in (
+            "stands until a person hands it back",
+            "BYPASSED</span> inlet_air_c, 10 min left at most",
+            "Bypass of water_c: asked by",
+            "ON BATTERY</span> 10 min left",
+            'warn">warn</span> 960 kW, nothing is raised beyond 950 kW',
+            'warn">unknown</span> unknown, nothing is raised beyond 1 A',
+            "holding</span> down to 100 kW",
+            "target 100.0 kW, meter unknown",
+        ):
+            assert words in text, words
+        assert "c-0" not in text, "an order that ended stands no more"
+        assert NASTY not in text
+        told = await (await client.get("/status.json")).json()
+        assert told["power"]["on_battery"] is True
+        p.bench.pipeline.on_close()
+        text = await (await client.get("/")).text()
+        assert "ON BATTERY" not in text, "the guardian's last word is no present state"
 
 
 async def test_text_from_outside_is_never_markup(tmp_path: Path) -> None:
