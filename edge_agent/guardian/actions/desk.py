@@ -135,8 +135,8 @@ class Desk:
         self._cooling_claims: dict[ZoneId, Claim] = {}
         self.caps: Callable[[], tuple[CapView, ...]] = tuple
         """The power caps as of now; set by who knows the meters."""
-        self.ordered: Callable[[DeviceId, CommandId], None] = lambda _device, _order: None
-        """Told of each miner that an order stops or starts; set by who brings miners back."""
+        self.ordered: Callable[[DeviceId], None] = lambda _device: None
+        """Told of each miner that a person's order stops or starts; set by who brings miners back."""
         self._nominal_w = sum(entry.nominal_w or 0.0 for entry in site.miners)
         self._numbers = 0
 
@@ -219,7 +219,9 @@ class Desk:
                 if demand.kind is not DemandKind.START:  # a start waits its turn; that is no news
                     self.refused(decision)
                 continue
-            self.background(self._see_through(demand, decision.action, self.launch(decision)))
+            shed_stop = demand.kind is DemandKind.LOWER and isinstance(decision.action, StopMining)
+            task = self.launch(decision, shed_stop=shed_stop)
+            self.background(self._see_through(demand, decision.action, task))
 
     def _is_under_way(self, action: AnyAction, priority: Priority) -> bool:
         """Whether a write in flight already does this, or must not be disturbed by it."""
@@ -376,19 +378,22 @@ class Desk:
         self._refused_at_s[key] = now_s
         self._recorder.record(audit.refused(refusal, self._entries.get(request.action.device)))
 
-    def launch(self, permit: Permit, *, exclusive: bool = True) -> "asyncio.Task[WriteRecord]":
+    def launch(
+        self, permit: Permit, *, exclusive: bool = True, shed_stop: bool = False
+    ) -> "asyncio.Task[WriteRecord]":
         """Begin to carry out a permit. Limits count it from now on; the journal has it when it ends.
 
         A permit outranks whatever is in flight on the same part of its device, and takes its place at once.
+        `shed_stop`: a shed found no step below, so the core has to know that the miner is to come back.
         """
         device = permit.action.device
         if exclusive:
             self._preempt(permit.action)
         self._memory = arbiter.note(self._memory, permit, self._context())
-        self._by_order(permit)
         starting = isinstance(permit.action, StartMining)
-        if permit.settle_s > 0 or starting:
-            self._cycle.commanded(device, Commanded(settle_s=permit.settle_s, start=starting))
+        if permit.settle_s > 0 or starting or shed_stop:
+            command = Commanded(settle_s=permit.settle_s, start=starting, shed_stop=shed_stop)
+            self._cycle.commanded(device, command)
         live = Live(permit=permit)
         task = live.task = asyncio.ensure_future(self._run(live))
         self._writes.add(task)
@@ -397,10 +402,13 @@ class Desk:
             self._live[_part(permit.action)] = live
         return task
 
-    def _by_order(self, permit: Permit) -> None:
-        """What an order stops is no business of the zone's restart any more: who stopped it starts it."""
-        action, request = permit.action, permit.request
-        if request.source is not Source.ORDER or not isinstance(action, StopMining | StartMining):
+    def by_person(self, permit: Permit) -> None:
+        """What a person's order stops is no business of a restart any more: who stopped it starts it.
+
+        Power orders and windows do not come by here: what they stop they bring back themselves.
+        """
+        action = permit.action
+        if not isinstance(action, StopMining | StartMining):
             return
         if isinstance(action, StopMining):
 
@@ -408,7 +416,7 @@ class Desk:
                 return Granted(state=asks.take_over(state, [action.device]), found=())
 
             self._cycle.ask(self._entries[action.device].zone, out, commit=True)
-        self.ordered(action.device, request.id)
+        self.ordered(action.device)
 
     async def _run(self, live: Live) -> WriteRecord:
         permit = live.permit

@@ -219,6 +219,8 @@ class Intake:
         for refusal in refusals:
             self._desk.refused(refusal)
             self.refused.update(refusal.kinds)
+        for permit in permits:
+            self._desk.by_person(permit)
         claim = Claim(id=body.id, priority=Priority.ORDER, words=f"order {body.id} of {body.actor}")
         carried = await self._carrier.run(permits, claim)
         done = iter(carried.writes)

@@ -34,7 +34,7 @@ from shared.alarms import EventKind, Severity
 from shared.clock import Clock
 from shared.commands import AnyAction, CommandState, DoActions
 from shared.errors import StoreError
-from shared.ids import CommandId, DeviceId, ZoneId
+from shared.ids import DeviceId, ZoneId
 
 log = logging.getLogger(__name__)
 
@@ -234,14 +234,13 @@ class PowerOrders:
         self.book = change(self.book)
         self._background(self.save())
 
-    def taken(self, device: DeviceId, by: CommandId) -> None:
-        """An order of somebody else stopped or started a miner that a power order had stopped.
+    def taken(self, device: DeviceId) -> None:
+        """A person's order stopped or started a miner that a power order had stopped.
 
         It is theirs from now on: the end of the power order does not start what a person stopped.
         """
-        power = self.book.power
-        goal = power.goals.get(device)
-        if goal is None or goal.want is not None or any(order.id == by for order in power.orders):
+        goal = self.book.power.goals.get(device)
+        if goal is None or goal.want is not None:
             return
         self.change_now(lambda book: _without_goal(book, device))
 

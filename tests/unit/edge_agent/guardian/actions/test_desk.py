@@ -7,6 +7,7 @@ import pytest
 
 from edge_agent.guardian import app
 from edge_agent.guardian.arbiter import Permit
+from edge_agent.guardian.interlocks.inputs import Commanded
 from edge_agent.guardian.requests import Refusal, Request, Source
 from edge_agent.ipc import Mode
 from firmware_adapters.capabilities import Observation
@@ -21,9 +22,9 @@ from shared.commands import (
     StopMining,
     WriteResult,
 )
-from shared.ids import CommandId
+from shared.ids import CommandId, DeviceId
 from shared.inventory import DeviceEntry
-from shared.telemetry import Reading
+from shared.telemetry import MinerState, Reading
 from support.guardian import WALL, FakeWall, GuardianBench, make_site, miner_id, signed_order
 
 FIRST, SECOND = "speed_setpoint_pct", "speed_setpoint_pct.2"
@@ -75,6 +76,21 @@ async def test_a_safe_stop_waits_for_no_shed(tmp_path: Path) -> None:
     await bench.run(8.0)
     assert miner.writes == ["2300", "stop"]  # the shed that still stands does not take the stop's place
     await bench.close()
+
+
+async def test_a_shed_that_ends_in_a_stop_is_told_to_the_core(
+    bench: GuardianBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else knows that this stop was no trip and no person's: the miner is to come back."""
+    told: list[tuple[DeviceId, Commanded]] = []
+    monkeypatch.setattr(bench.guardian.cycle, "commanded", lambda device, told_: told.append((device, told_)))
+    lowest, higher = bench.miner(1), bench.miner(2)
+    lowest.preset, lowest.power_w = "2000", 2000.0
+    lowest.chip_c = higher.chip_c = 85.0
+    await bench.run(8.0)
+    assert lowest.state is MinerState.STOPPED
+    first = {device: command.shed_stop for device, command in reversed(told)}
+    assert first == {miner_id(1): True, miner_id(2): False}  # the other one had steps below
 
 
 # ---------------------------------------------------------------- two set-points behind one address
