@@ -112,11 +112,11 @@ def _may_step(state: ZoneState, device: DeviceId) -> bool:
 def _hottest_first(inputs: ZoneInput, zone: Zone, timing: Timing) -> list[DeviceId]:
     """By how close the hottest chip is to its own limit; what is not known counts as hottest."""
 
-    def coolness(device: DeviceId, chip_c: float | None) -> float:
+    def coolness(chip_c: float | None) -> float:
         limits = zone.limits.chip_temp_c
         return -math.inf if chip_c is None else -levels.excess(chip_c, limits.shed, limits)
 
-    ranked = [(coolness(m.device, miners.values(m, timing)[0]), m.device) for m in inputs.miners]
+    ranked = [(coolness(miners.values(m, timing)[0]), m.device) for m in inputs.miners]
     return [device for _, device in sorted(ranked)]
 
 

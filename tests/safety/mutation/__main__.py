@@ -52,6 +52,7 @@ class Run:
 
     def go(self, wanted: list[Mutant]) -> None:
         """Fill `fates` for all of them."""
+        self.fates |= {mutant.id: None for mutant in report.excused(wanted)}
         todo = [mutant for mutant in wanted if mutant.id not in self.fates]
         print(f"{len(wanted)} mutants, {len(todo)} to run", flush=True)
         if not todo:

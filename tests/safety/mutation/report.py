@@ -62,7 +62,7 @@ class _Reasons(msgspec.Struct, forbid_unknown_fields=True):
 
 def make(mutants: list[Mutant], fates: dict[str, str | None], tests: int) -> Report:
     """`fates` is mutant → the test that killed it (or "timeout"), or None where it survived."""
-    reasons = msgspec.convert(tomllib.loads(REASONS.read_text()), _Reasons).survivor
+    reasons = _reasons()
     files: dict[str, PerFile] = {path: PerFile() for path in core.sources()}
     survivors = []
     for mutant in mutants:
@@ -100,11 +100,20 @@ def _fits(reason: _Reason, mutant: Mutant) -> bool:
     )
 
 
+def _reasons() -> list[_Reason]:
+    return msgspec.convert(tomllib.loads(REASONS.read_text()), _Reasons).survivor
+
+
+def excused(mutants: list[Mutant]) -> list[Mutant]:
+    """Those with a reason to survive. They need not run: whether killed or not, they count as survived."""
+    reasons = _reasons()
+    return [mutant for mutant in mutants if any(_fits(reason, mutant) for reason in reasons)]
+
+
 def unused_reasons(report: Report) -> list[str]:
     """Reasons that excuse nothing any more."""
-    reasons = msgspec.convert(tomllib.loads(REASONS.read_text()), _Reasons).survivor
     lines = {(entry.path, entry.was) for entry in report.survivors}
-    return [f"{reason.path}: {reason.was}" for reason in reasons if (reason.path, reason.was) not in lines]
+    return [f"{reason.path}: {reason.was}" for reason in _reasons() if (reason.path, reason.was) not in lines]
 
 
 def write(report: Report) -> None:

@@ -155,6 +155,12 @@ class TestDirection:
         world.seen(WALL, points={POINT: 90.0})
         assert way(world, fan(85.0)) is Direction.LOWER
 
+    @pytest.mark.parametrize("points", [{}, {POINT: 100.0}])
+    def test_its_fail_safe_value_is_lower_whatever_it_reads(
+        self, world: World, points: dict[str, float]
+    ) -> None:
+        assert way(world.seen(WALL, points=points), fan(100.0)) is Direction.LOWER
+
     def test_a_point_that_cools_nothing_is_a_raise_wherever_it_goes(self, world: World) -> None:
         world.hall(cooling={})
         assert [way(world, fan(value)) for value in (10.0, 60.0, 100.0)] == [Direction.RAISE] * 3
@@ -202,6 +208,8 @@ class TestSound:
         world.seen(WALL, facts=DeviceFacts(model="x", capabilities=(capability,)))
         asked = SetPoint(device=WALL, point="speed_pct.a b.2", value=0.8)
         assert world.why_not(asked).endswith("; is it in a share of 1 instead of %?")
+        asked = SetPoint(device=WALL, point="speed_pct.a b.2", value=0.801)
+        assert "is it in" not in world.why_not(asked)
         asked = SetPoint(device=WALL, point=point, value=0.8)
         assert world.why_not(asked) == "fan_rpm.3 = 0.8 is outside 10.0 to 80.0"
 
@@ -237,6 +245,15 @@ class TestCaps:
         view = world.seen(M1, preset="3000").devices[M1]
         [noted] = raising.noted((), preset("2500"), view, world.context, settle_s=20.0)
         assert (noted.device, noted.watts, noted.at_s, noted.settle_s) == (M1, 0.0, 1000.0, 20.0)
+
+
+class TestSight:
+    def test_a_sample_of_the_very_age_may_be_raised_on(self, world: World) -> None:
+        stale_s = world.site.timing.stale_after_s
+        assert isinstance(world.seen(M1, age_s=stale_s).ask(preset("3000")), Permit)
+        assert "was last heard more than 6 s ago" in world.seen(M1, age_s=stale_s + 0.1).why_not(
+            preset("3000")
+        )
 
 
 class TestMemory:
