@@ -209,6 +209,8 @@ class Outcome(_Frame, frozen=True, kw_only=True, tag="outcome"):
     window_s: float
     rolled_back: str | None = None
     """Why the guardian took it back at once: a limit was involved."""
+    disturbed: str | None = None
+    """What came in between (a trip, a safe-stop): then `after` is unknown, it is not this action's effect."""
     at_ms: int
 
 

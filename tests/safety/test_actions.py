@@ -14,7 +14,7 @@ import pytest
 from edge_agent.guardian.actions.proposals import MAX_TTL_S
 from edge_agent.guardian.agents.peers import Peer
 from edge_agent.guardian.requests import CapView
-from edge_agent.ipc import Mode, Outcome, Propose, Result
+from edge_agent.ipc import Effect, Mode, Outcome, Propose, Result
 from edge_agent.ipc import Order as OrderFrame
 from shared.alarms import EventKind
 from shared.capabilities import Ability, Capability
@@ -304,6 +304,16 @@ async def test_what_an_action_did_is_told_once_it_settled(bench: GuardianBench) 
     assert outcome.before.hashrate_ths is None, "this miner tells none, and unknown is not zero"
     [event] = [e for e in bench.events(EventKind.ACTION) if e.key == "outcome/p-1"]
     assert event.data["power_w_after"] == 2300.0
+
+
+async def test_a_trip_meanwhile_is_not_taken_for_an_effect(bench: GuardianBench) -> None:
+    await bench.run(50.0)
+    await ask(bench, preset("2300"))
+    bench.wall.broken = True
+    await bench.run(10.0)
+    [told] = outcomes(bench)
+    assert told.disturbed == "zone hall-1 is tripped"
+    assert told.after == Effect()
 
 
 async def test_a_raise_of_a_policy_that_meets_a_limit_is_taken_back_at_once(bench: GuardianBench) -> None:

@@ -122,6 +122,8 @@ def outcome(outcome: Outcome, zone: ZoneId) -> Finding:
     }
     back = outcome.rolled_back
     title = f"{outcome.action.device}: {told(outcome.action)} has settled"
+    if outcome.disturbed is not None:
+        title = f"{outcome.action.device}: {told(outcome.action)} cannot be judged: {outcome.disturbed}"
     return Finding(
         kind=EventKind.ACTION,
         severity=Severity.LOW if back is None else Severity.HIGH,

@@ -22,7 +22,7 @@ from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.ring import Ring
 from edge_agent.guardian.requests import Request, Source
 from edge_agent.guardian.storage.recorder import Recorder
-from edge_agent.ipc import Effect, Outcome
+from edge_agent.ipc import Effect, Mode, Outcome
 from shared.clock import Clock
 from shared.commands import AnyAction, Priority, SetPoint, SetPreset, StartMining, StopMining
 from shared.ids import DeviceId, ZoneId
@@ -145,14 +145,26 @@ class Outcomes:
             permit = watch.permit
             until_s = self._clock.monotonic() + max(permit.settle_s, permit.shows_s) + WINDOW_S
             reached: str | None = None
-            while reached is None and self._clock.monotonic() < until_s:
+            disturbed: str | None = None
+            while reached is None and disturbed is None and self._clock.monotonic() < until_s:
                 await self._clock.sleep(LOOK_EVERY_S)
                 reached = self.limit_reached(watch) if watch.undo is not None else None
-            after = effects.effect(self._seen(frozenset(watch.devices)), watch.devices)
+                disturbed = self._disturbance(watch)
             words = None if reached is None else f"{reached}; {await self._roll_back(watch, reached)}"
-            self._tell(watch, after, words)
+            seen = (
+                Effect() if disturbed else effects.effect(self._seen(frozenset(watch.devices)), watch.devices)
+            )
+            self._tell(watch, seen, words, disturbed)
         finally:
             self.watched -= 1
+
+    def _disturbance(self, watch: Watch) -> str | None:
+        """What stopped these miners meanwhile: their hashrate is then no effect of the action."""
+        status = self._cycle.statuses[watch.zone]
+        if status.mode in (Mode.TRIPPED, Mode.SAFE):
+            return f"zone {watch.zone} is {status.mode}"
+        latched = {trip.device for trip in status.trips} & set(watch.devices)
+        return f"{', '.join(sorted(map(str, latched)))} tripped" if latched else None
 
     def limit_reached(self, watch: Watch) -> str | None:
         """The first limit at `warn` or beyond that this raise may have led to, in words."""
@@ -192,7 +204,7 @@ class Outcomes:
         record = await self._desk.launch(decision)
         return f"{audit.told(action)} is {record.result}"
 
-    def _tell(self, watch: Watch, after: Effect, rolled_back: str | None) -> None:
+    def _tell(self, watch: Watch, after: Effect, rolled_back: str | None, disturbed: str | None) -> None:
         outcome = Outcome(
             id=watch.permit.request.id,
             action=watch.permit.action,
@@ -200,6 +212,7 @@ class Outcomes:
             after=after,
             window_s=WINDOW_S,
             rolled_back=rolled_back,
+            disturbed=disturbed,
             at_ms=self._clock.utc_ms(),
         )
         self.counts["told"] += 1
