@@ -13,7 +13,8 @@ _STYLE: Final = """
 body{font:17px/1.45 system-ui,sans-serif;margin:0 auto;max-width:44rem;padding:1rem;color:#111}
 h1{font-size:1.4rem;margin:.2rem 0 1rem}h2{font-size:1.05rem;margin:1.4rem 0 .4rem}
 table{border-collapse:collapse;width:100%}
-td,th{text-align:left;padding:.3rem .5rem;border-bottom:1px solid #ccc;overflow-wrap:anywhere}
+td,th{text-align:left;padding:.3rem .5rem;border-bottom:1px solid #ccc;overflow-wrap:break-word}
+.id{overflow-wrap:anywhere}
 .bad,.ok,.warn{padding:.1rem .5rem;border-radius:.2rem;white-space:nowrap}
 .bad{background:#b00020;color:#fff}.ok{background:#1b7f3b;color:#fff}.warn{background:#ffb300}
 .stop{font:inherit;padding:.7rem 1.2rem;background:#b00020;color:#fff;border:0;border-radius:.3rem}
@@ -114,7 +115,8 @@ def _order(order: StandingOrder) -> str:
     if order.end_ms is not None:
         parts.append(f"until {_when(order.end_ms)}")
     state = _badge(order.state, good=False, bad="warn")
-    return f"<tr><td>Order<br>{escape(order.id)}<td>{state} {'<br>'.join(parts)}</tr>"
+    parts.append(f"<span class=id>{escape(order.id)}</span>")
+    return f"<tr><td>Order<td>{state} {'<br>'.join(parts)}</tr>"
 
 
 def _trips(status: Status) -> str:
