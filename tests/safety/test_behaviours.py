@@ -629,10 +629,16 @@ async def test_a_miner_that_mines_again_by_itself_is_stopped_again(bench: Guardi
 async def test_shed_lowers_one_step_at_a_time_and_stops_at_the_bottom(bench: GuardianBench) -> None:
     miner = bench.miner(1)
     miner.chip_c = 84.0
-    await bench.run(120.0)
+    for _ in range(120):
+        await bench.run(1.0)
+        if miner.state is MinerState.STOPPED:
+            break
     assert miner.writes == ["2300", "2000", "stop"]
-    assert miner.state is MinerState.STOPPED
     assert bench.mode is Mode.LOCAL_AUTO
+    miner.chip_c = 60.0
+    await bench.run(60.0)
+    assert miner.writes[3:] == ["start"], "shed ends by itself once the heat is gone"
+    assert miner.state is MinerState.MINING
 
 
 async def test_a_refusal_that_differs_in_its_numbers_only_is_journalled_once_a_minute(

@@ -272,7 +272,7 @@ def parsed_or_said(text: str) -> SiteFile | str:
         return str(error)
 
 
-# ---------------------------------------------------------------- nothing counts twice, nothing is not a number
+# ---------------------------------------------------------------- counted once, and a number
 
 _SENSOR = """[[zones.sensors]]
 role = "inlet_air_c"

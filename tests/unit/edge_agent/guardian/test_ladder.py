@@ -62,3 +62,35 @@ def test_one_step_down_in_water_may_need_water() -> None:
     facts = DeviceFacts(model="s19", presets=(*LADDER, wet))
     assert ladder.lower(M1, facts, "3000", hydro=True) == SetPreset(device=M1, preset="wet")
     assert ladder.lower(M1, facts, "3000", hydro=False) == SetPreset(device=M1, preset="2500")
+
+
+# ---------------------------------------------------------------- the safe step of a unit that has another ladder
+
+
+@pytest.mark.parametrize(
+    ("wanted", "meant"),
+    [
+        ("2300", "2300"),
+        ("2400", "2300"),
+        ("2700", "2500"),
+        ("2000.0", "2000"),
+        ("1000", "2000"),
+        ("9999", "3000"),
+        ("eco", "2000"),
+        ("nan", "2000"),
+        ("inf", "2000"),
+    ],
+)
+def test_the_safe_step_is_the_highest_usable_one_not_above_what_is_named(wanted: str, meant: str) -> None:
+    assert ladder.safe(FACTS, wanted, hydro=False) == meant
+
+
+def test_a_listed_step_that_may_not_run_counts_with_its_own_power() -> None:
+    wet = msgspec.structs.replace(LADDER[0], name="eco", power_w=2350.0, needs_liquid=True)
+    facts = DeviceFacts(model="s19", presets=(*LADDER, wet))
+    assert ladder.safe(facts, "eco", hydro=False) == "2300"
+    assert ladder.safe(facts, "eco", hydro=True) == "eco"
+
+
+def test_a_unit_without_a_usable_step_has_no_safe_one() -> None:
+    assert ladder.safe(DeviceFacts(model="s19"), "2300", hydro=False) is None

@@ -123,10 +123,11 @@ class TestFlags:
 
 class TestCooling:
     def test_feedbacks_and_set_points(self, tmp_path: Path) -> None:
-        others = 'others = [{ device = "wall-1", point = "speed_pct" }]\nproven_for_s'
+        others = 'others = [{ device = "wall-1", point = "speed_pct.2" }]\nproven_for_s'
         site = make_site(tmp_path, edit=zones.replaced("proven_for_s", others))
-        inputs = seen(site, told("wall-1", speed_pct=79.0, speed_setpoint_pct=100.0))
-        assert (inputs.cooling_value, inputs.cooling_others) == (79.0, (79.0,))
+        points = {"speed_pct": 79.0, "speed_pct.2": 78.0, "speed_setpoint_pct": 100.0}
+        inputs = seen(site, told("wall-1", **points))
+        assert (inputs.cooling_value, inputs.cooling_others) == (79.0, (78.0,))
         assert inputs.cooling_points == (100.0,)
         assert inputs.cooling_at_fail_safe == (True,)
         assert inputs.cooling_at_off == (False,), "this actuator has no off value"
