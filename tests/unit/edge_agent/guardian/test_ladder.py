@@ -64,7 +64,7 @@ def test_one_step_down_in_water_may_need_water() -> None:
     assert ladder.lower(M1, facts, "3000", hydro=False) == SetPreset(device=M1, preset="2500")
 
 
-# ---------------------------------------------------------------- the safe step of a unit that has another ladder
+# ---------------------------------------------------------------- the safe step on another ladder
 
 
 @pytest.mark.parametrize(
