@@ -22,6 +22,7 @@ from support.guardian_bench import (
     Site,
     large_site,
     miner_name,
+    mining_again,
     running_guardian,
     running_site,
     share,
@@ -34,7 +35,7 @@ ROUNDS = {100: 2, 300: 2, 1_000: 3}
 ZONES_APART_S = 3.0
 """On average: a zone is measured while others may be stopping, but not the whole site at once (see shed)."""
 HOT_C = 95.0
-CALM_WITHIN_S = 120.0
+CALM_WITHIN_S = 180.0
 
 
 def _zones(miners: int) -> int:
@@ -51,10 +52,7 @@ async def _calm(site: Site, guardian: RunningGuardian) -> None:
             for zone in tripped:  # refused until the cause is seen to be gone
                 guardian.operator(ResetTrip(zone=zone, reason="benchmark", operator="bench"))
             await asyncio.sleep(SAFETY_POLL_S)
-        # A stop that is not read back yet would be sent again to a machine that mines once more.
-        await guardian.agent.sweeps(1)
-        await site.ask("calm")
-        await guardian.agent.sweeps(1)
+        await mining_again(site, guardian)
 
 
 async def _hot_round(site: Site, guardian: RunningGuardian, miners: int, number: int) -> list[list[float]]:

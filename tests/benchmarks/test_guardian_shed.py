@@ -17,10 +17,10 @@ from firmware_adapters.transport.http import TOTAL
 from shared.clock import SystemClock
 from support.benchmark import Line, Turns, rounded
 from support.guardian_bench import (
-    METER,
     RunningGuardian,
     Site,
     large_site,
+    mining_again,
     running_guardian,
     running_site,
 )
@@ -66,15 +66,9 @@ async def _ours(site: Site, guardian: RunningGuardian, miners: int) -> dict[str,
 
 async def _calm(site: Site, guardian: RunningGuardian) -> None:
     """Hand every zone back, then let the machines mine again and be heard."""
-    # A stop that is not read back yet would be sent again to a machine that mines once more.
-    await guardian.agent.sweeps(1)
     for zone in guardian.site.file.zones:
         guardian.operator(SetMode(zone=zone.id, mode=Mode.LOCAL_AUTO, operator="bench", reason="benchmark"))
-    await site.ask("calm")
-    await guardian.agent.sweeps(1)
-    power_w = guardian.agent.samples[METER].usable("power_w")
-    assert power_w is not None
-    assert power_w > 2 * len(site.file.miners) * IDLE_W
+    await mining_again(site, guardian)
 
 
 async def _bare(site: Site, miners: int) -> dict[str, float]:
@@ -113,8 +107,7 @@ async def test_guardian_shed(miners: int, tmp_path: Path, report: Callable[[Line
         for _ in range(REPEATS):
             # The guardian sees the machines stop by themselves, and leaves them so: nobody asked it.
             bare.append(await _bare(site, miners))
-            await site.ask("calm")
-            await guardian.agent.sweeps(1)
+            await mining_again(site, guardian)
     seen = {name: [turn[name] for turn in ours] for name in ours[0]}
     peers = {name: tuple(turn[name] for turn in bare) for name in bare[0]}
     for name, what in (("sent_s", "last stop arrives"), ("stopped_s", "last miner stopped")):

@@ -51,6 +51,7 @@ GEAR = ("drive", "probe", "meter")
 LEASE_S = 60.0
 READY_WITHIN_S = 300.0
 LOG = "guardian.log"
+TRIES = 6
 TESTS = Path(__file__).resolve().parents[1]
 
 
@@ -223,6 +224,16 @@ async def running_site(path: Path) -> AsyncIterator[Site]:
         yield site
     finally:
         await _end(process)
+
+
+async def mining_again(site: Site, guardian: "RunningGuardian") -> None:
+    """Every machine mines, is heard, and stays so: a stop that was not read back yet is sent once more."""
+    for _ in range(TRIES):
+        await site.ask("calm")
+        await guardian.agent.sweeps(1)
+        if not (await site.ask("look")).miners:
+            return
+    raise AssertionError("machines are stopped again and again")
 
 
 class RunningGuardian:
