@@ -78,6 +78,11 @@ def _clearly(role: SensorRole, value: float) -> float:
     return by if by is not None else max(_MOVES_SHARE * abs(value), _MOVES_AT_LEAST[role])
 
 
+SAME_CHANGE_S = 5.0
+"""A set-point that is told so soon after its feedback changed belongs to that change: a device is read
+register by register, so one sample may hold the new speed beside the old set-point."""
+
+
 class Setpoint(msgspec.Struct, frozen=True):
     """What one set-point of the machine reads now (None: unknown), and its span, in its own unit."""
 
@@ -86,11 +91,13 @@ class Setpoint(msgspec.Struct, frozen=True):
 
 
 class Feedback(msgspec.Struct, frozen=True):
-    """State of one feedback: its value, the set-points at its last change, and how long they differ (s)."""
+    """State of one feedback: its value, the set-points that belong to it, how long they differ (s), and for
+    how long the value has stood (s, counted up to `SAME_CHANGE_S`)."""
 
     value: float | None = None
     setpoints: tuple[float | None, ...] = ()
     apart_s: float = 0.0
+    stood_s: float = 0.0
 
 
 def follow(feedback: Feedback, value: float | None, setpoints: Sequence[Setpoint], dt: float) -> Feedback:
@@ -103,10 +110,16 @@ def follow(feedback: Feedback, value: float | None, setpoints: Sequence[Setpoint
         return Feedback()
     if value != feedback.value or len(told) != len(feedback.setpoints):
         return Feedback(value, told)
-    then = tuple(now if old is None else old for old, now in zip(feedback.setpoints, told, strict=True))
+    stood_s = min(feedback.stood_s + dt, SAME_CHANGE_S)
+    same_change = stood_s < SAME_CHANGE_S
+    then = tuple(
+        now if old is None or (same_change and now is not None) else old
+        for old, now in zip(feedback.setpoints, told, strict=True)
+    )
     moved = [
         abs(setpoint.value - old) > SETPOINT_MOVES_SHARE * setpoint.span
         for old, setpoint in zip(then, setpoints, strict=True)
         if old is not None and setpoint.value is not None
     ]
-    return Feedback(value, then, feedback.apart_s + dt if moved and all(moved) else 0.0)
+    apart_s = feedback.apart_s + dt if moved and all(moved) else 0.0
+    return Feedback(value, then, apart_s, stood_s)

@@ -115,6 +115,17 @@ class TestFeedback:
         assert followed((80.0, [None], 1), (80.0, [60.0], 9)) == 0.0
         assert followed((80.0, [None], 1), (80.0, [60.0], 9), (80.0, [30.0], 9)) == 9.0
 
+    def test_a_torn_read_is_one_change(self) -> None:
+        """The new speed was read before the old set-point: the next sample is no stuck fan."""
+        torn = ((80.0, [80.0], 9.0), (100.0, [80.0], 0.25), (100.0, [100.0], 1.0))
+        assert followed(*torn, (100.0, [100.0], 99.0)) == 0.0
+        assert followed(*torn, (100.0, [None], 1.0), (100.0, [100.0], 99.0)) == 0.0
+
+    def test_after_a_while_a_set_point_belongs_to_itself(self) -> None:
+        settled = ((80.0, [80.0], 1.0), (80.0, [80.0], stuck.SAME_CHANGE_S - 0.25))
+        assert followed(*settled, (80.0, [60.0], 0.25)) == 0.25
+        assert followed(*settled, (80.0, [60.0], 0.2)) == 0.0
+
     def test_of_several_set_points_every_known_one_must_have_moved(self) -> None:
         """Two fans behind one address: the second alone was told more, the first turns as before."""
         assert followed((80.0, [80.0, 50.0], 1), (80.0, [80.0, 90.0], 7)) == 0.0
