@@ -43,7 +43,7 @@ class Search:
         with tempfile.TemporaryDirectory() as folder:
             site = make_site(Path(folder), len(MINERS))
         self.world = world
-        self.zone, self.timing = limits_of(world.site(site.zones[0]), site.timing)
+        self.zone, self.timing = limits_of(world.site(site.zones[0]), site.timing, world.delay_s)
         self.alphabet = list(world.letters())
         self.states: dict[bytes, ZoneState] = {}
         self.came: dict[bytes, tuple[bytes | None, str]] = {}
@@ -51,7 +51,7 @@ class Search:
         self.moves: Counter[tuple[Mode, str, Mode]] = Counter()
 
     def run(self) -> None:
-        start = canonical(ZoneState())
+        start = canonical(ZoneState(), self.world.delay_s)
         self.states[key(start)] = start
         self.came[key(start)] = (None, "start")
         waiting = deque([key(start)])
@@ -59,7 +59,7 @@ class Search:
             here = waiting.popleft()
             for name, after in self._after(self.states[here]):
                 self.transitions += 1
-                same = canonical(after)
+                same = canonical(after, self.world.delay_s)
                 there = key(same)
                 if there not in self.states:
                     self.states[there] = same
@@ -69,7 +69,7 @@ class Search:
     def way_to(self, state: ZoneState) -> str:
         """How to get there, for the message of a failure."""
         names: list[str] = []
-        here: bytes | None = key(canonical(state))
+        here: bytes | None = key(canonical(state, self.world.delay_s))
         while here is not None:
             here, name = self.came[here]
             names.append(name)
@@ -202,7 +202,7 @@ class Search:
         state, tried, passed = start, [], []
         demands: tuple[Demand, ...] = ()
         for _ in range(40):
-            if (here := key(canonical(state))) in known or self._is_well(state):
+            if (here := key(canonical(state, self.world.delay_s))) in known or self._is_well(state):
                 known.update(passed)
                 return None
             passed.append(here)

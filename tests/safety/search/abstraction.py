@@ -29,20 +29,18 @@ from safety.search.alphabet import DELAY_S, MINERS, STEP_S
 MAX_STARTS = 1
 """Instead of the core's three: the search sets it so."""
 
-_LIMITS: Mapping[str, float] = {
-    "low_for_s": DELAY_S,
-    "good_for_s": DELAY_S,
-    "above_warn_s": DELAY_S,
-    "above_shed_s": DELAY_S,
-    "above_trip_s": DELAY_S,
-    "below_s": DELAY_S,
-    "blind_for_s": DELAY_S,
-    "active_for_s": STEP_S,
-    "unknown_for_s": DELAY_S,
-    "settle_left_s": STEP_S,
-    "left_s": DELAY_S,
-    "seconds": DELAY_S,
-}
+
+def _limits(delay_s: float) -> Mapping[str, float]:
+    delayed = (
+        *("low_for_s", "good_for_s", "above_warn_s", "above_shed_s", "above_trip_s", "below_s"),
+        *("blind_for_s", "unknown_for_s", "shed_stop_s", "left_s", "seconds"),
+    )
+    steps = ("active_for_s", "settle_left_s")
+    return {**dict.fromkeys(delayed, delay_s), **dict.fromkeys(steps, STEP_S)}
+
+
+_LIMITS: Mapping[float, Mapping[str, float]] = {delay_s: _limits(delay_s) for delay_s in (STEP_S, DELAY_S)}
+"""Delay of the world → timer → the largest limit that it is compared with."""
 _COUNTS: Mapping[str, int] = {"starts": MAX_STARTS + 1, "batch": 1, "batches": 1, "good": 9, "of": 9}
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
@@ -50,15 +48,15 @@ _encoder = msgspec.msgpack.Encoder(order="deterministic")
 Fields = dict[str, Any]
 
 
-def limits_of(zone: Zone, timing: Timing) -> tuple[Zone, Timing]:
-    """The zone and timing of a site file with every delay at its bucket."""
+def limits_of(zone: Zone, timing: Timing, slow_s: float) -> tuple[Zone, Timing]:
+    """The zone and timing of a site file with every delay at its bucket; `slow_s` is the world's."""
     heat: Fields = {}
     for name in zone.limits.__struct_fields__:
         if (limits := getattr(zone.limits, name)) is not None:
-            delay_s = STEP_S if name in ("chip_temp_c", "board_temp_c") else DELAY_S
+            delay_s = STEP_S if name in ("chip_temp_c", "board_temp_c") else slow_s
             heat[name] = msgspec.structs.replace(limits, on_delay_s=delay_s, off_delay_s=STEP_S)
-    proof = msgspec.structs.replace(zone.cooling_proof, lost_after_s=DELAY_S, proven_for_s=DELAY_S)
-    waits = {"stale_after_s": STEP_S, "lost_after_s": DELAY_S, "settle_s": STEP_S}
+    proof = msgspec.structs.replace(zone.cooling_proof, lost_after_s=slow_s, proven_for_s=slow_s)
+    waits = {"stale_after_s": STEP_S, "lost_after_s": slow_s, "settle_s": STEP_S, "stop_confirm_s": 0.0}
     return (
         msgspec.structs.replace(
             zone, limits=msgspec.structs.replace(zone.limits, **heat), cooling_proof=proof
@@ -129,11 +127,14 @@ _RULES: Mapping[type, Callable[[Any, Fields], None]] = {
 # ---------------------------------------------------------------- canonical
 
 
-def canonical(state: ZoneState) -> ZoneState:
-    """The state that stands for all that behave alike. Raises KeyError for a timer without a bucket."""
+def canonical(state: ZoneState, delay_s: float) -> ZoneState:
+    """The state that stands for all that behave alike where delays are `delay_s` (s).
+
+    Raises KeyError for a timer without a bucket.
+    """
     dropped = _DROPPED[ZoneState]
     fields = {
-        name: dropped[name] if name in dropped else _bucket(name, getattr(state, name))
+        name: dropped[name] if name in dropped else _bucket(name, getattr(state, name), delay_s)
         for name in ZoneState.__struct_fields__
     }
     for name in ("pending", "starting"):
@@ -152,27 +153,27 @@ def key(state: ZoneState) -> bytes:
     return _encoder.encode(state)
 
 
-def _bucket(name: str, value: Any) -> Any:
+def _bucket(name: str, value: Any, delay_s: float) -> Any:
     if value is None or isinstance(value, bool | str | Enum):
         return value
     if isinstance(value, msgspec.Struct):
-        return _group_of(value) if isinstance(value, Group) else _bucketed(value)
+        return _group_of(value, delay_s) if isinstance(value, Group) else _bucketed(value, delay_s)
     if isinstance(value, dict):
-        return {inner: _bucket(inner, part) for inner, part in value.items()}
+        return {inner: _bucket(inner, part, delay_s) for inner, part in value.items()}
     if isinstance(value, tuple):
-        return tuple(_bucket(name, part) for part in value)
-    return min(value, _LIMITS[name] if isinstance(value, float) else _COUNTS[name])
+        return tuple(_bucket(name, part, delay_s) for part in value)
+    return min(value, _LIMITS[delay_s][name] if isinstance(value, float) else _COUNTS[name])
 
 
 @lru_cache(maxsize=100_000)
-def _bucketed(value: msgspec.Struct) -> msgspec.Struct:
-    return _group_of(value)
+def _bucketed(value: msgspec.Struct, delay_s: float) -> msgspec.Struct:
+    return _group_of(value, delay_s)
 
 
-def _group_of(value: msgspec.Struct) -> msgspec.Struct:
+def _group_of(value: msgspec.Struct, delay_s: float) -> msgspec.Struct:
     dropped = _DROPPED.get(type(value), {})
     fields = {
-        name: dropped[name] if name in dropped else _bucket(name, getattr(value, name))
+        name: dropped[name] if name in dropped else _bucket(name, getattr(value, name), delay_s)
         for name in value.__struct_fields__
     }
     rule = _RULES.get(type(value))

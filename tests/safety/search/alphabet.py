@@ -40,6 +40,7 @@ COOL_C, TRIP_C = 65.0, 89.0
 GOOD_FLOW, LOW_FLOW = 80.0, 5.0
 GOOD_AIR_C, SHED_AIR_C, TRIP_AIR_C = 25.0, 41.0, 46.0
 START = Commanded(settle_s=STEP_S, start=True)
+SHED_STOP = Commanded(settle_s=STEP_S, shed_stop=True)
 PROBE = DeviceId("probe-1")
 
 Change = Callable[[ZoneInput], ZoneInput]
@@ -106,6 +107,7 @@ DIMENSIONS: Mapping[str, Mapping[str, Change]] = {
         "start one": _miner(0, commanded=(START,)),
         "start other": _miner(1, commanded=(START,)),
         "start both": _miner(0, 1, commanded=(START,)),
+        "shed both": _miner(0, 1, commanded=(SHED_STOP,)),
     },
     "cooling": {
         "good": _same,
@@ -170,6 +172,8 @@ class World:
     has_probe: bool = False
     bypass: str | None = None
     """The interlock that persons may ask to bypass."""
+    delay_s: float = STEP_S
+    """Of cooling, probes and blindness: `DELAY_S` in the world that is about them, or the states multiply."""
     good: ZoneInput = field(init=False)
 
     def __post_init__(self) -> None:
@@ -217,7 +221,7 @@ def possible(one: Letter, state: ZoneState) -> bool:
     return all(
         state.miners[miner.device].stopped
         for miner in one.inputs.miners
-        if miner.commanded and miner.device in state.miners
+        if any(command.start for command in miner.commanded) and miner.device in state.miners
     )
 
 
@@ -235,16 +239,9 @@ MODES = World(
 
 MINERS_AND_COOLING = World(
     name="miners and cooling",
-    words={
-        "one": ("trip",),
-        "both": ("trip", "stopped", "lost"),
-        "cooling": ("low",),
-    },
-    pairs=(
-        ("one", ("trip", "stopped"), "other", ("stopped",)),
-        ("both", ("stopped",), "cooling", ("low",)),
-        ("both", ("stopped",), "told", _STARTS),
-    ),
+    delay_s=DELAY_S,
+    words={"one": ("trip",), "both": ("stopped", "lost"), "cooling": ("low",), "told": ("shed both",)},
+    pairs=(("both", ("stopped",), "told", ("start one", "start both")),),
 )
 
 PROBES_AND_CONTACTS = World(
