@@ -22,6 +22,8 @@ class PerFile(msgspec.Struct, kw_only=True):
     killed: int = 0
     timeouts: int = 0
     survived: int = 0
+    not_run: int = 0
+    """Where the run was cut short; they count neither as killed nor as survived."""
 
 
 class Survivor(msgspec.Struct, kw_only=True, frozen=True):
@@ -41,8 +43,10 @@ class Report(msgspec.Struct, kw_only=True):
     core_sha256: str
     tests: int
     mutants: int
+    run: int
     killed: int
     percent: float
+    """Killed of those that ran."""
     files: dict[str, PerFile]
     survivors: list[Survivor]
 
@@ -61,26 +65,33 @@ class _Reasons(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def make(mutants: list[Mutant], fates: dict[str, str | None], tests: int) -> Report:
-    """`fates` is mutant → the test that killed it (or "timeout"), or None where it survived."""
+    """`fates` is mutant → the test that killed it (or "timeout"), or None where it survived; one that is not
+    in there was not run."""
     reasons = _reasons()
     files: dict[str, PerFile] = {path: PerFile() for path in core.sources()}
     survivors = []
     for mutant in mutants:
-        entry, fate = files[mutant.path], fates[mutant.id]
+        entry = files[mutant.path]
         entry.mutants += 1
+        if mutant.id not in fates:
+            entry.not_run += 1
+            continue
+        fate = fates[mutant.id]
         entry.killed += fate is not None
         entry.timeouts += fate == "timeout"
         if fate is None:
             entry.survived += 1
             survivors.append(_survivor(mutant, reasons))
     killed = sum(entry.killed for entry in files.values())
+    run = len(mutants) - sum(entry.not_run for entry in files.values())
     return Report(
         tool=f"mutmut {version('mutmut')}",
         core_sha256=core.digest(core.sources()),
         tests=tests,
         mutants=len(mutants),
+        run=run,
         killed=killed,
-        percent=round(100.0 * killed / len(mutants), 2),
+        percent=round(100.0 * killed / run, 2) if run else 0.0,
         files={path: entry for path, entry in files.items() if entry.mutants},
         survivors=survivors,
     )
@@ -136,14 +147,23 @@ def as_markdown(report: Report) -> str:
         "small change; it is *killed* where a test of the core fails. How and why:",
         "[decision 11](decisions/0011-mutation-testing.md).",
         "",
-        f"**{report.killed} of {report.mutants} killed ({report.percent:g} %)** by {report.tests} tests; "
+        f"**{report.killed} of {report.run} killed ({report.percent:g} %)** by {report.tests} tests; "
         f"operators of {report.tool}.",
         "",
-        "| file | mutants | killed | of these by time-out | survived |",
-        "|---|---:|---:|---:|---:|",
+    ]
+    if report.run < report.mutants:
+        lines += [
+            f"**Not complete:** of {report.mutants} mutants {report.mutants - report.run} did not run. They",
+            "count neither as killed nor as survived; the last column says where they are.",
+            "",
+        ]
+    lines += [
+        "| file | mutants | killed | of these by time-out | survived | not run |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
     lines += [
-        f"| `{path}` | {entry.mutants} | {entry.killed} | {entry.timeouts} | {entry.survived} |"
+        f"| `{path}` | {entry.mutants} | {entry.killed} | {entry.timeouts} | {entry.survived} "
+        f"| {entry.not_run} |"
         for path, entry in report.files.items()
     ]
     lines += ["", "## Survivors, and why nobody minds", ""]

@@ -90,6 +90,23 @@ class TestCaps:
             M[1],
         )
 
+    def test_the_last_watt_counts(self, site: SiteFile) -> None:
+        """1000 W above `warn` are two steps of 499.5 W and one more; who failed or who obeyed gives none."""
+        vain = Ask(saves_w=1500.0, from_w=3000.0, vain=True)
+        miners = [miner(1), miner(2), miner(4)]
+        _, claim = shed(site, 11_000.0, asking(m_3=vain), *miners, miner(3), saves_w=499.5)
+        assert set(claim.lower) == {miner_id(n) for n in (1, 2, 3, 4)}
+        done = Ask(saves_w=1500.0, from_w=3000.0, left_s=5.0)
+        _, claim = shed(site, 11_000.0, asking(m_3=done), *miners, miner(3, power_w=1500.0), saves_w=499.5)
+        assert set(claim.lower) == {miner_id(n) for n in (1, 2, 4)}
+
+    def test_what_nobody_measured_is_still_to_come_as_a_whole(self, site: SiteFile) -> None:
+        flying = Ask(saves_w=1500.0, from_w=None, left_s=5.0)
+        assert shed(site, 11_500.0, asking(m_3=flying), miner(1), miner(3))[1].lower == ()
+
+    def test_people_see_the_unit(self) -> None:
+        assert caps.status(CAP, SHED, 11_500.0).unit == "W"
+
     def test_a_command_starts_the_wait_and_forgets_the_patience(self, site: SiteFile) -> None:
         old = asking(m_3=Ask(saves_w=2000.0, from_w=3000.0, asked_s=4.0))
         told = miner(3, commanded=(Commanded(settle_s=20.0), Commanded(settle_s=8.0)))

@@ -4,14 +4,14 @@ import msgspec
 import pytest
 
 from edge_agent.config import Timing, ZoneLimits
-from edge_agent.guardian.interlocks import miners
+from edge_agent.guardian.interlocks import asks, findings, miners
 from edge_agent.guardian.interlocks.inputs import Commanded, MinerInput
 from edge_agent.guardian.interlocks.levels import Level, Standing
 from edge_agent.guardian.interlocks.miners import CALM, FORGET_TRIP_S
 from edge_agent.guardian.interlocks.stale import Sight, Watch
-from edge_agent.guardian.interlocks.state import MinerTrack
+from edge_agent.guardian.interlocks.state import MinerTrack, ZoneState
 from shared.telemetry import MinerState
-from support.guardian import ZoneBench, miner_id
+from support.guardian import ZONE, ZoneBench, miner_id
 
 WELL = MinerInput(device=miner_id(1), age_s=0.5, state=MinerState.MINING, chip_c=65.0, board_c=50.0)
 STANDS = MinerInput(device=miner_id(1), age_s=0.5, state=MinerState.STOPPED)
@@ -198,6 +198,44 @@ class TestShed:
         assert miners.excess(seen(WELL, chip_c=None, board_c=72.0), limits, track, timing) == 2.0
         assert miners.excess(seen(WELL, chip_c=82.9, board_c=69.9), limits, track, timing) is None
         assert miners.excess(seen(WELL, chip_c=84.0, age_s=6.1), limits, track, timing) is None
+
+
+class TestTold:
+    def test_chip_and_board_each_for_itself_and_trips_not_here(self, limits: ZoneLimits) -> None:
+        hot = before(chip=Standing(Level.WARN), board=Standing(Level.SHED))
+        found = miners.told(ZONE, seen(WELL, chip_c=79.0, board_c=71.0), CALM, hot, limits)
+        assert found == [
+            findings.heat(ZONE, miner_id(1), "chip-temp", Level.WARN, 79.0, 78.0),
+            findings.heat(ZONE, miner_id(1), "board-temp", Level.SHED, 71.0, 70.0),
+        ]
+        tripped = before(chip=Standing(Level.TRIP))
+        assert miners.told(ZONE, seen(WELL, chip_c=89.0), CALM, tripped, limits) == []
+
+    def test_unseen_and_seen_again(self, limits: ZoneLimits) -> None:
+        blind = before(watch=Watch(Sight.BLIND, 30.0, alarmed=True))
+        assert miners.told(ZONE, WELL, CALM, blind, limits) == [
+            findings.unseen(ZONE, miner_id(1), Sight.BLIND)
+        ]
+        assert miners.told(ZONE, WELL, blind, CALM, limits) == [findings.seen(ZONE, miner_id(1))]
+
+
+class TestShedStop:
+    def test_is_remembered_until_it_must_have_shown(self, limits: ZoneLimits, timing: Timing) -> None:
+        told = seen(WELL, commanded=(Commanded(settle_s=20.0, shed_stop=True),))
+        after = miners.step(before(left=True), told, limits, timing, 0.5)
+        assert (after.shed_stop_s, after.left) == (42.0, True)
+        assert miners.step(after, WELL, limits, timing, 0.5).shed_stop_s == 41.5
+
+    def test_who_takes_a_miner_over_ends_it(self) -> None:
+        state = ZoneState(miners={miner_id(1): before(shed_stop_s=5.0)})
+        assert asks.take_over(state, [miner_id(1)]).miners[miner_id(1)].shed_stop_s == 0.0
+
+    @pytest.mark.parametrize(
+        ("track", "hot"), [(CALM, False), (before(chip=HOT), True), (before(board=HOT), True)]
+    )
+    def test_at_shed_a_miner_is_hot(self, track: MinerTrack, hot: bool) -> None:
+        assert miners.is_hot(track) is hot
+        assert not miners.is_hot(msgspec.structs.replace(track, watch=Watch(Sight.LOST)))
 
 
 class TestDoubtAndReset:
