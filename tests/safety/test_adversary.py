@@ -291,7 +291,7 @@ def test_the_runner_says_how_to_replay_a_violation(
     monkeypatch.setattr(demands, "_stops", _nothing)
     monkeypatch.setattr(closed_loop.Director, "tick", _press_the_button)
     file = tmp_path / "soak.json"
-    assert closed_loop_run.main(["--steps", "60", "--report", str(file)]) == 1
+    assert closed_loop_run.main(["--steps", "240", "--report", str(file)]) == 1
     report = json.loads(file.read_text())
     assert report["violations"] > 0
     assert report["first_violations"][0]["kind"] == "stop-not-asked"
