@@ -36,6 +36,8 @@ from support.closed_loop_faults import FAULTS, FIRMWARE_FAULTS
 from support.closed_loop_miners import straight
 from support.guardian import ZONE, ZoneBench
 
+pytestmark = pytest.mark.slow
+
 SHOWN = 5
 
 
@@ -54,7 +56,6 @@ def test_some_hundred_steps_of_everything() -> None:
     assert sum(result.faults.values()) > 20
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", range(4))
 def test_several_sites_weathers_and_faults(number: int) -> None:
     result = Episode(5, number, Plan(steps=2_500, fault_every_s=30.0)).run()
@@ -123,7 +124,6 @@ def test_the_same_seed_gives_the_same_trace() -> None:
     assert Episode(14, 1, Plan(steps=150, fault_every_s=10.0)).run().trace != once.trace
 
 
-@pytest.mark.slow
 def test_another_process_with_another_hash_seed_gives_the_same_trace() -> None:
     program = (
         "from support.closed_loop import Episode, Plan;"
