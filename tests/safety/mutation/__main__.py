@@ -55,7 +55,8 @@ class Run:
     def go(self, wanted: list[Mutant]) -> None:
         """Fill `fates` for all of them."""
         self.fates |= {mutant.id: None for mutant in report.excused(wanted)}
-        todo = [mutant for mutant in wanted if mutant.id not in self.fates]
+        known = {mutant for mutant, fate in self.fates.items() if fate != report.UNDECIDED}
+        todo = [mutant for mutant in wanted if mutant.id not in known]
         print(f"{len(wanted)} mutants, {len(todo)} to run", flush=True)
         if not todo:
             return

@@ -13,6 +13,9 @@ JSON = core.ROOT / "docs/mutants.json"
 MARKDOWN = core.ROOT / "docs/mutants.md"
 REASONS = Path(__file__).with_name("reasons.toml")
 NO_REASON = "no reason given"
+UNDECIDED = "undecided"
+"""The fate of a mutant that only the tests named after its file were tried against; counts as survived."""
+_UNDECIDED_WHY = "undecided: only the tests that are named after its file ran against it, and none failed"
 
 
 class PerFile(msgspec.Struct, kw_only=True):
@@ -77,11 +80,12 @@ def make(mutants: list[Mutant], fates: dict[str, str | None], tests: int) -> Rep
             entry.not_run += 1
             continue
         fate = fates[mutant.id]
-        entry.killed += fate is not None
         entry.timeouts += fate == "timeout"
-        if fate is None:
+        if fate is None or fate == UNDECIDED:
             entry.survived += 1
-            survivors.append(_survivor(mutant, reasons))
+            survivors.append(_survivor(mutant, reasons, NO_REASON if fate is None else _UNDECIDED_WHY))
+        else:
+            entry.killed += 1
     killed = sum(entry.killed for entry in files.values())
     run = len(mutants) - sum(entry.not_run for entry in files.values())
     return Report(
@@ -97,8 +101,8 @@ def make(mutants: list[Mutant], fates: dict[str, str | None], tests: int) -> Rep
     )
 
 
-def _survivor(mutant: Mutant, reasons: list[_Reason]) -> Survivor:
-    why = next((reason.why for reason in reasons if _fits(reason, mutant)), NO_REASON)
+def _survivor(mutant: Mutant, reasons: list[_Reason], default: str) -> Survivor:
+    why = next((reason.why for reason in reasons if _fits(reason, mutant)), default)
     return Survivor(path=mutant.path, where=mutant.where, was=mutant.was, now=mutant.now, why=why)
 
 
