@@ -39,8 +39,8 @@ async def test_from_sample_to_committed_row_and_from_assignment_to_proposal(tmp_
                 seen = len(w.cloud.rollups)
                 await w.until(lambda seen=seen: len(w.cloud.rollups) > seen)
             [proposed] = [m.proposal for m in await w.guardian.hear(ipc.Propose)]
-            assert proposed.action.device == "m02"
-            assert proposed.action.preset == "2600"
+            [action] = proposed.actions
+            assert (action.device, action.preset) == ("m02", "2600")
             assert proposed.model is not None
             assert "fan" in proposed.reason
             alarms = [event for event in w.cloud.events if event.kind == "alarm"]
