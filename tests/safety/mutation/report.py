@@ -147,7 +147,7 @@ def as_markdown(report: Report) -> str:
     lines = [
         "# Mutants of the guardian's core",
         "",
-        "Made by `make mutants` from `mutants.json`; not edited by hand. Each mutant is the core with one",
+        "Made from `mutants.json` (`make mutants`); not edited by hand. Each mutant is the core with one",
         "small change; it is *killed* where a test of the core fails. How and why:",
         "[decision 11](decisions/0011-mutation-testing.md).",
         "",
@@ -158,7 +158,9 @@ def as_markdown(report: Report) -> str:
     if report.run < report.mutants:
         lines += [
             f"**Not complete:** of {report.mutants} mutants {report.mutants - report.run} did not run. They",
-            "count neither as killed nor as survived; the last column says where they are.",
+            "count neither as killed nor as survived; the last column says where they are. This run was cut",
+            "short: part of it met only the tests named after a file (end of decision 11), and what those left",
+            "alive is *undecided* and counts as survived. A whole run of `make mutants` replaces it.",
             "",
         ]
     lines += [
