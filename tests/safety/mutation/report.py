@@ -159,8 +159,8 @@ def as_markdown(report: Report) -> str:
         lines += [
             f"**Not complete:** of {report.mutants} mutants {report.mutants - report.run} did not run. They",
             "count neither as killed nor as survived; the last column says where they are. This run was cut",
-            "short: part of it met only the tests named after a file (end of decision 11); what those left alive",
-            "is *undecided* and counts as survived. A whole run of `make mutants` replaces it.",
+            "short: part of it met only the tests named after a file (end of decision 11); what those left",
+            "alive is *undecided* and counts as survived. A whole run of `make mutants` replaces it.",
             "",
         ]
     lines += [
