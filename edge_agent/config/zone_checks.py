@@ -148,6 +148,8 @@ _RANK = {Effect.ALARM: 0, Effect.INHIBIT: 1, Effect.TRIP: 2}
 def _check_contacts(zone: Zone, devices: set[str], key: str) -> list[Problem]:
     problems: list[Problem] = []
     names = Counter(contact.name for contact in zone.contacts)
+    inputs = Counter((contact.device, contact.point) for contact in zone.contacts)
+    key_input = None if zone.bypass_key is None else (zone.bypass_key.device, zone.bypass_key.point)
     for index, contact in enumerate(zone.contacts):
         where = f"{key}.contacts[{index}]"
         ref = PointRef(device=contact.device, point=contact.point)
@@ -158,6 +160,11 @@ def _check_contacts(zone: Zone, devices: set[str], key: str) -> list[Problem]:
             problems.append((f"{where}.name", str(error)))
         if names[contact.name] > 1:
             problems.append((f"{where}.name", f"contact name {contact.name!r} is used twice"))
+        if inputs[contact.device, contact.point] > 1:
+            problems.append((f"{where}.point", f"{contact.point} of {contact.device} is named twice"))
+        if key_input == (contact.device, contact.point):
+            text = f"{contact.point} of {contact.device} is the bypass key too: it cannot be two facts"
+            problems.append((f"{where}.point", text))
         if _RANK[contact.on_unknown] > _RANK[contact.effect]:
             text = f"is {contact.on_unknown}, more than the contact itself does ({contact.effect})"
             problems.append((f"{where}.on_unknown", text))

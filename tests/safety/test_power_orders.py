@@ -277,7 +277,10 @@ async def test_a_ramp_is_kept(tmp_path: Path) -> None:
 
 async def test_restores_in_stages_with_jitter(tmp_path: Path) -> None:
     """At most 5 % of the site per 30 s: of 20 miners of 3 kW one at a time."""
-    edit = lambda text: text.replace("restart_power_pct = 50.0", "restart_power_pct = 5.0")  # noqa: E731
+
+    def edit(text: str) -> str:
+        return text.replace("restart_power_pct = 50.0", "restart_power_pct = 5.0")
+
     bench = await PowerBench.begin(tmp_path, 20, edit=edit)
     await bench.order(Curtail(target_w=30_000.0, deadline_s=60.0, duration_s=60.0))
     await bench.run(59)

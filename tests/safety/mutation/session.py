@@ -111,7 +111,7 @@ def fresh_folder(warm_session: Warm) -> None:
     """Give a child its own temporary folder: children that share one wait for each other's names."""
     item = next(iter(warm_session.items.values()))
     folder = Path(tempfile.mkdtemp(prefix="mutant-"))
-    item.config._tmp_path_factory._basetemp = folder  # type: ignore[attr-defined]
+    item.config._tmp_path_factory._basetemp = folder
 
 
 def swap(mutant: Mutant) -> Callable[[], None] | None:

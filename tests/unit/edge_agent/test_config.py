@@ -321,3 +321,31 @@ def test_an_actuator_of_another_zone_is_refused() -> None:
     )
     text = GOOD.replace("[[devices]]", other + "\n[[devices]]", 1)
     assert "'wall-1' stands in zone 'hall-1'; an actuator belongs to its own zone" in refusal(text)
+
+
+_DOOR = """
+[[zones.contacts]]
+name = "NAME"
+device = "probe-1"
+point = "door_open"
+effect = "inhibit"
+on_unknown = "inhibit"
+on_delay_s = 0.0
+"""
+
+
+def contacts(*names: str, key: str = "") -> str:
+    doors = "".join(_DOOR.replace("NAME", name) for name in names)
+    text = GOOD.replace('cooling = "air"', f'cooling = "air"{key}', 1)
+    return text.replace("\n[[devices]]", doors + "\n[[devices]]", 1)
+
+
+def test_two_contacts_on_one_input_are_refused() -> None:
+    assert config.parse(contacts("door"), PATH).zones[0].contacts[0].name == "door"
+    assert "door_open of probe-1 is named twice" in refusal(contacts("door", "gate"))
+
+
+def test_a_door_is_no_key_switch() -> None:
+    """Else opening the door would be the second fact of a bypass."""
+    key = '\nbypass_key = { device = "probe-1", point = "door_open" }'
+    assert "is the bypass key too" in refusal(contacts("door", key=key))

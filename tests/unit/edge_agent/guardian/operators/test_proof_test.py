@@ -75,7 +75,7 @@ def test_a_latch_without_its_stop_fails_its_test(monkeypatch: pytest.MonkeyPatch
     step = zone_step.step
 
     def forgetful(*given: object) -> object:
-        state, outputs, found = step(*given)  # type: ignore[arg-type]
+        state, outputs, found = step(*given)
         return state, msgspec.structs.replace(outputs, demands=()), found
 
     monkeypatch.setattr(zone_step, "step", forgetful)
