@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from edge_agent.config import FansAfterTrip, SiteFile
-from edge_agent.guardian import clock_sync, collector
+from edge_agent.guardian import clock_sync, collector, told
 from edge_agent.guardian.actions.desk import Desk
 from edge_agent.guardian.actions.executor import Executor
 from edge_agent.guardian.actions.intake import Intake
@@ -29,7 +29,6 @@ from edge_agent.guardian.agents.server import AgentServer
 from edge_agent.guardian.clock_sync import ClockSync
 from edge_agent.guardian.cycle import LOOP_DEAF_S, Cycle, InterlockThread, News
 from edge_agent.guardian.interlocks import demands
-from edge_agent.guardian.interlocks.inputs import Finding
 from edge_agent.guardian.interlocks.state import Trip
 from edge_agent.guardian.notify import notify
 from edge_agent.guardian.operators.desk import OperatorDesk
@@ -72,7 +71,7 @@ from edge_agent.ipc import (
 from edge_agent.ipc import Lease as LeaseFrame
 from firmware_adapters.capabilities import Credential, Telemetry
 from firmware_adapters.registry import open_device
-from shared.alarms import EventKind, Severity
+from shared.alarms import EventKind
 from shared.artifacts.signing import Keyring
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError, SecurityError
@@ -311,40 +310,16 @@ class Guardian:
         self._lock.close()
 
     def _began(self) -> None:
-        self.recorder.record(
-            Finding(
-                kind=EventKind.SYSTEM,
-                severity=Severity.LOW,
-                key="guardian/start",
-                title=f"guardian of {self.site.site.id} started",
-                data={"boot": self.boot, "devices": len(self.site.devices)},
-            )
-        )
+        self.recorder.record(told.started(self.site.site.id, self.boot, len(self.site.devices)))
         if self._bad_config is not None:
             self._tell_bad_config("runs on the last good copy of its site file", self._bad_config)
             self.persons.distrust()
         if self.journal.repaired:
-            self.recorder.record(
-                Finding(
-                    kind=EventKind.ALARM,
-                    severity=Severity.HIGH,
-                    key="guardian/journal",
-                    title=f"the journal was damaged: {self.journal.repaired}",
-                    advice="Run 'minewarden guardian verify-journal'; check the disk, and who was there.",
-                )
-            )
+            self.recorder.record(told.journal_damaged(self.journal.repaired))
 
     def _tell_bad_config(self, what: str, why: str) -> None:
         log.error("guardian %s: %s", what, why)
-        self.recorder.record(
-            Finding(
-                kind=EventKind.ALARM,
-                severity=Severity.URGENT,
-                key="guardian/site-file",
-                title=f"guardian {what}: {why.splitlines()[0]}",
-                advice="Correct it ('minewarden check-config' names each line), then reload the service.",
-            )
-        )
+        self.recorder.record(told.bad_site_file(what, why))
 
     def look_at(self, path: Path) -> None:
         """The site file may have changed: a good one ends this process, a bad one is told and kept out."""
@@ -459,7 +434,7 @@ class Guardian:
         frames = []
         for part in range(parts):
             some = devices[part::parts]
-            facts = {d.id: told for d in some if (told := self.links[d.id].facts) is not None}
+            facts = {d.id: known for d in some if (known := self.links[d.id].facts) is not None}
             frames.append(Inventory(devices=some, facts=facts, part=part, parts=parts))
         return frames
 
@@ -509,8 +484,7 @@ class Guardian:
             self.server.broadcast(self.status())
 
     def _model_event(self, text: str, kind: EventKind) -> None:
-        severity = Severity.LOW if kind is EventKind.MODEL else Severity.HIGH
-        self.recorder.record(Finding(kind=kind, severity=severity, key="model/assignment", title=text))
+        self.recorder.record(told.model(text, kind))
 
     # ------------------------------------------------------------ from the poller
 
@@ -522,21 +496,7 @@ class Guardian:
         if has_default == (device in self._default_passwords):
             return
         (self._default_passwords.add if has_default else self._default_passwords.discard)(device)
-        self.recorder.record(
-            Finding(
-                kind=EventKind.ALARM if has_default else EventKind.ALARM_CLEARED,
-                severity=Severity.LOW,
-                key=f"default-password/{device}",
-                title=f"{device} still has its vendor's default password"
-                if has_default
-                else f"{device} has a password of its own now",
-                advice="Set a password on the machine and store it with 'minewarden guardian credential set'."
-                if has_default
-                else "",
-                zone=link.entry.zone,
-                device=device,
-            )
-        )
+        self.recorder.record(told.default_password(link.entry, stands=has_default))
 
 
 def _feed_watchdog() -> None:

@@ -17,6 +17,7 @@ import msgspec
 from edge_agent.config import SiteFile
 from edge_agent.guardian import action_limits, arbiter, ladder, views
 from edge_agent.guardian.actions import audit
+from edge_agent.guardian.actions.escalation import Escalation
 from edge_agent.guardian.actions.executor import Executor
 from edge_agent.guardian.actions.trends import Trends
 from edge_agent.guardian.agents.assignments import Assignments
@@ -129,6 +130,7 @@ class Desk:
         self._pause_until_s: dict[tuple[Part, DemandKind], float] = {}
         self._refused_at_s: dict[tuple[str, ...], float] = {}
         self._memory = Memory()
+        self._escalation = Escalation(self, board, recorder, clock, outlet_known_s=site.timing.lost_after_s)
         self._limits = action_limits.load(site.site.action_limits)
         self._trends = Trends(site, window_s=self._limits.cooling.window_s)
         self._claims: dict[DeviceId, Claim] = {}
@@ -246,7 +248,7 @@ class Desk:
         again_s = UNSEEN_STEP_PAUSE_S if demand.kind is DemandKind.SAFE_PRESET else RETRY_AFTER_S
         self._pause(demand, REFUSED_PAUSE_S if applied else again_s)
         if isinstance(action, StopMining) and not applied:  # a shed ends in a stop too
-            self._escalate(demand, record)
+            self._escalation.not_stopped(self._entries[demand.device], record)
 
     def background(self, work: Awaitable[None], *, lasting: bool = False) -> None:
         """Run `work` and keep hold of it until it ends; `lasting` is what nobody waits for."""
@@ -289,48 +291,6 @@ class Desk:
                 self._gave_way.add(live.task)
                 if live.begun:  # cancelled before its first step it would end without a record
                     live.task.cancel()
-
-    # ------------------------------------------------------------ escalation
-
-    def _escalate(self, demand: Demand, record: WriteRecord) -> None:
-        """A stop that is not confirmed in `stop_confirm_s` (S13): cut the outlet where there is one."""
-        entry = self._entries[demand.device]
-        if self._is_cut(entry):
-            return  # it has no power, so it cannot answer either; the alarm went out with the cut
-        decision = self._cut_off(entry)
-        # The alarm sends a person to the breaker, or not: it has to know whether the outlet may be cut.
-        self._recorder.record(audit.not_stopped(entry, record, cut=isinstance(decision, Permit)))
-        if isinstance(decision, Refusal):
-            self.refused(decision)
-        elif decision is not None:
-            self.background(self._see_cut(entry, self.launch(decision, exclusive=False)))
-
-    async def _see_cut(self, entry: DeviceEntry, task: "asyncio.Task[WriteRecord]") -> None:
-        """The alarm said that the outlet is being cut; where that fails a person must hear so."""
-        record = await task
-        if record.result is not WriteResult.APPLIED:
-            self._recorder.record(audit.not_cut(entry, record))
-
-    def _is_cut(self, entry: DeviceEntry) -> bool:
-        """Whether its outlet is seen switched off, now."""
-        if entry.pdu is None or entry.outlet is None:
-            return False
-        good = self._board.last(entry.pdu).good
-        fresh = good is not None and self._clock.monotonic() - good.at_s <= self._site.timing.lost_after_s
-        return good is not None and fresh and good.usable(f"outlet_on.{entry.outlet}") == 0.0
-
-    def _cut_off(self, entry: DeviceEntry) -> Permit | Refusal | None:
-        """May its outlet be switched off? None where the site file names none."""
-        if entry.pdu is None or entry.outlet is None:
-            return None
-        request = Request(
-            id=CommandId(f"escalation-{entry.id}-{self._clock.utc_ms()}"),
-            action=SwitchOutlet(device=entry.pdu, outlet=entry.outlet, on=False),
-            priority=Priority.TRIP,
-            source=Source.ESCALATION,
-            why=f"stop of {entry.id} is not confirmed",
-        )
-        return arbiter.decide(request, self._context())
 
     # ------------------------------------------------------------ requests of agents and persons
 
