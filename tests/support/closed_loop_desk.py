@@ -1,10 +1,10 @@
 """The smallest synchronous equivalent of `guardian.desk` and `guardian.executor`, for the closed loop.
 
-The same order of thought, around the same arbiter, ladders, views and read-back rules; what is copied here
-because the originals are asyncio: one write in flight per device, preemption by rank, pauses after a refused
-or failed demand, the wait of a raise for its journal entry with a second look (`still_allowed`), one resend,
-confirmation by a later read only, and the outlet where a stop is not confirmed. What the tests of the
-originals cover and this does not: cancellation, and time-outs of a request in the middle.
+The same order of thought, around the same arbiter, demands, views and read-back rules; what is copied here
+because the originals are asyncio: one write in flight per part of a device, preemption by rank, pauses after
+a refused or failed demand, the wait of a raise for its journal entry with a second look (`still_allowed`),
+one resend, confirmation by a later read only, and the outlet where a stop is not confirmed. What the tests of
+the originals cover and this does not: cancellation, and time-outs of a request in the middle.
 """
 
 import random
@@ -13,15 +13,11 @@ from collections.abc import Callable
 import msgspec
 
 from edge_agent.config import SiteFile
-from edge_agent.guardian import action_limits, arbiter, ladder, readback, views
+from edge_agent.guardian import action_limits, arbiter, readback, views
 from edge_agent.guardian.action_limits import ActionLimits
-from edge_agent.guardian.actions.desk import (
-    PRESET_POLLS,
-    REFUSED_PAUSE_S,
-    RETRY_AFTER_S,
-    UNSEEN_STEP_PAUSE_S,
-    _to_safe_preset,
-)
+from edge_agent.guardian.actions import demanded
+from edge_agent.guardian.actions.demanded import Part
+from edge_agent.guardian.actions.desk import PRESET_POLLS
 from edge_agent.guardian.actions.executor import GRACE_S, RESEND_STOP_AFTER_S
 from edge_agent.guardian.actions.trends import Trends
 from edge_agent.guardian.agents.lease import Lease
@@ -44,14 +40,6 @@ from shared.ids import CommandId, DeviceId
 from shared.inventory import DeviceEntry
 from shared.telemetry import Sample
 from support.closed_loop_devices import Devices
-
-_SOURCE = {
-    DemandKind.STOP: Source.INTERLOCK,
-    DemandKind.LOWER: Source.INTERLOCK,
-    DemandKind.COOLING: Source.INTERLOCK,
-    DemandKind.SAFE_PRESET: Source.BASELINE,
-    DemandKind.START: Source.RESTART,
-}
 
 
 class Live(msgspec.Struct, kw_only=True, eq=False):
@@ -131,9 +119,9 @@ class SyncDesk:
     def forget(self) -> None:
         """The process starts anew."""
         self.changed()
-        self.live: dict[DeviceId, Live] = {}
+        self.live: dict[Part, Live] = {}
         self._beside: list[Live] = []
-        self._pause_until_s: dict[tuple[DeviceId, DemandKind], float] = {}
+        self._pause_until_s: dict[tuple[Part, DemandKind], float] = {}
         self.memory = Memory()
         self._trends = Trends(self._site, window_s=self.limits.cooling.window_s)
 
@@ -147,19 +135,25 @@ class SyncDesk:
 
     # ---------------------------------------------------------------- what the arbiter sees
 
-    def context(self) -> Context:
-        """The site as the arbiter sees it now; made once until a sample, a permit or time changes it."""
+    def context(self, action: AnyAction | None = None) -> Context:
+        """The site as the arbiter sees it now; made once until a sample, a permit or time changes it.
+
+        A device that has several parts is busy with what is written to the one that `action` would write.
+        """
         now_s = self._clock.monotonic()
-        state = (now_s, self._changes, self._devices.published, id(self.memory), self.journal_ok)
+        part = demanded.part_of(action) if action is not None else None
+        part = part if part is not None and part[1] else None
+        state = (now_s, self._changes, self._devices.published, id(self.memory), self.journal_ok, part)
         if self._made is None or self._made[0] != state:
-            self._made = (state, self._make_context(now_s))
+            self._made = (state, self._make_context(now_s, part))
         return self._made[1]
 
-    def _make_context(self, now_s: float) -> Context:
+    def _make_context(self, now_s: float, part: Part | None) -> Context:
         statuses = self._cycle.statuses
 
         def view(entry: DeviceEntry) -> DeviceView:
-            live = self.live.get(entry.id)
+            is_meant = part is not None and part[0] == entry.id
+            live = self.live.get(part if part is not None and is_meant else (entry.id, ""))
             poll_s = entry.poll_s or self._site.timing.poll_s
             return views.device_view(
                 entry,
@@ -198,66 +192,36 @@ class SyncDesk:
             return
         context = self.context()
         for demand in demands:
-            if self._clock.monotonic() < self._pause_until_s.get((demand.device, demand.kind), 0.0):
+            if self._clock.monotonic() < self._pause_until_s.get(demanded.pause_key(demand), 0.0):
                 continue
-            action = self._action(demand, context)
-            if action is None or self._is_under_way(demand, action):
+            action = demanded.action_of(demand, context)
+            if action is None:
                 continue
-            decision = self.decide(self._request(demand, action))
+            live = self.live.get(demanded.part_of(action))
+            if live is not None and demanded.must_wait(action, demand.priority, live.permit):
+                continue
+            self._numbers += 1
+            decision = self.decide(demanded.request(demand, action, CommandId(f"core-{self._numbers}")))
             if isinstance(decision, Refusal):
-                self._pause(demand, REFUSED_PAUSE_S)
+                self._pause(demand, demanded.REFUSED_PAUSE_S)
                 continue
             self.launch(decision, demand=demand)
 
-    def _request(self, demand: Demand, action: AnyAction) -> Request:
-        self._numbers += 1
-        return Request(
-            id=CommandId(f"core-{self._numbers}"),
-            action=action,
-            priority=demand.priority,
-            source=_SOURCE[demand.kind],
-            why=demand.why,
-        )
-
-    def _is_under_way(self, demand: Demand, action: AnyAction) -> bool:
-        live = self.live.get(demand.device)
-        if live is None:
-            return False
-        held = live.permit.request.priority
-        stop_wins = isinstance(action, StopMining) and not isinstance(live.permit.action, StopMining)
-        return held > demand.priority or (held == demand.priority and not stop_wins)
-
     def _pause(self, demand: Demand, seconds: float) -> None:
-        self._pause_until_s[demand.device, demand.kind] = self._clock.monotonic() + seconds
-
-    def _action(self, demand: Demand, context: Context) -> AnyAction | None:
-        device = demand.device
-        match demand.kind:
-            case DemandKind.STOP:
-                return StopMining(device=device)
-            case DemandKind.START:
-                return StartMining(device=device)
-            case DemandKind.LOWER:
-                view = context.devices[device]
-                hydro = context.zones[view.entry.zone].hydro
-                return ladder.lower(device, view.facts, view.preset, hydro=hydro)
-            case DemandKind.SAFE_PRESET:
-                return _to_safe_preset(context.devices[device])
-            case _:
-                return demand.action
+        self._pause_until_s[demanded.pause_key(demand)] = self._clock.monotonic() + seconds
 
     # ---------------------------------------------------------------- requests
 
     def decide(self, request: Request) -> Permit | Refusal:
         """Ask the arbiter, making room first where the request outranks a write in flight."""
-        context = self.context()
+        context = self.context(request.action)
         decision = arbiter.decide(request, context)
         if isinstance(decision, Refusal):
             self._watcher.refused(decision)
             return decision
         self._watcher.permitted(decision, context)
         self._changes += 1
-        preempted = self.live.pop(request.action.device, None)
+        preempted = self.live.pop(demanded.part_of(request.action), None)
         if preempted is not None:
             self._watcher.ended(preempted.permit, WriteResult.UNCONFIRMED)
         return decision
@@ -267,8 +231,10 @@ class SyncDesk:
         self.memory = arbiter.note(self.memory, permit, self.context())
         device = permit.action.device
         starting = isinstance(permit.action, StartMining)
-        if permit.settle_s > 0 or starting:
-            self._cycle.commanded(device, Commanded(settle_s=permit.settle_s, start=starting))
+        shed_stop = demand is not None and demanded.is_shed_stop(demand, permit.action)
+        if permit.settle_s > 0 or starting or shed_stop:
+            command = Commanded(settle_s=permit.settle_s, start=starting, shed_stop=shed_stop)
+            self._cycle.commanded(device, command)
         now_s = self._clock.monotonic()
         waits = permit.direction is Direction.RAISE and permit.request.source is not Source.INTERLOCK
         live = Live(permit=permit, began_s=now_s, ready_s=now_s, demand=demand)
@@ -276,7 +242,7 @@ class SyncDesk:
             live.ready_s += self._rng.choice((0.0, 0.0, 1.0, 3.0))
         self._changes += 1
         if exclusive:
-            self.live[device] = live
+            self.live[demanded.part_of(permit.action)] = live
         else:
             self._beside.append(live)
         self._advance(live)
@@ -343,39 +309,37 @@ class SyncDesk:
         return self._clock.monotonic() - live.began_s >= wait_s
 
     def _end(self, live: Live, result: WriteResult) -> None:
-        device = live.permit.action.device
+        part = demanded.part_of(live.permit.action)
         self._changes += 1
-        if self.live.get(device) is live:
-            del self.live[device]
+        if self.live.get(part) is live:
+            del self.live[part]
         if live in self._beside:
             self._beside.remove(live)
         self._watcher.ended(live.permit, result)
         if live.demand is None:
             return
         applied = result is WriteResult.APPLIED
-        again_s = UNSEEN_STEP_PAUSE_S if live.demand.kind is DemandKind.SAFE_PRESET else RETRY_AFTER_S
-        self._pause(live.demand, REFUSED_PAUSE_S if applied else again_s)
+        self._pause(live.demand, demanded.pause_s(live.demand, applied=applied))
         if isinstance(live.permit.action, StopMining) and not applied:
             self._escalate(live)
 
     def _escalate(self, live: Live) -> None:
-        demand = live.demand
-        if demand is None:
+        entry = self._devices.entries[live.permit.action.device]
+        if entry.pdu is None or entry.outlet is None:
+            self._watcher.unconfirmed_stop(live.permit, cut=False)
             return
-        entry = self._devices.entries[demand.device]
-        cut = entry.pdu is not None and entry.outlet is not None and demand.priority is Priority.TRIP
-        self._watcher.unconfirmed_stop(live.permit, cut=cut)
-        if not cut or entry.pdu is None or entry.outlet is None:
+        if self._is_cut(entry.pdu, entry.outlet):
             return
+        self._watcher.unconfirmed_stop(live.permit, cut=True)
         self._numbers += 1
         request = Request(
             id=CommandId(f"escalation-{self._numbers}"),
             action=SwitchOutlet(device=entry.pdu, outlet=entry.outlet, on=False),
             priority=Priority.TRIP,
             source=Source.ESCALATION,
-            why=f"stop of {demand.device} is not confirmed",
+            why=f"stop of {entry.id} is not confirmed",
         )
-        context = self.context()
+        context = self.context(request.action)
         decision = arbiter.decide(request, context)
         if isinstance(decision, Refusal):
             self._watcher.refused(decision)
@@ -383,11 +347,17 @@ class SyncDesk:
         self._watcher.permitted(decision, context)
         self.launch(decision, exclusive=False)
 
+    def _is_cut(self, pdu: DeviceId, outlet: int) -> bool:
+        good = self._devices.board.last(pdu).good
+        if good is None or self._clock.monotonic() - good.at_s > self._site.timing.lost_after_s:
+            return False
+        return good.usable(f"outlet_on.{outlet}") == 0.0
+
     @property
     def in_flight(self) -> dict[DeviceId, AnyAction]:
         """What is being written to which device."""
-        return {device: live.permit.action for device, live in self.live.items()}
+        return {live.permit.action.device: live.permit.action for live in self.live.values()}
 
     def waits_for(self, device: DeviceId, kind: DemandKind) -> float:
         """Seconds that a demand is still paused."""
-        return max(self._pause_until_s.get((device, kind), 0.0) - self._clock.monotonic(), 0.0)
+        return max(self._pause_until_s.get(((device, ""), kind), 0.0) - self._clock.monotonic(), 0.0)

@@ -71,8 +71,8 @@ class Carrier:
     async def run(self, permits: Sequence[Permit], claim: Claim) -> Carried:
         """Carry out what was permitted; the devices are held by `claim` until all of it has ended."""
         zones, singles = self._grouped(permits)
-        before = self._outcomes.before(permits)
         with self._desk.held(claim, [permit.action.device for permit in permits], zones):
+            before = await self._outcomes.before(permits)
             parts = await asyncio.gather(
                 *(self._single(permit) for permit in singles),
                 *(self._cool(zone, group) for zone, group in zones.items()),

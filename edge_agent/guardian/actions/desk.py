@@ -15,8 +15,9 @@ from weakref import WeakSet
 import msgspec
 
 from edge_agent.config import SiteFile
-from edge_agent.guardian import action_limits, arbiter, ladder, views
-from edge_agent.guardian.actions import audit
+from edge_agent.guardian import action_limits, arbiter, views
+from edge_agent.guardian.actions import audit, demanded
+from edge_agent.guardian.actions.demanded import Part
 from edge_agent.guardian.actions.escalation import Escalation
 from edge_agent.guardian.actions.executor import Executor
 from edge_agent.guardian.actions.trends import Trends
@@ -44,12 +45,8 @@ from edge_agent.guardian.storage.recorder import Recorder
 from shared.clock import Clock
 from shared.commands import (
     AnyAction,
-    Priority,
-    SetPoint,
-    SetPreset,
     StartMining,
     StopMining,
-    SwitchOutlet,
     WriteRecord,
     WriteResult,
 )
@@ -58,11 +55,6 @@ from shared.inventory import DeviceEntry
 
 log = logging.getLogger(__name__)
 
-RETRY_AFTER_S = 10.0
-"""A demand of the core whose write did not take effect is tried again after this long."""
-UNSEEN_STEP_PAUSE_S = 300.0
-"""A safe preset that was not confirmed: each try may restart mining, and shed and trip stand above it."""
-REFUSED_PAUSE_S = 1.0
 QUIET_REFUSALS_S = 60.0
 """The same refusal is journalled once in this time; a policy may ask every cycle."""
 DURABLE_WITHIN_S = 5.0
@@ -70,18 +62,6 @@ PRESET_POLLS = 7
 """A running preset counts as known for so many polls: adapters ask for it every fifth or so."""
 
 _DIGITS = re.compile(r"[0-9.]+")
-
-_SOURCE = {
-    DemandKind.STOP: Source.INTERLOCK,
-    DemandKind.LOWER: Source.INTERLOCK,
-    DemandKind.COOLING: Source.INTERLOCK,
-    DemandKind.SAFE_PRESET: Source.BASELINE,
-    DemandKind.START: Source.RESTART,
-}
-
-
-Part = tuple[DeviceId, str]
-"""What writes exclude each other on: a miner as a whole, else each set-point and each outlet of a device."""
 
 
 class Live(msgspec.Struct):
@@ -152,7 +132,7 @@ class Desk:
         def view(entry: DeviceEntry) -> DeviceView:
             live = None
             if action is not None and action.device == entry.id:
-                live = self._live.get(_part(action))
+                live = self._live.get(demanded.part_of(action))
             return views.device_view(
                 entry,
                 self._board.last(entry.id),
@@ -202,41 +182,24 @@ class Desk:
             return
         context = self._context()
         for demand in demands:
-            if self._clock.monotonic() < self._pause_until_s.get(_pause_of(demand), 0.0):
+            if self._clock.monotonic() < self._pause_until_s.get(demanded.pause_key(demand), 0.0):
                 continue
-            action = self._action(demand, context)
-            if action is None or self._is_under_way(action, demand.priority):
+            action = demanded.action_of(demand, context)
+            if action is None:
+                continue
+            live = self._live.get(demanded.part_of(action))
+            if live is not None and demanded.must_wait(action, demand.priority, live.permit):
                 continue
             self._numbers += 1
-            request = Request(
-                id=CommandId(f"{self._boot[:8]}-{demand.kind}-{self._numbers}"),
-                action=action,
-                priority=demand.priority,
-                source=_SOURCE[demand.kind],
-                why=demand.why,
-            )
-            decision = self.decide(request)
+            command = CommandId(f"{self._boot[:8]}-{demand.kind}-{self._numbers}")
+            decision = self.decide(demanded.request(demand, action, command))
             if isinstance(decision, Refusal):
-                self._pause(demand, REFUSED_PAUSE_S)
+                self._pause(demand, demanded.REFUSED_PAUSE_S)
                 if demand.kind is not DemandKind.START:  # a start waits its turn; that is no news
                     self.refused(decision)
                 continue
-            shed_stop = demand.kind is DemandKind.LOWER and isinstance(decision.action, StopMining)
-            task = self.launch(decision, shed_stop=shed_stop)
+            task = self.launch(decision, shed_stop=demanded.is_shed_stop(demand, decision.action))
             self.background(self._see_through(demand, decision.action, task))
-
-    def _is_under_way(self, action: AnyAction, priority: Priority) -> bool:
-        """Whether a write in flight already does this, or must not be disturbed by it."""
-        live = self._live.get(_part(action))
-        if live is None:
-            return False
-        held = live.permit.request.priority
-        stop, held_stop = isinstance(action, StopMining), isinstance(live.permit.action, StopMining)
-        if stop and not held_stop and priority >= Priority.SAFE:
-            return False  # nothing less is worth waiting for, not even a shed: a person may stand there
-        if held_stop and not stop and held >= Priority.SAFE:
-            return True
-        return held > priority or (held == priority and not (stop and not held_stop))
 
     async def _see_through(
         self, demand: Demand, action: AnyAction, task: "asyncio.Task[WriteRecord]"
@@ -245,8 +208,7 @@ class Desk:
         if task in self._gave_way:
             return  # to another write, which is seen through by itself
         applied = record.result is WriteResult.APPLIED
-        again_s = UNSEEN_STEP_PAUSE_S if demand.kind is DemandKind.SAFE_PRESET else RETRY_AFTER_S
-        self._pause(demand, REFUSED_PAUSE_S if applied else again_s)
+        self._pause(demand, demanded.pause_s(demand, applied=applied))
         if isinstance(action, StopMining) and not applied:  # a shed ends in a stop too
             self._escalation.not_stopped(self._entries[demand.device], record)
 
@@ -263,28 +225,10 @@ class Desk:
             log.error("a write ended in an unforeseen way", exc_info=error)
 
     def _pause(self, demand: Demand, seconds: float) -> None:
-        self._pause_until_s[_pause_of(demand)] = self._clock.monotonic() + seconds
-
-    def _action(self, demand: Demand, context: Context) -> AnyAction | None:
-        """The action behind a demand, or None where nothing needs doing."""
-        device = demand.device
-        match demand.kind:
-            case DemandKind.STOP:
-                return StopMining(device=device)
-            case DemandKind.START:
-                return StartMining(device=device)
-            case DemandKind.COOLING:
-                return demand.action
-            case DemandKind.LOWER:
-                view = context.devices[device]
-                hydro = context.zones[view.entry.zone].hydro
-                return ladder.lower(device, view.facts, view.preset, hydro=hydro)
-            case DemandKind.SAFE_PRESET:
-                view = context.devices[device]
-                return _to_safe_preset(view, hydro=context.zones[view.entry.zone].hydro)
+        self._pause_until_s[demanded.pause_key(demand)] = self._clock.monotonic() + seconds
 
     def _preempt(self, action: AnyAction) -> None:
-        live = self._live.pop(_part(action), None)
+        live = self._live.pop(demanded.part_of(action), None)
         if live is not None:
             live.preempted_by = audit.told(action)
             if live.task is not None:
@@ -359,7 +303,7 @@ class Desk:
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
         if exclusive:
-            self._live[_part(permit.action)] = live
+            self._live[demanded.part_of(permit.action)] = live
         return task
 
     def by_person(self, permit: Permit) -> None:
@@ -388,8 +332,8 @@ class Desk:
                 raise
             record = _gave_way(live)
         finally:
-            if self._live.get(_part(permit.action)) is live:
-                del self._live[_part(permit.action)]
+            if self._live.get(demanded.part_of(permit.action)) is live:
+                del self._live[demanded.part_of(permit.action)]
         self._recorder.record(audit.written(permit, record, self._entries[permit.action.device]))
         return record
 
@@ -428,21 +372,6 @@ class Desk:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _part(action: AnyAction) -> Part:
-    """Two fans behind one address must not wait for each other; a miner does one thing at a time."""
-    match action:
-        case SetPoint(device=device, point=point):
-            return device, f"point {point}"
-        case SwitchOutlet(device=device, outlet=outlet):
-            return device, f"outlet {outlet}"
-    return action.device, ""
-
-
-def _pause_of(demand: Demand) -> tuple[Part, DemandKind]:
-    part = (demand.device, "") if demand.action is None else _part(demand.action)
-    return part, demand.kind
-
-
 def _words(permit: Permit) -> str:
     """Whose write it is and what it does, for whoever finds the device busy."""
     request = permit.request
@@ -455,24 +384,6 @@ def _gave_way(live: Live) -> WriteRecord:
         result=WriteResult.UNCONFIRMED,
         detail=f"gave way to {live.preempted_by}",
     )
-
-
-def _to_safe_preset(view: DeviceView, *, hydro: bool = False) -> AnyAction | None:
-    """Down to what `safe_preset` means on this unit, also from a step that is not known (S10).
-
-    None where the miner is known to run at or below it, or to stand still (a preset would start it), or
-    where it has no usable step at all.
-    """
-    wanted = view.entry.safe_preset
-    if view.facts is None or wanted is None or (view.state is not None and not view.state.draws_power):
-        return None
-    safe = ladder.safe(view.facts, wanted, hydro=hydro)
-    if safe is None:
-        return None
-    safe_w, now_w = ladder.power_of(view.facts, safe), ladder.power_of(view.facts, view.preset)
-    if safe_w is not None and now_w is not None and now_w <= safe_w:
-        return None
-    return SetPreset(device=view.entry.id, preset=safe)
 
 
 async def _as_coroutine(work: Awaitable[None]) -> None:

@@ -5,9 +5,9 @@ watch is taken back, through the arbiter and in the safe direction. A change tha
 worse is left to the agent, which has the numbers from here and the follow-ups after hours of its own.
 """
 
-import logging
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -19,7 +19,7 @@ from edge_agent.guardian.arbiter import Direction, Permit
 from edge_agent.guardian.cycle import Cycle
 from edge_agent.guardian.interlocks.levels import Level
 from edge_agent.guardian.polling.board import Board
-from edge_agent.guardian.polling.ring import Ring
+from edge_agent.guardian.polling.ring import Kept, Ring
 from edge_agent.guardian.requests import Request, Source
 from edge_agent.guardian.storage.recorder import Recorder
 from edge_agent.ipc import Effect, Mode, Outcome
@@ -28,7 +28,7 @@ from shared.commands import AnyAction, Priority, SetPoint, SetPreset, StartMinin
 from shared.ids import DeviceId, ZoneId
 from shared.telemetry import Sample
 
-log = logging.getLogger(__name__)
+_decoder = msgspec.msgpack.Decoder(Sample)
 
 WINDOW_S = 60.0
 """Before and after are means over so long."""
@@ -50,8 +50,26 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True):
     """Zone limits that stood already when it began."""
 
 
+class _Live(msgspec.Struct, kw_only=True, eq=False):
+    """A watch that runs, until it is due or something happens."""
+
+    watch: Watch
+    until_s: float
+    reached: str | None = None
+    disturbed: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its story is over before its time."""
+        return self.reached is not None or self.disturbed is not None
+
+
 class Outcomes:
-    """Runs on the event loop, one background task per watched action."""
+    """Runs on the event loop; one background task looks after all watches, as long as there are any.
+
+    The ring's samples are unpacked in a thread, once for all watches that end together: an order for a
+    thousand miners must not hold up whoever else uses the loop.
+    """
 
     def __init__(
         self,
@@ -79,17 +97,16 @@ class Outcomes:
         self._recorder = recorder
         self._clock = clock
         self._publish = publish
-        self._decoder = msgspec.msgpack.Decoder(Sample)
-        self.watched = 0
+        self._live: list[_Live] = []
         self.counts: Counter[str] = Counter()
         """What became of watches: told, rolled back, not watched because there were too many."""
 
     # ------------------------------------------------------------ before
 
-    def before(self, permits: Sequence[Permit]) -> dict[AnyAction, Watch]:
+    async def before(self, permits: Sequence[Permit]) -> dict[AnyAction, Watch]:
         """The last minute of what these permits will touch; called before anything is written."""
         touched = {permit.action: self._touched(permit.action) for permit in permits}
-        seen = self._seen(frozenset(device for devices in touched.values() for device in devices))
+        seen = await self._seen(frozenset(device for devices in touched.values() for device in devices))
         return {
             permit.action: Watch(
                 permit=permit,
@@ -112,11 +129,11 @@ class Outcomes:
             return self._miners[self._zone(action)]
         return (action.device,)
 
-    def _seen(self, devices: frozenset[DeviceId]) -> Mapping[DeviceId, list[Sample]]:
+    async def _seen(self, devices: frozenset[DeviceId]) -> Mapping[DeviceId, list[Sample]]:
         """The last window's samples of these devices; the ring holds them packed."""
         now_s = self._clock.monotonic()
         kept = self._ring.between(now_s - WINDOW_S, now_s)
-        return effects.by_device(self._decoder.decode(one.packed) for one in kept if one.device in devices)
+        return await asyncio.to_thread(_unpacked, kept, devices)
 
     def undo_of(self, permit: Permit) -> AnyAction | None:
         """What brings the device back to what it runs now; None where that is not known."""
@@ -132,31 +149,48 @@ class Outcomes:
 
     # ------------------------------------------------------------ the watch
 
+    @property
+    def watched(self) -> int:
+        """How many actions are under watch."""
+        return len(self._live)
+
     def watch(self, watch: Watch) -> None:
         """Follow an applied action through its settling and one window more."""
         if self.watched >= MAX_AT_ONCE:
             self.counts["not watched"] += 1
             return
-        self.watched += 1
-        self._desk.background(self._watch(watch), lasting=True)
+        permit = watch.permit
+        until_s = self._clock.monotonic() + max(permit.settle_s, permit.shows_s) + WINDOW_S
+        self._live.append(_Live(watch=watch, until_s=until_s))
+        if self.watched == 1:
+            self._desk.background(self._look_after(), lasting=True)
 
-    async def _watch(self, watch: Watch) -> None:
-        try:
-            permit = watch.permit
-            until_s = self._clock.monotonic() + max(permit.settle_s, permit.shows_s) + WINDOW_S
-            reached: str | None = None
-            disturbed: str | None = None
-            while reached is None and disturbed is None and self._clock.monotonic() < until_s:
-                await self._clock.sleep(LOOK_EVERY_S)
-                reached = self.limit_reached(watch) if watch.undo is not None else None
-                disturbed = self._disturbance(watch)
-            words = None if reached is None else f"{reached}; {await self._roll_back(watch, reached)}"
-            seen = (
-                Effect() if disturbed else effects.effect(self._seen(frozenset(watch.devices)), watch.devices)
-            )
-            self._tell(watch, seen, words, disturbed)
-        finally:
-            self.watched -= 1
+    async def _look_after(self) -> None:
+        """Look at every watch, as long as there are any."""
+        while self._live:
+            await self._clock.sleep(LOOK_EVERY_S)
+            now_s = self._clock.monotonic()
+            for live in self._live:
+                live.reached = self.limit_reached(live.watch) if live.watch.undo is not None else None
+                live.disturbed = self._disturbance(live.watch)
+            over = [live for live in self._live if live.ended or now_s >= live.until_s]
+            if over:
+                self._desk.background(self._end(over), lasting=True)
+                self._live = [live for live in self._live if live not in over]
+
+    async def _end(self, over: Sequence[_Live]) -> None:
+        """Take back what led to a limit, then tell what each of them did."""
+        words = await asyncio.gather(*(self._taken_back(live) for live in over))
+        told = [live for live in over if not live.disturbed]
+        seen = await self._seen(frozenset(device for live in told for device in live.watch.devices))
+        for live, word in zip(over, words, strict=True):
+            effect = Effect() if live.disturbed else effects.effect(seen, live.watch.devices)
+            self._tell(live.watch, effect, word, live.disturbed)
+
+    async def _taken_back(self, live: _Live) -> str | None:
+        if live.reached is None:
+            return None
+        return f"{live.reached}; {await self._roll_back(live.watch, live.reached)}"
 
     def _disturbance(self, watch: Watch) -> str | None:
         """What stopped these miners meanwhile: their hashrate is then no effect of the action."""
@@ -218,6 +252,11 @@ class Outcomes:
         self.counts["told"] += 1
         self._recorder.record(audit.outcome(outcome, watch.zone))
         self._publish(outcome)
+
+
+def _unpacked(kept: Iterable[Kept], devices: frozenset[DeviceId]) -> dict[DeviceId, list[Sample]]:
+    """Runs in a thread."""
+    return effects.by_device(_decoder.decode(one.packed) for one in kept if one.device in devices)
 
 
 def _may_be_undone(permit: Permit) -> bool:

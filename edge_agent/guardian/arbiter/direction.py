@@ -27,7 +27,7 @@ def of(action: AnyAction, request: Request, view: DeviceView, zone: ZoneView, co
             action.value, None if actuator is None else actuator.fail_safe, view.points.get(action.point)
         )
     if isinstance(action, SetPreset):
-        return _preset(action.preset, request.source, view, context)
+        return _preset(action.preset, request.source, view, zone, context)
     return Direction.LOWER if isinstance(action, StopMining) else Direction.RAISE
 
 
@@ -35,16 +35,19 @@ def _stands(view: DeviceView) -> bool:
     return view.state is not None and not view.state.draws_power
 
 
-def _is_safe_from_unknown(preset: str, view: DeviceView) -> bool:
+def _is_safe_from_unknown(preset: str, view: DeviceView, *, hydro: bool) -> bool:
     """A running miner whose step is not known may be anywhere: S10 names the step it goes to."""
-    unknown = view.facts is None or ladder.named(view.facts, view.preset) is None
-    return unknown and preset == view.entry.safe_preset
+    wanted = view.entry.safe_preset
+    if view.facts is None or wanted is None:
+        return preset == wanted
+    unknown = ladder.named(view.facts, view.preset) is None
+    return unknown and preset == ladder.safe(view.facts, wanted, hydro=hydro)
 
 
-def _preset(preset: str, source: Source, view: DeviceView, context: Context) -> Direction:
+def _preset(preset: str, source: Source, view: DeviceView, zone: ZoneView, context: Context) -> Direction:
     if _stands(view) and source is not Source.INTERLOCK:
         return Direction.RAISE  # writing a preset starts mining
-    if source is Source.BASELINE and _is_safe_from_unknown(preset, view):
+    if source is Source.BASELINE and _is_safe_from_unknown(preset, view, hydro=zone.hydro):
         return Direction.LOWER
     wanted_w = ladder.power_of(view.facts, preset) if view.facts is not None else None
     now_w = ladder.power_of(view.facts, view.preset) if view.facts is not None else None

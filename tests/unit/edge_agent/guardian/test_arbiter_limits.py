@@ -7,7 +7,7 @@ import pytest
 
 from edge_agent.config import CoolingActuator, SiteFile
 from edge_agent.guardian import arbiter
-from edge_agent.guardian.arbiter import Direction, Permit
+from edge_agent.guardian.arbiter import Direction, Permit, direction
 from edge_agent.guardian.requests import (
     SETTLING,
     CapView,
@@ -16,10 +16,11 @@ from edge_agent.guardian.requests import (
     Raise,
     Refusal,
     RefusalKind,
+    Request,
     Source,
 )
 from edge_agent.ipc import Mode
-from shared.capabilities import Ability, Capability, DeviceFacts
+from shared.capabilities import Ability, Capability, DeviceFacts, Preset
 from shared.commands import Priority, SetPoint, SetPreset, StartMining, SwitchOutlet
 from shared.ids import CommandId, DeviceId
 from shared.telemetry import MinerState
@@ -407,6 +408,35 @@ class TestSafePresetFromAnUnknownStep:
         assert "nothing above the baseline" in world.why_not(
             preset("2000"), by=Priority.SAFE, source=Source.BASELINE
         )
+
+    def test_is_what_the_safe_preset_means_on_this_units_ladder(self, world: World) -> None:
+        """A unit without the named step goes to the highest usable one below it."""
+        facts = msgspec.structs.replace(
+            FACTS,
+            presets=(
+                Preset(name="2000", power_w=2000.0, hashrate_ths=150.0, tuned=True),
+                Preset(name="2200", power_w=2200.0, hashrate_ths=160.0, tuned=True, needs_liquid=True),
+                Preset(name="2500", power_w=2500.0, hashrate_ths=170.0, tuned=True),
+            ),
+        )
+        world.hall(Mode.SAFE).seen(M1, facts=facts, preset=None, inhibited="x").now(lease_overdue_s=999.0)
+        baseline = {"by": Priority.SAFE, "source": Source.BASELINE}
+        assert world.permit(preset("2000"), **baseline).direction is Direction.LOWER
+        assert "nothing above the baseline" in world.why_not(preset("2500"), **baseline)
+        assert "not for this cooling" in world.why_not(preset("2200"), **baseline)
+        world.hall(hydro=True)
+        assert world.permit(preset("2200"), **baseline).direction is Direction.LOWER
+        assert "nothing above the baseline" in world.why_not(preset("2000"), **baseline)
+
+    def test_without_any_facts_it_is_the_named_step_itself(self, world: World) -> None:
+        world.hall(Mode.SAFE).seen(M1, facts=None, preset=None).now(lease_overdue_s=999.0)
+        view = world.devices[M1]
+        request = Request(
+            id=CommandId("c-1"), action=self.SAFE, priority=Priority.SAFE, source=Source.BASELINE, why="x"
+        )
+        assert direction.of(self.SAFE, request, view, world.zone, world.context) is Direction.LOWER
+        other = preset("2000")
+        assert direction.of(other, request, view, world.zone, world.context) is Direction.RAISE
 
     def test_a_known_lower_step_is_not_raised_to_it(self, world: World) -> None:
         world.hall(Mode.SAFE).seen(M1, preset="2000").now(lease_overdue_s=999.0)
