@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import msgspec
 
 from shared.capabilities import Ability, DeviceFacts
+from shared.details import Board, Chip, Fault, History, Pool
 from shared.telemetry import DeviceKind, MinerState, Reading
 from shared.units import Algorithm
 
@@ -23,7 +24,11 @@ class Observation(msgspec.Struct, frozen=True, kw_only=True):
     state: MinerState | None = None
     preset: str | None = None
     """The preset that really runs, where the read tells it."""
+    preset_requested: str | None = None
+    """The preset that somebody asked for, where the read tells it; often not the one that runs."""
     algorithm: Algorithm | None = None
+    faults: tuple[Fault, ...] | None = None
+    """What the firmware says is wrong; None: this read did not ask."""
 
 
 @runtime_checkable
@@ -46,6 +51,51 @@ class Telemetry(Protocol):
 
 
 @runtime_checkable
+class BoardTelemetry(Protocol):
+    """Tells about each hash board, beyond what `read` sums up."""
+
+    async def boards(self) -> tuple[Board, ...]:
+        """All boards by index; those that are absent are left out. Raises `DeviceError`."""
+        ...
+
+
+@runtime_checkable
+class ChipTelemetry(Protocol):
+    """Tells about each chip; a long reply, for people and models."""
+
+    async def chips(self) -> tuple[Chip, ...]:
+        """All chips by board and index. Raises `DeviceError`."""
+        ...
+
+
+@runtime_checkable
+class PoolTelemetry(Protocol):
+    """Tells which pools it works for."""
+
+    async def pools(self) -> tuple[Pool, ...]:
+        """All configured pools in the firmware's order. Raises `DeviceError`."""
+        ...
+
+
+@runtime_checkable
+class LogReader(Protocol):
+    """Hands out its log texts."""
+
+    async def log(self, name: str) -> str:
+        """The newest part of log `name`, one of the choices, at most 256 kB. Raises `Unsupported`."""
+        ...
+
+
+@runtime_checkable
+class HistoryReader(Protocol):
+    """Remembers its last hours: fills gaps after an outage of the network."""
+
+    async def history(self, span_s: float, step_s: float) -> History:
+        """The last `span_s` seconds in steps of `step_s`, oldest first. Raises `DeviceError`."""
+        ...
+
+
+@runtime_checkable
 class PresetControl(Protocol):
     """Can run a named step of its ladder; restarts mining."""
 
@@ -64,6 +114,85 @@ class MiningControl(Protocol):
 
     async def start_mining(self) -> None:
         """Ask to start."""
+        ...
+
+
+@runtime_checkable
+class PauseControl(Protocol):
+    """Can pause and resume hashing."""
+
+    async def pause_mining(self) -> None:
+        """Ask to pause; `Busy` as with `stop_mining`."""
+        ...
+
+    async def resume_mining(self) -> None:
+        """Ask to resume."""
+        ...
+
+
+@runtime_checkable
+class PowerLimitControl(Protocol):
+    """Can hold its own power below a limit."""
+
+    async def set_power_limit(self, watts: float) -> None:
+        """Ask for at most `watts` (W). Raises `Unsupported` outside the declared range."""
+        ...
+
+
+@runtime_checkable
+class ThrottleControl(Protocol):
+    """Can run at a share of what it runs at."""
+
+    async def set_throttle(self, percent: float) -> None:
+        """Ask for `percent` (%) of the present step; 100 takes it back. Raises `Unsupported`."""
+        ...
+
+
+@runtime_checkable
+class FanControl(Protocol):
+    """Can choose how its own fans run."""
+
+    async def set_fan_mode(self, mode: str, duty_pct: float | None = None) -> None:
+        """Ask for a mode among the declared choices; `duty_pct` (%) for the manual one.
+
+        Raises `Unsupported` for another mode, or a duty that is missing or outside 0..100.
+        """
+        ...
+
+
+@runtime_checkable
+class CoolingTargetControl(Protocol):
+    """Can hold a temperature with its own fans."""
+
+    async def set_cooling_target(self, celsius: float) -> None:
+        """Ask to hold `celsius` (°C). Raises `Unsupported` outside the declared range."""
+        ...
+
+
+@runtime_checkable
+class PoolSwitchControl(Protocol):
+    """Can work for another of its configured pools."""
+
+    async def switch_pool(self, index: int) -> None:
+        """Ask for pool `index` of `pools()`. Raises `Unsupported` where there is none such."""
+        ...
+
+
+@runtime_checkable
+class RebootControl(Protocol):
+    """Can restart its control board; it may mine by itself afterwards."""
+
+    async def reboot(self) -> None:
+        """Ask to restart."""
+        ...
+
+
+@runtime_checkable
+class LocateControl(Protocol):
+    """Can blink, so that a person finds it."""
+
+    async def locate(self, *, on: bool) -> None:
+        """Ask to blink, or to stop blinking."""
         ...
 
 
@@ -112,13 +241,36 @@ class WatchdogControl(Protocol):
 
 PROTOCOL_OF: dict[Ability, type] = {
     Ability.TELEMETRY: Telemetry,
+    Ability.BOARDS: BoardTelemetry,
+    Ability.CHIPS: ChipTelemetry,
+    Ability.POOLS: PoolTelemetry,
+    Ability.LOGS: LogReader,
+    Ability.HISTORY: HistoryReader,
     Ability.PRESET: PresetControl,
+    Ability.POWER_LIMIT: PowerLimitControl,
     Ability.MINING: MiningControl,
+    Ability.PAUSE: PauseControl,
+    Ability.THROTTLE: ThrottleControl,
+    Ability.FAN_MODE: FanControl,
+    Ability.COOLING_TARGET: CoolingTargetControl,
+    Ability.POOL_SWITCH: PoolSwitchControl,
+    Ability.REBOOT: RebootControl,
+    Ability.LOCATE: LocateControl,
     Ability.SETPOINT: PointControl,
     Ability.OUTLETS: OutletControl,
     Ability.WATCHDOG: WatchdogControl,
 }
 """Which Protocol stands behind which ability; the others are read through `facts()`."""
+
+WRITES = frozenset(PROTOCOL_OF) - {
+    Ability.TELEMETRY,
+    Ability.BOARDS,
+    Ability.CHIPS,
+    Ability.POOLS,
+    Ability.LOGS,
+    Ability.HISTORY,
+}
+"""The abilities that change something on the device."""
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,14 +6,34 @@ import msgspec
 
 
 class Ability(StrEnum):
-    """One thing that a device may be able to do."""
+    """One thing that a device may be able to do. The Protocol behind each stands with the adapters."""
 
     TELEMETRY = "telemetry"
+    BOARDS = "boards"
+    """Tells about each hash board."""
+    CHIPS = "chips"
+    """Tells about each chip."""
+    POOLS = "pools"
+    """Tells which pools it works for."""
+    LOGS = "logs"
+    """Hands out its log texts; `choices` names them."""
+    HISTORY = "history"
+    """Remembers its last hours, so that a gap can be filled; `high` is how far back, in s."""
     PRESET_LIST = "preset-list"
     PRESET = "preset"
+    POWER_LIMIT = "power-limit"
+    """Takes a limit in W (`low`/`high`); see `closed_loop`."""
     MINING = "mining"
     """Stop and start hashing."""
+    PAUSE = "pause"
+    """Pause and resume hashing, without letting go of the boards where the firmware knows the difference."""
     THROTTLE = "throttle"
+    """Run at `low`..`high` per cent of what it runs at."""
+    FAN_MODE = "fan-mode"
+    """`choices` names the modes."""
+    COOLING_TARGET = "cooling-target"
+    """Hold a temperature of `low`..`high` °C with its own fans."""
+    POOL_SWITCH = "pool-switch"
     SETPOINT = "setpoint"
     """Write a named point, such as a drive's speed."""
     OUTLETS = "outlets"
@@ -28,7 +48,8 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     """One ability with what the guardian needs to know before it uses it.
 
     `settle_s` is how long a change takes to show, so how long readings are expected to be odd. `points`
-    names what can be written (SETPOINT), `low`/`high` the range in the point's own unit.
+    names what can be written (SETPOINT), `low`/`high` the range in the ability's own unit, `choices` the
+    words that it takes.
     """
 
     ability: Ability
@@ -38,6 +59,9 @@ class Capability(msgspec.Struct, frozen=True, kw_only=True):
     points: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None
+    choices: tuple[str, ...] = ()
+    closed_loop: bool | None = None
+    """POWER_LIMIT: the firmware measures and regulates; False: the nearest tuned preset below is chosen."""
 
 
 class Preset(msgspec.Struct, frozen=True, kw_only=True):

@@ -26,6 +26,16 @@ class Unit(StrEnum):
     MEGAHERTZ = "MHz"
     PASCAL = "Pa"
     CUBIC_METRE_PER_HOUR = "m³/h"
+    VOLT_AMPERE = "VA"
+    VAR = "var"
+    RATIO = "1"
+    METRE_PER_SECOND = "m/s"
+    MICROGRAM_PER_CUBIC_METRE = "µg/m³"
+    DECIBEL = "dB"
+    MILLIMETRE_PER_SECOND = "mm/s"
+    MILLIMETRE = "mm"
+    DEGREE = "°"
+    WATT_PER_SQUARE_METRE = "W/m²"
     FLAG = "0/1"
 
 

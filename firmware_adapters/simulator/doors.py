@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 
 from aiohttp import web
 
-from firmware_adapters.miners.vnish.emulator import VnishEmulator
+from firmware_adapters.miners.emulator_wire import Emulator, HasSocket, WebEmulator
 from shared.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -79,11 +79,21 @@ class WildcardDoor:
 
 
 class MinerDoors:
-    """HTTP on each port that miners use, and their 4028 sockets (4028 beside 80, else port + 1)."""
+    """HTTP on each port that miners use, and their command sockets.
 
-    def __init__(self, miners: Mapping[tuple[str, int], VnishEmulator], *, clock: Clock) -> None:
-        self._web = {(host, port): emulator for (host, port), emulator in miners.items()}
-        self._socket = {(host, socket_port(port)): emulator for (host, port), emulator in miners.items()}
+    A machine with a web interface has its socket on 4028 beside 80, else on the port above; one without has
+    it on the port itself.
+    """
+
+    def __init__(self, miners: Mapping[tuple[str, int], Emulator], *, clock: Clock) -> None:
+        self._web: dict[tuple[str, int], WebEmulator] = {}
+        self._socket: dict[tuple[str, int], HasSocket] = {}
+        for (host, port), emulator in miners.items():
+            if isinstance(emulator, WebEmulator):
+                self._web[host, port] = emulator
+            if isinstance(emulator, HasSocket):
+                own = socket_port(port) if isinstance(emulator, WebEmulator) else port
+                self._socket[host, own] = emulator
         self._clock = clock
         self._streams: set[asyncio.StreamWriter] = set()
         self._server: web.Server | None = None
@@ -94,7 +104,8 @@ class MinerDoors:
         self._server = server = web.Server(self._serve_http)
         for port in sorted({port for _, port in self._web}):
             self._doors.append(WildcardDoor(port, server, clock=self._clock))
-            self._doors.append(WildcardDoor(socket_port(port), self._stream_protocol, clock=self._clock))
+        for port in sorted({port for _, port in self._socket}):
+            self._doors.append(WildcardDoor(port, self._stream_protocol, clock=self._clock))
         for door in self._doors:
             door.open()
 
@@ -131,7 +142,7 @@ class MinerDoors:
             return
         self._streams.add(writer)
         try:
-            await emulator.handle_4028(reader, writer)
+            await emulator.handle_socket(reader, writer)
         finally:
             self._streams.discard(writer)
 

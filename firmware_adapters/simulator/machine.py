@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 
-from firmware_adapters.miners.vnish.emulated import BoardView, FanView, MinerView, PresetView
+from firmware_adapters.miners.emulated import BoardView, FanView, MinerView, PresetView
 from firmware_adapters.simulator.writes import WriteLog
 from shared.inventory import DeviceEntry
 from shared.plant import FailureReason, FleetObservation, MinerModel, SitePlant

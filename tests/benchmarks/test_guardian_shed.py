@@ -129,7 +129,3 @@ async def test_guardian_shed(miners: int, tmp_path: Path, report: Callable[[Line
             more={"max_s": rounded(max(seen["meter_s"]))},
         )
     )
-
-
-# Curtailment to a target (power orders): same site and meter, `guardian.agent.until_power(target)` after a
-# signed order instead of `SafeStop`; the bare client stops the miners of the plan only.

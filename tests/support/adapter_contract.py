@@ -1,11 +1,24 @@
-"""What the adapter contract suite needs to know of one device; the suite itself knows no vendor."""
+"""What the adapter contract suite needs to know of one device; the suite itself knows no vendor.
 
-from collections.abc import Callable
+Each adapter has a module in `support/subjects/` with `SUBJECTS`: a name for each flavour, and how to open it.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from firmware_adapters.capabilities import Telemetry
-from shared.commands import AnyAction
+from shared.capabilities import Ability
 from shared.errors import DeviceError
+
+
+@dataclass(kw_only=True)
+class Write:
+    """One command: what it uses, how it is given, and whether the device has done it."""
+
+    ability: Ability
+    do: Callable[[], Awaitable[object]]
+    done: Callable[[], bool]
 
 
 @dataclass(kw_only=True)
@@ -21,12 +34,22 @@ class Subject:
     hide: Callable[[], set[str]]
     """Make the device keep quiet about some points; which."""
     faults: dict[str, Callable[[], None]]
-    """Ways in which no read can succeed."""
-    writes: dict[str, tuple[AnyAction, Callable[[], bool]]]
-    """Writes in an order that works, each with whether the device has done it."""
-    refusals: dict[str, tuple[AnyAction, type[DeviceError]]] = field(default_factory=dict)
+    """Ways in which no read can succeed; at least those in `FAULTS`."""
+    writes: dict[str, Write]
+    """Writes in an order that works, at least one per declared ability that changes something."""
+    nuisances: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """Things that happen to a device in mid-run and that a read survives (a lost session, a slow reply)."""
+    refusals: dict[str, tuple[Callable[[], Awaitable[object]], type[DeviceError]]] = field(
+        default_factory=dict
+    )
     """Writes that must fail and change nothing."""
     commands: Callable[[], list[str]]
     """What the device was really told to do."""
     tamper: Callable[[], None] | None = None
-    """Make the device accept writes and ignore them."""
+    """Make the device accept writes and ignore them; the first of `writes` is tried then."""
+
+
+FAULTS = ("gone", "hang", "half a reply", "garbage")
+"""Every device can do these."""
+
+Opening = Callable[[], AbstractAsyncContextManager[Subject]]

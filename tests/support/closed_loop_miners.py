@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_adapters.capabilities import Credential, Observation
+from firmware_adapters.miners.emulated import FanView, MinerView
 from firmware_adapters.miners.vnish.adapter import VnishAdapter
-from firmware_adapters.miners.vnish.emulated import FanView, MinerView, Traps
 from firmware_adapters.miners.vnish.emulator import VnishEmulator
+from firmware_adapters.miners.vnish.emulator_traps import Traps
 from firmware_adapters.simulator.machine import PlantFeed, PlantMiner
 from firmware_adapters.simulator.writes import WriteLog
 from firmware_adapters.transport.http import HttpReply

@@ -36,7 +36,7 @@ from firmware_adapters.capabilities import Credential, Observation
 from shared.alarms import Event, EventKind
 from shared.artifacts.signing import Keyring, PublicKeyEntry, Purpose, Role, Signed, SigningKey
 from shared.capabilities import Ability, Capability, DeviceFacts, Preset
-from shared.clock import ManualClock
+from shared.clock import Clock, ManualClock
 from shared.commands import AnyOrder, CommandBody
 from shared.errors import DeviceError, Unsupported
 from shared.ids import CommandId, DeviceId, SiteId, ZoneId
@@ -237,7 +237,7 @@ def parsed(text: str) -> dict[str, object]:
 
 def signed_order(
     order: AnyOrder,
-    clock: ManualClock,
+    clock: Clock,
     *,
     counter: int = 1,
     command: str = "c-1",

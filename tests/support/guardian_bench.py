@@ -27,6 +27,8 @@ from edge_agent.ipc import (
     FromOperator,
     Inventory,
     Lease,
+    Order,
+    Result,
     Samples,
     SamplesSince,
     Status,
@@ -37,9 +39,11 @@ from edge_agent.ipc import (
 )
 from firmware_adapters.capabilities import Credential
 from shared.artifacts.signing import Keyring, PublicKeyEntry
+from shared.clock import SystemClock
+from shared.commands import AnyOrder
 from shared.errors import Unreachable
 from shared.telemetry import Sample
-from support.guardian import KEYS, parsed, site_toml
+from support.guardian import KEYS, parsed, signed_order, site_toml
 from support.guardian_bench_site import Ask, Told
 
 SAFETY_POLL_S = 1.0
@@ -51,6 +55,7 @@ GEAR = ("drive", "probe", "meter")
 LEASE_S = 60.0
 READY_WITHIN_S = 300.0
 LOG = "guardian.log"
+_CLOCK = SystemClock()
 TRIES = 6
 TESTS = Path(__file__).resolve().parents[1]
 
@@ -355,6 +360,7 @@ class AgentClient:
         self.heard: Counter[str] = Counter()
         self.failures: Counter[str] = Counter()
         self.facts: set[str] = set()
+        self.results: dict[str, Result] = {}
         self.news = asyncio.Event()
         self._work: list[asyncio.Task[None]] = []
         self._writer: asyncio.StreamWriter | None = None
@@ -384,6 +390,8 @@ class AgentClient:
         while (message := await read_frame(reader, decoder)) is not None:
             if isinstance(message, Inventory):
                 self.facts |= {str(device) for device in message.facts}
+            if isinstance(message, Result):
+                self.results[message.id] = message
             if isinstance(message, Samples):
                 for sample in message.samples:
                     self._take(sample)
@@ -406,6 +414,18 @@ class AgentClient:
         before = Counter(self.heard)
         while any(self.heard[device] - before[device] < count for device in self.samples):
             await self._wait()
+
+    def order(self, order: AnyOrder, number: int) -> None:
+        """Pass on an order that the cloud signed just now; the meter tells what comes of it."""
+        assert self._writer is not None
+        signed = signed_order(order, _CLOCK, counter=number, command=f"bench-{number}")
+        self._writer.write(encode_frame(Order(signed=signed)))
+
+    async def result(self, command: str) -> Result:
+        """What became of that order."""
+        while command not in self.results:
+            await self._wait()
+        return self.results[command]
 
     async def until_power(self, watts: float) -> Sample:
         """The first sample of the meter that shows at most so many watts."""

@@ -3,7 +3,8 @@
     python -P -m support.guardian_bench_site SITE_FILE
 
 Wire-true: the machines are the VNish emulator's, the walls and the meter the Modbus emulator's. Only what
-stands behind them is simple: a miner that is told to stop shuts down for `SHUTDOWN_S` and then draws nothing.
+stands behind them is simple: a miner that is told to stop shuts down for `SHUTDOWN_S` and then draws nothing,
+and one that is told another step runs it as long after.
 One JSON object per line on standard input asks, one per line on standard output answers (`guardian_bench`
 has the other end). Times are the machine's monotonic clock, which all processes share.
 """
@@ -21,7 +22,7 @@ import msgspec
 
 from edge_agent import config
 from edge_agent.config import SiteFile
-from firmware_adapters.miners.vnish.emulated import MinerView, PresetView
+from firmware_adapters.miners.emulated import MinerView, PresetView
 from firmware_adapters.miners.vnish.emulator import VnishEmulator
 from firmware_adapters.simulator.doors import MinerDoors
 from firmware_adapters.site.modbus_emulator import ModbusEmulator
@@ -30,7 +31,7 @@ from firmware_adapters.site.point_source import DictSource, PointSource
 from firmware_adapters.site.profile import load_profile
 from shared.clock import Clock, SystemClock
 from shared.telemetry import DeviceKind, MinerState
-from support.vnish import LADDER, Machine, board, s21_pro
+from support.miners import LADDER, Machine, board, s21_pro
 
 SHUTDOWN_S = 4.0
 """From the command to boards without power, as the plant has it; `shutting-down` meanwhile."""
@@ -55,6 +56,8 @@ class Seen(msgspec.Struct, kw_only=True):
     stop_s: float | None = None
     stopped_s: float | None = None
     stops: int = 0
+    preset: str | None = None
+    """The step that it was told to run."""
 
 
 class BenchMiner(Machine):
@@ -83,6 +86,15 @@ class BenchMiner(Machine):
             self.what.stop_s = self._clock.monotonic()
         self.set(state=MinerState.SHUTTING_DOWN, hashrate_ths=0.0)
         asyncio.get_running_loop().call_later(SHUTDOWN_S, self._off)
+
+    def set_preset(self, name: str) -> None:
+        """See `EmulatedMiner`: mining restarts, and the new step's power shows when that is over."""
+        self.what.preset = name
+        asyncio.get_running_loop().call_later(SHUTDOWN_S, self._runs, name)
+
+    def _runs(self, name: str) -> None:
+        if self.what.preset == name:
+            super().set_preset(name)
 
     def _off(self) -> None:
         if self.seen.state is MinerState.SHUTTING_DOWN:
@@ -244,7 +256,7 @@ class BenchSite:
             miners={
                 name: miner.what
                 for name, miner in self.miners.items()
-                if miner.what.changed_s is not None or miner.what.stop_s is not None
+                if miner.what != Seen() and miner.what != Seen(asked_s=miner.what.asked_s)
             },
             stood_s={
                 name: wall.stood_since_s

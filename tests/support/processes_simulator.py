@@ -20,8 +20,9 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from firmware_adapters.miners.vnish.emulated import EmulatedMiner, MinerView, Traps
+from firmware_adapters.miners.emulated import EmulatedMiner, MinerView
 from firmware_adapters.miners.vnish.emulator import VnishEmulator
+from firmware_adapters.miners.vnish.emulator_traps import Traps
 from firmware_adapters.simulator import app
 from firmware_adapters.simulator.site_file import load_site
 from shared.clock import SystemClock
@@ -117,7 +118,7 @@ class Stage:
             return await serve(request)
 
         emulator.handle = counted  # type: ignore[method-assign]  # the doors ask the instance
-        answer_4028 = emulator.handle_4028
+        answer_4028 = emulator.handle_socket
 
         async def swallowed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while machine.manners.black_hole and not writer.is_closing():
@@ -125,7 +126,7 @@ class Stage:
                 await self.clock.sleep(LOOK_S)
             await answer_4028(reader, writer)
 
-        emulator.handle_4028 = swallowed  # type: ignore[method-assign]  # as above
+        emulator.handle_socket = swallowed  # type: ignore[method-assign]  # as above
 
     async def watch(self) -> None:
         """Note when each machine stops making heat."""

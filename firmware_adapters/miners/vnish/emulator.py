@@ -10,22 +10,22 @@ from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 
 import msgspec
-from aiohttp import web
 
-from firmware_adapters.miners.vnish import emulator_ladder as ladder
-from firmware_adapters.miners.vnish import emulator_pages as pages
-from firmware_adapters.miners.vnish import emulator_socket
-from firmware_adapters.miners.vnish.emulated import (
+from firmware_adapters.miners.emulated import (
     BoardView,
     EmulatedMiner,
     FanView,
     MinerView,
     PresetView,
     PsuView,
-    Traps,
 )
-from firmware_adapters.miners.vnish.emulator_login import Answer, Logins, Stop
+from firmware_adapters.miners.emulator_wire import Answer, Stop, WebEmulator, WireTraps
+from firmware_adapters.miners.vnish import emulator_ladder as ladder
+from firmware_adapters.miners.vnish import emulator_pages as pages
+from firmware_adapters.miners.vnish import emulator_socket
+from firmware_adapters.miners.vnish.emulator_login import Logins
 from firmware_adapters.miners.vnish.emulator_settings import Refused, Settings, Switcher
+from firmware_adapters.miners.vnish.emulator_traps import Traps
 from firmware_adapters.miners.vnish.fields import NOT_JSON, Object, as_number, as_object, flag, text
 from shared.clock import Clock
 from shared.telemetry import MinerState
@@ -43,7 +43,6 @@ __all__ = [
 ]
 
 API = "/api/v1"
-_HANG_S = 600
 _IDLE = (MinerState.STOPPED, MinerState.FAILURE)
 _FRONT_PAGE = b'<!doctype html><html><head><meta name="firmware" content="AnthillOS"></head></html>'
 
@@ -51,7 +50,7 @@ _FRONT_PAGE = b'<!doctype html><html><head><meta name="firmware" content="Anthil
 Route = Callable[["VnishEmulator", MinerView, Object], object]
 
 
-class VnishEmulator:
+class VnishEmulator(WebEmulator):
     """The wire side of one machine. `traps` may be replaced at any time."""
 
     def __init__(
@@ -65,52 +64,20 @@ class VnishEmulator:
         traps: Traps | None = None,
         switcher: Switcher | None = None,
     ) -> None:
-        self.machine = machine
+        super().__init__(machine, clock=clock)
         self.version = version
         self.traps = traps or Traps()
         self.settings = Settings(machine, clock, switcher or Switcher())
-        self._clock = clock
         self._v13 = tuple(int(part) for part in version.split(".")[:2]) >= (1, 3)
         self.logins = Logins(clock, password, api_keys)
         self._throttles: list[tuple[float, float]] = []
 
     # ------------------------------------------------------------ HTTP
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Serve one HTTP request; an unreachable machine's connection is cut without a word."""
-        body = await request.read()
-        transport = request.transport
-        if self.traps.hang:
-            await self._hang(transport)
-        if self.traps.slow_s > 0:
-            await self._clock.sleep(self.traps.slow_s)
-        view = self.machine.view()
-        if transport is None or self.traps.hang or not view.reachable:
-            if transport is not None:
-                transport.abort()
-            return web.Response()
-        local = transport.get_extra_info("sockname")
-        answer = self._answer(view, request.method, request.path, request.headers, body, str(local[0]))
-        kind = "text/html" if request.path == "/" else "application/json"
-        if not self.traps.half_reply:
-            return web.Response(status=answer.status, body=answer.body, content_type=kind)
-        response = web.StreamResponse(status=answer.status, headers={"Content-Length": str(len(answer.body))})
-        await response.prepare(request)
-        await response.write(answer.body[: len(answer.body) // 2])
-        transport.close()
-        return response
-
-    async def _hang(self, transport: asyncio.Transport | None) -> None:
-        for _ in range(_HANG_S * 2):
-            if transport is None or transport.is_closing() or not self.traps.hang:
-                return
-            await self._clock.sleep(0.5)
-
-    def answer(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, address: str = "127.0.0.1"
-    ) -> Answer:
-        """What the machine says to one request. `headers` is looked up by the names used here."""
-        return self._answer(self.machine.view(), method, path, headers, body, address)
+    @property
+    def wire(self) -> WireTraps:
+        """See `Emulator.wire`."""
+        return self.traps
 
     def _answer(
         self,
@@ -121,8 +88,9 @@ class VnishEmulator:
         body: bytes,
         address: str,
     ) -> Answer:
+        path, _, _query = path.partition("?")
         if method == "GET" and path == "/":
-            return Answer(HTTPStatus.OK, _FRONT_PAGE)
+            return Answer(HTTPStatus.OK, _FRONT_PAGE, kind="text/html")
         if not path.startswith(API + "/"):
             return Answer(HTTPStatus.NOT_FOUND)
         self._advance(view)
@@ -326,7 +294,7 @@ class VnishEmulator:
 
     # ------------------------------------------------------------ 4028
 
-    async def handle_4028(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle_socket(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection of the cgminer socket; the HTTP traps do not touch it."""
         view = self.machine.view()
         if not view.reachable:

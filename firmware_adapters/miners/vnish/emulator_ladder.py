@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from firmware_adapters.miners.vnish.emulated import BoardView, MinerView, PresetView, Traps
+from firmware_adapters.miners.emulated import BoardView, MinerView, PresetView
 from firmware_adapters.miners.vnish.emulator_pages import (
     BAD_SENSOR_C,
     THS_TO_VENDOR,
@@ -11,6 +11,7 @@ from firmware_adapters.miners.vnish.emulator_pages import (
     limits,
     vendor_rate,
 )
+from firmware_adapters.miners.vnish.emulator_traps import Traps
 from shared.telemetry import MinerState
 from shared.units import Algorithm
 

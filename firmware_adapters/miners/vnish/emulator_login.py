@@ -4,28 +4,12 @@ import secrets
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 
-import msgspec
-
+from firmware_adapters.miners.emulator_wire import Stop
 from shared.clock import Clock
 
 TRIES = 5
 LOCK_S = 60
 KEY_LENGTH = 32
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """Status and body of one reply."""
-
-    status: int
-    body: bytes = b""
-
-
-class Stop(Exception):
-    """Ends a request early with `answer`."""
-
-    def __init__(self, status: int, body: object = None) -> None:
-        super().__init__(status)
-        self.answer = Answer(status, b"" if body is None else msgspec.json.encode(body))
 
 
 class Logins:

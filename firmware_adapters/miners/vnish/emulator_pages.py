@@ -6,7 +6,8 @@ Shapes follow the API documents of 1.2.6 and 1.3.4 and the traps of miners.md §
 
 from collections.abc import Callable
 
-from firmware_adapters.miners.vnish.emulated import BoardView, MinerView, Traps
+from firmware_adapters.miners.emulated import BoardView, MinerView
+from firmware_adapters.miners.vnish.emulator_traps import Traps
 from shared.telemetry import MinerState
 from shared.units import Algorithm
 

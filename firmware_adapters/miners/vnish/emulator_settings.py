@@ -6,7 +6,7 @@ and the watt limit lower what is asked; the switcher moves by temperature on its
 
 import msgspec
 
-from firmware_adapters.miners.vnish.emulated import EmulatedMiner, MinerView, PresetView
+from firmware_adapters.miners.emulated import EmulatedMiner, MinerView, PresetView
 from firmware_adapters.miners.vnish.fields import Object, child, flag, number, text
 from shared.clock import Clock
 from shared.telemetry import MinerState

@@ -8,7 +8,7 @@ import contextlib
 
 import msgspec
 
-from firmware_adapters.miners.vnish.emulated import MinerView
+from firmware_adapters.miners.emulated import MinerView
 from firmware_adapters.miners.vnish.emulator_pages import Json, board_state
 from firmware_adapters.miners.vnish.fields import NOT_JSON
 from shared.telemetry import MinerState

@@ -11,39 +11,19 @@ import pytest
 
 from firmware_adapters.capabilities import (
     PROTOCOL_OF,
-    MiningControl,
-    OutletControl,
-    PointControl,
-    PresetControl,
-    Telemetry,
+    WRITES,
+    BoardTelemetry,
+    ChipTelemetry,
+    HistoryReader,
+    LogReader,
+    PoolTelemetry,
 )
 from shared.capabilities import Ability
-from shared.commands import AnyAction, SetPoint, SetPreset, StartMining, StopMining, SwitchOutlet
-from shared.errors import DeviceError
+from shared.errors import DeviceError, Unsupported
 from shared.telemetry import metric_of
-from support.adapter_contract import Subject
+from support.adapter_contract import FAULTS, Subject
 
 pytestmark = pytest.mark.filterwarnings("error")
-
-
-async def write(adapter: Telemetry, action: AnyAction) -> object:
-    """The adapter method behind an action, with whatever it returns."""
-    match action:
-        case SetPreset():
-            assert isinstance(adapter, PresetControl)
-            return await adapter.set_preset(action.preset)
-        case StopMining():
-            assert isinstance(adapter, MiningControl)
-            return await adapter.stop_mining()
-        case StartMining():
-            assert isinstance(adapter, MiningControl)
-            return await adapter.start_mining()
-        case SetPoint():
-            assert isinstance(adapter, PointControl)
-            return await adapter.write_point(action.point, action.value)
-        case SwitchOutlet():
-            assert isinstance(adapter, OutletControl)
-            return await adapter.switch_outlet(action.outlet, action.on)
 
 
 async def test_declared_is_implemented_and_nothing_else(subject: Subject) -> None:
@@ -51,6 +31,7 @@ async def test_declared_is_implemented_and_nothing_else(subject: Subject) -> Non
     for ability, protocol in PROTOCOL_OF.items():
         assert isinstance(subject.adapter, protocol) == (ability in declared), ability
     assert declared - set(PROTOCOL_OF) <= {Ability.PRESET_LIST}, "what has no Protocol cannot be implemented"
+    assert {write.ability for write in subject.writes.values()} == declared & WRITES, "each is tried here"
 
 
 async def test_capabilities_say_what_the_guardian_needs(subject: Subject) -> None:
@@ -89,6 +70,7 @@ async def test_unknown_stays_unknown(subject: Subject) -> None:
 
 async def test_every_failure_of_a_read_is_typed_in_time_and_forgotten_when_over(subject: Subject) -> None:
     await subject.adapter.read()
+    assert set(FAULTS) <= set(subject.faults)
     for name, begin in subject.faults.items():
         begin()
         started = asyncio.get_running_loop().time()
@@ -103,39 +85,74 @@ async def test_every_failure_of_a_read_is_typed_in_time_and_forgotten_when_over(
         assert (await subject.adapter.read()).readings, f"{name} is over"
 
 
+async def test_what_happens_in_mid_run_costs_no_read(subject: Subject) -> None:
+    await subject.adapter.read()
+    for name, begin in subject.nuisances.items():
+        begin()
+        for _ in range(3):
+            seen = await subject.adapter.read()
+            told = {point: seen.readings[point].value for point in subject.truth()}
+            assert told == pytest.approx(subject.truth(), nan_ok=True), name
+        subject.heal()
+
+
+async def test_what_it_tells_of_its_parts_is_in_known_ranges(subject: Subject) -> None:
+    adapter = subject.adapter
+    if isinstance(adapter, BoardTelemetry):
+        boards = await adapter.boards()
+        assert boards
+        assert [board.index for board in boards] == sorted({board.index for board in boards})
+    if isinstance(adapter, PoolTelemetry):
+        assert await adapter.pools()
+    if isinstance(adapter, ChipTelemetry):
+        chips = await adapter.chips()
+        assert chips
+        assert len({(chip.board, chip.index) for chip in chips}) == len(chips)
+    declared = {found.ability: found for found in (await adapter.facts()).capabilities}
+    if isinstance(adapter, LogReader):
+        for name in declared[Ability.LOGS].choices:
+            assert isinstance(await adapter.log(name), str)
+        with pytest.raises(Unsupported):
+            await adapter.log("no such log")
+    if isinstance(adapter, HistoryReader):
+        told = await adapter.history(3600.0, 900.0)
+        times = [point.at_ms for point in told.points]
+        assert times == sorted(times)
+
+
 async def test_every_failure_of_a_write_is_typed(subject: Subject) -> None:
     for name, begin in subject.faults.items():
         if name == "garbage":
             continue  # whatever a command's success says it is one, so garbage after it is no failure
-        for action, _ in subject.writes.values():
+        for write in subject.writes.values():
             begin()
             with pytest.raises(DeviceError):
-                await write(subject.adapter, action)
+                await write.do()
             subject.heal()
 
 
 async def test_a_write_returns_no_truth_and_a_later_read_shows_it(subject: Subject) -> None:
-    for name, (action, done) in subject.writes.items():
-        assert await write(subject.adapter, action) is None, name
-        assert done(), name
+    for name, write in subject.writes.items():
+        assert await write.do() is None, name
+        assert write.done(), name
         await subject.adapter.read()
 
 
 async def test_a_write_that_the_device_ignores_looks_the_same_until_it_is_read_back(subject: Subject) -> None:
     if subject.tamper is None:
         pytest.skip("this device cannot be made to ignore writes")
-    action, done = next(iter(subject.writes.values()))
+    write = next(iter(subject.writes.values()))
     before = (await subject.adapter.read()).preset
     subject.tamper()
-    assert await write(subject.adapter, action) is None
-    assert not done()
+    assert await write.do() is None
+    assert not write.done()
     assert (await subject.adapter.read()).preset == before
 
 
 async def test_what_must_be_refused_is_and_the_device_was_told_nothing(subject: Subject) -> None:
-    for name, (action, meaning) in subject.refusals.items():
+    for name, (do, meaning) in subject.refusals.items():
         with pytest.raises(meaning):
-            await write(subject.adapter, action)
+            await do()
         assert subject.commands() == [], name
 
 

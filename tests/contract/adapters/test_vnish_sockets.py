@@ -5,14 +5,15 @@ import asyncio
 import pytest
 
 from firmware_adapters.capabilities import Credential, Telemetry
-from firmware_adapters.miners.vnish.emulated import Traps
+from firmware_adapters.miners.vnish.emulator_traps import Traps
 from firmware_adapters.registry import open_device
 from shared.clock import SystemClock
 from shared.errors import DeviceError, Unreachable
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState
-from support.vnish import Machine, emulator_of, on_loopback, s21_pro
+from support.miners import Machine, on_loopback, s21_pro
+from support.vnish import emulator_of
 
 ADMIN = Credential(user=None, secret="admin")
 

@@ -15,9 +15,9 @@ from firmware_adapters.miners.vnish.adapter import (
     capabilities,
     open_device,
 )
-from firmware_adapters.miners.vnish.emulated import Traps
 from firmware_adapters.miners.vnish.emulator import Switcher, VnishEmulator
 from firmware_adapters.miners.vnish.emulator_socket import reply
+from firmware_adapters.miners.vnish.emulator_traps import Traps
 from firmware_adapters.miners.vnish.session import API_KEY_USER
 from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
 from firmware_adapters.transport.line_json import MemoryLine
@@ -27,7 +27,8 @@ from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState, Quality
 from shared.units import Algorithm
-from support.vnish import Machine, emulator_of, in_memory, s21_pro
+from support.miners import Machine, s21_pro
+from support.vnish import emulator_of, in_memory
 
 ADMIN = Credential(user=None, secret="admin")
 SWITCHER = Switcher(enabled=True, top_preset="4690", min_preset="2800", autochange_top_preset=True)

@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from firmware_adapters.miners.vnish.emulated import Traps
 from firmware_adapters.miners.vnish.emulator import Switcher, VnishEmulator
+from firmware_adapters.miners.vnish.emulator_traps import Traps
 from shared.clock import ManualClock
 from shared.telemetry import MinerState
-from support.vnish import Machine, board, emulator_of, s21_pro
+from support.miners import Machine, board, s21_pro
+from support.vnish import emulator_of
 
 DOCS = Path(__file__).parents[6] / "shared" / "reference" / "vnish"
 

@@ -7,14 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firmware_adapters.miners.emulated import MinerView, PresetView
 from firmware_adapters.miners.vnish import emulator_ladder as ladders
 from firmware_adapters.miners.vnish import emulator_pages as pages
 from firmware_adapters.miners.vnish import fields, ladder, parse
-from firmware_adapters.miners.vnish.emulated import MinerView, PresetView, Traps
+from firmware_adapters.miners.vnish.emulator_traps import Traps
 from shared.errors import MalformedReply
 from shared.telemetry import METRICS, MISSING, MinerState, Quality, Reading, metric_of
 from shared.units import Algorithm
-from support.vnish import board, s21_pro
+from support.miners import board, s21_pro
 
 
 def page(

@@ -5,12 +5,13 @@ import asyncio
 import pytest
 
 from firmware_adapters.capabilities import Credential
-from firmware_adapters.miners.vnish.emulated import Traps
+from firmware_adapters.miners.vnish.emulator_traps import Traps
 from firmware_adapters.miners.vnish.session import API_KEY_USER, Session
 from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
 from shared.clock import ManualClock
 from shared.errors import AuthFailed, Busy, DeviceError, MalformedReply, Unsupported
-from support.vnish import Machine, emulator_of, in_memory
+from support.miners import Machine
+from support.vnish import emulator_of, in_memory
 
 ADMIN = Credential(user=None, secret="admin")
 KEY = "k" * 32

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware_adapters.miners.vnish.emulated import FanView, MinerView
+from firmware_adapters.miners.emulated import FanView, MinerView
 from firmware_adapters.miners.vnish.emulator_socket import reply
 from firmware_adapters.miners.vnish.stats import stats
 from firmware_adapters.transport.line_json import decode, raise_refusal
 from shared.errors import MalformedReply, Unsupported
 from shared.telemetry import MISSING, MinerState, Quality, Reading
-from support.vnish import board, s21_pro
+from support.miners import board, s21_pro
 
 
 def body(view: MinerView, command: str = "stats") -> dict[str, object]:

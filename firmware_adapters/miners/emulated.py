@@ -1,4 +1,4 @@
-"""The face between the VNish emulator and whatever plays the machine behind it.
+"""The face between a miner's emulator and whatever plays the machine behind it; one for all firmwares.
 
 The emulator owns the wire: pages, sessions, stored settings, the preset switcher, misbehaviour. The machine
 (a plant in the simulator, a few fields in a test) owns physics and mining state. The machine hands out one
@@ -155,42 +155,3 @@ class EmulatedMiner(Protocol):
     def locate(self, *, on: bool) -> None:
         """Blink, or stop blinking."""
         ...
-
-
-class Traps(msgspec.Struct, frozen=True, kw_only=True):
-    """How one emulated machine misbehaves (miners.md §1.7). Replace `emulator.traps` to switch.
-
-    What needs no switch because it always holds: text uptime, state conflicts as HTTP 500, 0/0 temperatures
-    and empty boards and fans in failure, `/chains` gone from 1.3, mining again after a reboot (which is the
-    machine's part).
-    """
-
-    command_body: str = ""
-    """Body of a successful `/mining/*`: empty, `null`, `{}` and `{"success":true}` are all reported."""
-    settings_ignored: bool = False
-    """POST /settings says 200 and changes nothing."""
-    settings_broken: bool = False
-    """GET /settings is a 500 because the stored file does not parse."""
-    drop_session_every: int = 0
-    """Forget all sessions at each n-th authenticated request, so that a 401 comes in mid-run; 0 = never."""
-    lockout_s: int | None = None
-    """Every unlock is a 429 with this `unlock_timeout`."""
-    miner_null: bool = False
-    """`/summary` is `{"miner": null}`."""
-    sensor_error: bool = False
-    """One board sensor is in `error` and reads 13 °C among good ones; shown as ≤1.2.0 does."""
-    all_sensors_error: bool = False
-    power_usage_only: bool = False
-    """No `power_consumption` field, as in 1.2.0-beta10."""
-    hash_split: float = 1.0
-    """Total hashrate as a fraction of the sum over boards (0.7 in both 1.2.0 recordings)."""
-    throttle_delay_s: float = 0.0
-    """How long a throttle command waits before it reaches the machine (about 80 s seen live)."""
-    slow_s: float = 0.0
-    """Every reply waits this long."""
-    half_reply: bool = False
-    """Headers promise a whole body; half of it comes, then the connection closes."""
-    hang: bool = False
-    """Connections are accepted and never answered."""
-    garbage: bool = False
-    """A body that is not JSON, with status 200."""
