@@ -88,7 +88,7 @@ evaluate: $(VENV)/.full
 mutants: $(VENV)/.full
 	PYTHONPATH=tests:. $(BIN)/python -m safety.mutation $(ARGS)
 
-# An adversarial agent against core, arbiter and plant: STEPS control steps of 1 s; EPISODE replays one of them.
+# An adversarial agent against core, arbiter and plant: STEPS control steps of 0.25 s; EPISODE replays one of them.
 STEPS ?= 1000000
 SEED ?= 7
 REPORT ?= soak-safety.json

@@ -6,6 +6,7 @@ from collections import Counter
 from types import MappingProxyType
 
 from edge_agent.config.structs import (
+    Contact,
     CoolingActuator,
     CoolingProof,
     Effect,
@@ -145,6 +146,15 @@ def _check_sensors(zone: Zone, devices: set[str], key: str) -> list[Problem]:
 _RANK = {Effect.ALARM: 0, Effect.INHIBIT: 1, Effect.TRIP: 2}
 
 
+def _longest_delay(contact: Contact) -> tuple[int, str]:
+    """How long a contact may wait (s), and why: enough against bounce, too little to make it useless."""
+    if contact.point.split(".", 1)[0] == "estop_pressed":
+        return 2, ": who presses an emergency stop does not wait"
+    if contact.effect is Effect.TRIP:
+        return 60, " for a contact that trips"
+    return 3600, ""
+
+
 def _check_contacts(zone: Zone, devices: set[str], key: str) -> list[Problem]:
     problems: list[Problem] = []
     names = Counter(contact.name for contact in zone.contacts)
@@ -168,8 +178,9 @@ def _check_contacts(zone: Zone, devices: set[str], key: str) -> list[Problem]:
         if _RANK[contact.on_unknown] > _RANK[contact.effect]:
             text = f"is {contact.on_unknown}, more than the contact itself does ({contact.effect})"
             problems.append((f"{where}.on_unknown", text))
-        if not 0 <= contact.on_delay_s <= 3600:
-            problems.append((f"{where}.on_delay_s", "must be between 0 and 3600 s"))
+        longest_s, why = _longest_delay(contact)
+        if not 0 <= contact.on_delay_s <= longest_s:
+            problems.append((f"{where}.on_delay_s", f"must be between 0 and {longest_s} s{why}"))
         if (contact.effect is Effect.TRIP) is (contact.fans is None):
             text = 'belongs to effect = "trip", which must say what happens to the fans: on, leave or off'
             problems.append((f"{where}.fans", text))

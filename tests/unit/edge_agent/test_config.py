@@ -345,6 +345,19 @@ def test_two_contacts_on_one_input_are_refused() -> None:
     assert "door_open of probe-1 is named twice" in refusal(contacts("door", "gate"))
 
 
+@pytest.mark.parametrize(
+    ("point", "effect", "longest"),
+    [("door_open", "inhibit", "3600"), ("smoke", "trip", "60"), ("estop_pressed", "trip", "2")],
+)
+def test_a_contact_may_not_wait_until_it_is_useless(point: str, effect: str, longest: str) -> None:
+    fans = 'fans = "on"\n' if effect == "trip" else ""
+    text = contacts("door").replace("door_open", point).replace('"inhibit"\non_u', f'"{effect}"\non_u')
+    text = text.replace("on_delay_s = 0.0\n", f"on_delay_s = {longest}.0\n{fans}")
+    assert config.parse(text, PATH).zones[0].contacts[0].on_delay_s == float(longest)
+    later = text.replace(f"on_delay_s = {longest}.0", f"on_delay_s = {longest}.5")
+    assert f"must be between 0 and {longest} s" in refusal(later)
+
+
 def test_a_door_is_no_key_switch() -> None:
     """Else opening the door would be the second fact of a bypass."""
     key = '\nbypass_key = { device = "probe-1", point = "door_open" }'
