@@ -1,9 +1,10 @@
 """Whether a profile makes sense: every rule with a sentence that says what is expected (pure)."""
 
 import math
-import re
 
 from firmware_adapters.site.codec import DataType
+from firmware_adapters.site.profile_check_bacnet import check_bacnet_point, check_bacnet_rules
+from firmware_adapters.site.profile_check_snmp import check_sensors, check_snmp_point
 from firmware_adapters.site.profile_shape import LEAVE, SCHEMA, Point, Profile, Watchdog, WriteRule
 from firmware_adapters.transport.modbus_plan import Table
 from shared.telemetry import METRICS, Metric, metric_of
@@ -17,16 +18,21 @@ def problems_of(profile: Profile) -> list[str]:
     problems: list[str] = []
     if profile.schema != SCHEMA:
         problems.append(f"schema: is {profile.schema}, this version reads {SCHEMA}")
-    if (profile.modbus is None) == (profile.snmp is None):
-        problems.append("exactly one of [modbus] and [snmp] says how the device is spoken to")
-    if not profile.points:
+    spoken = [rules for rules in (profile.modbus, profile.snmp, profile.bacnet) if rules is not None]
+    if len(spoken) != 1:
+        problems.append("exactly one of [modbus], [snmp] and [bacnet] says how the device is spoken to")
+    table = profile.snmp.sensors if profile.snmp is not None else None
+    if table is not None:
+        problems += [f"snmp.sensors: {text}" for text in check_sensors(table)]
+    if profile.bacnet is not None:
+        problems += [f"bacnet.{text}" for text in check_bacnet_rules(profile.bacnet)]
+    if not profile.points and table is None:
         problems.append("points: a profile needs at least one [[points]]")
     if not profile.source.strip():
         problems.append("source: say where the numbers come from")
     for point in profile.points:
         problems += [f"{point.name}: {text}" for text in _check_point(point)]
-        check = _check_modbus if profile.modbus is not None else _check_snmp
-        problems += [f"{point.name}: {text}" for text in check(point)]
+        problems += [f"{point.name}: {text}" for text in _check_address(profile, point)]
     if profile.watchdog is not None:
         problems += [f"watchdog.{text}" for text in _check_watchdog(profile, profile.watchdog)]
     return problems
@@ -100,10 +106,17 @@ def _check_watchdog(profile: Profile, dog: Watchdog) -> list[str]:
     return problems
 
 
+def _check_address(profile: Profile, point: Point) -> list[str]:
+    if profile.modbus is not None:
+        return _check_modbus(point)
+    return check_snmp_point(point) if profile.snmp is not None else check_bacnet_point(point)
+
+
 def _check_modbus(point: Point) -> list[str]:
     problems: list[str] = []
-    if point.table is None or point.address is None or point.type is None or point.oid is not None:
-        return ["a Modbus point needs table, address and type, and no oid"]
+    foreign = point.oid is not None or point.digits_oid is not None or point.object is not None
+    if point.table is None or point.address is None or point.type is None or foreign:
+        return ["a Modbus point needs table, address and type, and no oid or object"]
     if not 0 <= point.address <= 0xFFFF:
         problems.append("address: expected 0 to 65535 (zero-based PDU address)")
     if (point.type is DataType.BOOL) != point.is_flag and not point.values:
@@ -117,24 +130,8 @@ def _check_modbus(point: Point) -> list[str]:
         problems.append("write: only coils and holding registers can be written")
     if point.write is not None and point.bit is not None:
         problems.append("write: a single bit of a register cannot be written safely")
-    if point.write is not None and (point.write.oid is not None or point.write.values):
-        problems.append("write: oid and values are for SNMP")
-    return problems
-
-
-def _check_snmp(point: Point) -> list[str]:
-    problems: list[str] = []
-    if point.oid is None or point.table is not None or point.address is not None:
-        return ["an SNMP point needs an oid, and no table or address"]
-    for key, oid in (("oid", point.oid), ("write.oid", point.write.oid if point.write else None)):
-        if oid is not None and not re.fullmatch(r"1\.3(\.\d+)*(\.\{n\})?(\.\d+)*", oid):
-            problems.append(f"{key}: expected a numeric OID such as 1.3.6.1.4.1.318, found {oid!r}")
-        if oid is not None and ("{n}" in oid) != (point.count is not None):
-            problems.append(f"{key}: {{n}} and count belong together")
-    if point.is_flag and not point.values:
-        problems.append("values: a flag read over SNMP needs the integers that mean 0 and 1")
-    if point.write is not None and not point.write.values:
-        problems.append("write.values: say which integer commands which value")
+    if point.write is not None and (point.write.oid is not None or point.write.oids or point.write.values):
+        problems.append("write: oid, oids and values are for SNMP")
     return problems
 
 

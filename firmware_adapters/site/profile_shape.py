@@ -34,7 +34,8 @@ class WriteRule(_Strict, frozen=True, kw_only=True):
     `fail_safe` is the side to fall to (S11: cooling fails on, heat sources fail off), or "leave" with the
     reason in `leave_because`; it has no default. Modbus: `multiple` asks for FC16 even for one register,
     `then` are registers written afterwards. SNMP: `oid` is the command object where it is not the one read,
-    `values` maps the point's value to the integer that commands it.
+    or `oids` where each value has a command object of its own; `values` maps the point's value to the
+    integer that commands it.
     """
 
     low: float
@@ -45,6 +46,7 @@ class WriteRule(_Strict, frozen=True, kw_only=True):
     multiple: bool = False
     then: tuple[Step, ...] = ()
     oid: str | None = None
+    oids: dict[str, str] = {}
     values: dict[str, int] = {}
 
     @property
@@ -54,7 +56,7 @@ class WriteRule(_Strict, frozen=True, kw_only=True):
 
 
 class Point(_Strict, frozen=True, kw_only=True):
-    """One value: a Modbus address (`table`, `address`, `type`) or an SNMP `oid`.
+    """One value: a Modbus address (`table`, `address`, `type`), an SNMP `oid` or a BACnet `object`.
 
     Value = raw x `scale` + `offset`, in `unit`; outside `low`..`high` it cannot be true. `{n}` in name and
     OID counts from 1 to `count`; consecutive Modbus points lie `stride` registers apart. An `optional`
@@ -78,6 +80,12 @@ class Point(_Strict, frozen=True, kw_only=True):
     type: DataType | None = None
     bit: int | None = None
     oid: str | None = None
+    digits_oid: str | None = None
+    """SNMP: where the agent says by which power of ten the number is to be divided."""
+    first: int = 1
+    """The number in the name of the first of `count` points; the OID or object counts from 1."""
+    object: str | None = None
+    """BACnet: object type and instance, such as `analog-input,1`; its present value is what is read."""
     write: WriteRule | None = None
 
     @property
@@ -112,11 +120,60 @@ class ModbusRules(_Strict, frozen=True, kw_only=True):
     single_connection: bool
 
 
+class SensorMetric(_Strict, frozen=True, kw_only=True):
+    """What a row of a sensor table becomes whose type is `type`: the metric, in `unit`, within its limits."""
+
+    type: int
+    metric: str
+    unit: str
+    low: float
+    high: float
+    scale: float = 1.0
+
+
+class SensorTable(_Strict, frozen=True, kw_only=True):
+    """A table whose rows say themselves what they measure (ENTITY-SENSOR-MIB, RFC 3433).
+
+    `type`, `exponent`, `digits`, `value` and `status` are columns. A row's number is value x
+    10^(`exponents`[exponent] - digits); a row whose status is not in `working` has none. Rows become points
+    `metric.index`, after the last number of their OID. At most `max_rows` are taken.
+    """
+
+    type: str
+    exponent: str
+    digits: str
+    value: str
+    status: str
+    exponents: dict[str, int]
+    working: tuple[int, ...]
+    unavailable: tuple[int, ...] = ()
+    not_available: tuple[float, ...] = ()
+    max_rows: int
+    metrics: tuple[SensorMetric, ...]
+
+
 class SnmpRules(_Strict, frozen=True, kw_only=True):
-    """`max_oids` per GET; `identity_oid` is read once for the page (usually sysDescr)."""
+    """`max_oids` per GET; `identity_oid` is read once for the page (usually sysDescr).
+
+    `{u}` in an OID is the agent's number of the unit in a chain: the site file's `unit_id`, from 1, with the
+    first one being `unit_base` on the wire.
+    """
 
     max_oids: int
     identity_oid: str
+    unit_base: int = 1
+    sensors: SensorTable | None = None
+
+
+class BacnetRules(_Strict, frozen=True, kw_only=True):
+    """`max_objects` per ReadPropertyMultiple; `priority` of every write, 8 to 10 of 16.
+
+    Above it stand life safety and a person's hand on the machine; below it the building's own programme,
+    which takes over again when a write is released.
+    """
+
+    max_objects: int
+    priority: int
 
 
 class Watchdog(_Strict, frozen=True, kw_only=True):
@@ -169,8 +226,9 @@ class Profile(_Strict, frozen=True, kw_only=True):
     source: str
     modbus: ModbusRules | None = None
     snmp: SnmpRules | None = None
+    bacnet: BacnetRules | None = None
     watchdog: Watchdog | None = None
-    points: tuple[Point, ...]
+    points: tuple[Point, ...] = ()
 
     def point(self, name: str) -> Point | None:
         """The point of that name, or None."""
@@ -185,6 +243,32 @@ class Profile(_Strict, frozen=True, kw_only=True):
         points = [single for point in self.points for single in _expand(point)]
         return msgspec.structs.replace(self, points=tuple(points))
 
+    def for_unit(self, unit: int) -> Self:
+        """The same for one unit of a chain: every `{u}` written out (SNMP)."""
+        if self.snmp is None:
+            return self
+        number = str(unit - 1 + self.snmp.unit_base)
+        points = (_numbered(point, "{u}", number) for point in self.points)
+        return msgspec.structs.replace(self, points=tuple(points))
+
+
+def _numbered(point: Point, mark: str, number: str) -> Point:
+    """The point with `mark` written out wherever an OID or object may stand."""
+    rule = point.write
+    if rule is not None:
+        rule = msgspec.structs.replace(
+            rule,
+            oid=rule.oid and rule.oid.replace(mark, number),
+            oids={value: oid.replace(mark, number) for value, oid in rule.oids.items()},
+        )
+    return msgspec.structs.replace(
+        point,
+        oid=point.oid and point.oid.replace(mark, number),
+        digits_oid=point.digits_oid and point.digits_oid.replace(mark, number),
+        object=point.object and point.object.replace(mark, number),
+        write=rule,
+    )
+
 
 def _expand(point: Point) -> list[Point]:
     if point.count is None:
@@ -192,16 +276,12 @@ def _expand(point: Point) -> list[Point]:
     stride = point.stride or (point.type.words if point.type else 1)
     single: list[Point] = []
     for index in range(1, point.count + 1):
-        rule = point.write
-        if rule is not None and rule.oid is not None:
-            rule = msgspec.structs.replace(rule, oid=rule.oid.replace("{n}", str(index)))
+        numbered = _numbered(point, "{n}", str(index))
         single.append(
             msgspec.structs.replace(
-                point,
-                name=point.name.replace("{n}", str(index)),
-                oid=point.oid.replace("{n}", str(index)) if point.oid else None,
+                numbered,
+                name=point.name.replace("{n}", str(point.first - 1 + index)),
                 address=None if point.address is None else point.address + (index - 1) * stride,
-                write=rule,
                 count=None,
             )
         )
