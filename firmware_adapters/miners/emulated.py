@@ -64,6 +64,18 @@ class PsuView(msgspec.Struct, frozen=True, kw_only=True):
     llc2_c: float
 
 
+class PoolView(msgspec.Struct, frozen=True, kw_only=True):
+    """One configured pool beside the first; shares are counters since the machine's start."""
+
+    url: str
+    user: str = "site.worker"
+    alive: bool = True
+    """False: it does not answer."""
+    shares_accepted: int = 0
+    shares_rejected: int = 0
+    shares_stale: int = 0
+
+
 class MinerView(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that the API shows of one machine at one moment."""
 
@@ -82,6 +94,7 @@ class MinerView(msgspec.Struct, frozen=True, kw_only=True):
     fan_duty_pct: float
     hw_errors: int
     shares_accepted: int
+    """Of the first pool; `other_pools` count their own."""
     shares_rejected: int
     uptime_s: float
     preset: str | None
@@ -109,6 +122,15 @@ class MinerView(msgspec.Struct, frozen=True, kw_only=True):
     chips_per_board: int = 65
     pool_url: str = "stratum+tcp://pool.invalid:3333"
     pool_user: str = "site.worker"
+    other_pools: tuple[PoolView, ...] = ()
+    """Further configured pools, in the order of their numbers from 1."""
+    pool: int = 0
+    """Number of the pool that it works for; 0 is the first."""
+    shares_stale: int = 0
+    last_share_age_s: float | None = None
+    """Since the last accepted share, s; None: none yet."""
+    power_limit_w: float | None = None
+    """Limit in force that the machine itself holds, W; None: none."""
 
 
 class EmulatedMiner(Protocol):
@@ -154,4 +176,16 @@ class EmulatedMiner(Protocol):
 
     def locate(self, *, on: bool) -> None:
         """Blink, or stop blinking."""
+        ...
+
+    def set_power_limit(self, watts: float | None) -> None:
+        """Hold the power at or below `watts` by its own regulation; None takes the limit back."""
+        ...
+
+    def set_cooling(self, mode: Literal["auto", "manual", "immersion"], value: float) -> None:
+        """Run its fans in `mode`: `value` is the target in °C (auto) or the duty in % (manual)."""
+        ...
+
+    def switch_pool(self, number: int) -> None:
+        """Work for pool `number`: 0 is the first, then `view().other_pools`. Always one that exists."""
         ...

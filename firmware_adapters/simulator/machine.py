@@ -1,10 +1,11 @@
 """One miner of the plant behind the face that the VNish emulator asks for."""
 
 import zlib
+from typing import Literal
 
 import numpy as np
 
-from firmware_adapters.miners.emulated import BoardView, FanView, MinerView, PresetView
+from firmware_adapters.miners.emulated import BoardView, FanView, MinerView, PoolView, PresetView
 from firmware_adapters.simulator.writes import WriteLog
 from shared.inventory import DeviceEntry
 from shared.plant import FailureReason, FleetObservation, MinerModel, SitePlant
@@ -13,6 +14,9 @@ from shared.telemetry import MinerState
 from shared.units import Algorithm
 
 _THS = 1e12
+_SPARE_POOL = "stratum+tcp://spare.pool.invalid:3333"
+_SHARE_EVERY_S = 5.0
+"""Pools hand out work so that a share comes every few seconds."""
 _STATES = {int(state): MinerState(state.label) for state in PlantState}
 _WHY = {
     FailureReason.OVERHEAT: "overheat protection: chip temperature too high",
@@ -67,6 +71,11 @@ class PlantMiner:
         self._model: MinerModel = self._fleet.models[index]
         self._entry = entry
         self._locating = False
+        self._limit_w: float | None = None
+        self._cooling: Literal["auto", "manual", "immersion"] = (
+            "immersion" if self._model.cooling == "hydro" else "auto"
+        )
+        self._pool = 0
         self._cached: tuple[int, MinerView] | None = None
         self._ladder: tuple[tuple[bool, ...], tuple[PresetView, ...]] | None = None
         self._mac = _mac(entry.id)
@@ -112,13 +121,17 @@ class PlantMiner:
             serial=f"SIM{zlib.crc32(self._entry.id.encode()):010d}",
             reachable=bool(seen.reachable[i]),
             description=_WHY.get(failure),
-            cooling="immersion" if model.cooling == "hydro" else "auto",
-            target_temp_c=self._fleet.params.target_c,
+            cooling=self._cooling,
+            target_temp_c=float(self._fleet.target_c[i]),
             throttle_pct=float(seen.throttle_pct[i]),
             locating=self._locating,
             hostname=self._entry.id,
             chips_per_board=model.chips_per_board,
             pool_user=f"minewarden.{self._entry.id}",
+            other_pools=(PoolView(url=_SPARE_POOL, user=f"minewarden.{self._entry.id}"),),
+            pool=self._pool,
+            last_share_age_s=_SHARE_EVERY_S if seen.hashrate_hs[i] > 0 else None,
+            power_limit_w=self._limit_w,
         )
 
     def _board(self, board: int, state: MinerState) -> BoardView:
@@ -213,6 +226,36 @@ class PlantMiner:
     def locate(self, *, on: bool) -> None:
         """See `EmulatedMiner`."""
         self._locating = on
+        self._cached = None
+
+    def set_power_limit(self, watts: float | None) -> None:
+        """See `EmulatedMiner`: the highest tuned rung at or below the limit runs, as far as there is one."""
+        self._note("power_limit_w", "off" if watts is None else watts)
+        self._limit_w = watts
+        self._cached = None
+        view = self.view()
+        here = next((rung.power_w for rung in view.presets if rung.name == view.preset), 0.0)
+        if watts is None or here <= watts:
+            return
+        below = [rung for rung in view.presets if rung.tuned and rung.power_w <= watts]
+        if below:
+            goal = max(below, key=lambda rung: rung.power_w)
+            self._fleet.set_preset(self._index, self._model.preset_index(goal.name))
+
+    def set_cooling(self, mode: Literal["auto", "manual", "immersion"], value: float) -> None:
+        """See `EmulatedMiner`. A fan that immersion turns off is a duty of nothing here."""
+        self._note("cooling", f"{mode} {value:g}")
+        self._cooling = mode
+        self._fleet.manual_duty[self._index] = {"auto": np.nan, "manual": value / 100.0}.get(mode, 0.0)
+        if mode == "auto":
+            self._fleet.target_c[self._index] = value
+        self._cached = None
+
+    def switch_pool(self, number: int) -> None:
+        """See `EmulatedMiner`."""
+        self._note("pool", number)
+        self._pool = number
+        self._cached = None
 
 
 def _ths(model: MinerModel, hashrate: float) -> float:

@@ -79,6 +79,9 @@ class FleetPhysics:
         self.air_out_c = np.full(n, 38.0)
         self.duty = np.where(self.has_fans, 0.8, 0.0)
         self._integral = self.duty.copy()
+        self.target_c = np.full(n, self.params.target_c)
+        self.manual_duty = np.full(n, np.nan)
+        """Fixed fan duty, 0..1; NaN: the firmware regulates to `target_c`."""
         self.fan_rpm = cooling.fan_rpm(self.duty, self.params.cooling)[:, None] * self.fans_exist
         self.power_w = np.zeros(n)
         self.board_power_w = np.zeros((n, width))
@@ -137,9 +140,10 @@ class FleetPhysics:
     def _turn_fans(self, dt_s: float) -> None:
         p = self.params
         hottest = self.firmware_chip_max_c
-        error = hottest - p.target_c
+        error = hottest - self.target_c
         self._integral = np.clip(self._integral + p.fan_ki * dt_s * error, p.min_duty, 1.0)
         duty = np.clip(self._integral + p.fan_kp * error, p.min_duty, 1.0)
+        duty = np.where(np.isnan(self.manual_duty), duty, self.manual_duty)
         self.duty = np.where(self.has_fans & self.energised, duty, 0.0)
         goal = (
             cooling.fan_rpm(self.duty, p.cooling)[:, None] * (1.0 - self.condition.fan_wear) * self.fans_exist

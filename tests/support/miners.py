@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import msgspec
 from aiohttp import web
@@ -128,7 +129,26 @@ class Machine:
         self.set(throttle_pct=percent)
 
     def locate(self, *, on: bool) -> None:
+        self.commands.append(f"locate {'on' if on else 'off'}")
         self.set(locating=on)
+
+    def set_power_limit(self, watts: float | None) -> None:
+        self.commands.append(f"power limit {'off' if watts is None else format(watts, 'g')}")
+        running = self.seen.state.draws_power
+        drawn = self.seen.power_w if watts is None or not running else min(self.seen.power_w, watts)
+        self.set(power_limit_w=watts, power_w=drawn)
+
+    def set_cooling(self, mode: Literal["auto", "manual", "immersion"], value: float) -> None:
+        self.commands.append(f"cooling {mode} {value:g}")
+        self.set(cooling=mode)
+        if mode == "auto":
+            self.set(target_temp_c=value)
+        elif mode == "manual":
+            self.set(fan_duty_pct=value)
+
+    def switch_pool(self, number: int) -> None:
+        self.commands.append(f"pool {number}")
+        self.set(pool=number)
 
 
 @asynccontextmanager
