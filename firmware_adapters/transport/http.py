@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import aiohttp
 import msgspec
 
+from firmware_adapters.transport.tape import tape
 from shared.errors import DeviceError, DeviceTimeout, MalformedReply, Unreachable
 
 MAX_REPLY_BYTES = 256 * 1024
@@ -85,6 +86,15 @@ class AiohttpTransport:
         headers: Mapping[str, str] | None = None,
     ) -> HttpReply:
         """See `HttpTransport.request`. Redirects are not followed: no device of ours needs them."""
+        listening = tape()
+        sending = self._send(method, path, json, headers)
+        if listening is None:
+            return await sending
+        return await listening.http(method, path, json, headers or {}, sending)
+
+    async def _send(
+        self, method: str, path: str, json: object | None, headers: Mapping[str, str] | None
+    ) -> HttpReply:
         where = f"{method} {self._base}{path}"
         data = None if json is None else msgspec.json.encode(json)
         sent = dict(headers or {})

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 
+from firmware_adapters.transport.tape import tape
 from shared.errors import AuthFailed, Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 
 CGMINER_PORT = 4028
@@ -225,19 +226,24 @@ class LineClient:
     async def ask(self, command: str, parameter: str | None = None) -> Body:
         """See `LineTransport.ask`."""
         request = {"command": command} if parameter is None else {"command": command, "parameter": parameter}
-        where = f"{self._host}:{self._port} {command}"
+        listening = tape()
+        sending = self._send(msgspec.json.encode(request), f"{self._host}:{self._port} {command}")
+        raw = await (sending if listening is None else listening.command(command, parameter, sending))
+        reply = decode(raw)
+        raise_refusal(reply)
+        return reply
+
+    async def _send(self, request: bytes, where: str) -> bytes:
         try:
             async with asyncio.timeout(self._timeout_s):
-                raw = await self._exchange(msgspec.json.encode(request), where)
+                raw = await self._exchange(request, where)
         except TimeoutError as error:
             raise DeviceTimeout(f"{where}: no whole reply in time") from error
         except OSError as error:
             raise Unreachable(f"{where}: {error}") from error
         if not raw:
             raise Unreachable(f"{where}: closed without a reply")
-        reply = decode(raw)
-        raise_refusal(reply)
-        return reply
+        return raw
 
     async def _exchange(self, request: bytes, where: str) -> bytes:
         reader, writer = await asyncio.open_connection(self._host, self._port, limit=MAX_REPLY_BYTES)
