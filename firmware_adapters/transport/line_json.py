@@ -16,10 +16,10 @@ from typing import Protocol
 import msgspec
 
 from firmware_adapters.transport.tape import tape
+from firmware_adapters.transport.exchange import MAX_REPLY_BYTES
 from shared.errors import AuthFailed, Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 
 CGMINER_PORT = 4028
-MAX_REPLY_BYTES = 256 * 1024
 _MAX_DEPTH = 32
 _INVALID_COMMAND = 14
 _ACCESS_DENIED = 45
