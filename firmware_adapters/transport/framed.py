@@ -6,7 +6,7 @@ One request per connection, so that nothing of one exchange can be taken for a r
 import asyncio
 import contextlib
 
-from firmware_adapters.transport.exchange import MAX_REPLY_BYTES
+from firmware_adapters.transport.raw import MAX_REPLY_BYTES, heard
 from shared.errors import DeviceTimeout, MalformedReply, Unreachable
 
 _HEAD = 4
@@ -41,9 +41,12 @@ class FramedClient:
         self._port = port
         self._timeout_s = timeout_s
 
-    async def exchange(self, request: bytes) -> bytes:
-        """See `Exchange.exchange`."""
-        where = f"{self._host}:{self._port}"
+    async def exchange(self, request: bytes, command: str, parameter: str | None = None) -> bytes:
+        """See `RawTransport.exchange`."""
+        return await heard(self._in_time(request, command), command, parameter)
+
+    async def _in_time(self, request: bytes, command: str) -> bytes:
+        where = f"{self._host}:{self._port} {command}"
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._exchange(request)

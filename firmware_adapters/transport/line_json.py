@@ -15,8 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from firmware_adapters.transport.tape import tape
-from firmware_adapters.transport.exchange import MAX_REPLY_BYTES
+from firmware_adapters.transport.raw import MAX_REPLY_BYTES, heard
 from shared.errors import AuthFailed, Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 
 CGMINER_PORT = 4028
@@ -226,24 +225,30 @@ class LineClient:
     async def ask(self, command: str, parameter: str | None = None) -> Body:
         """See `LineTransport.ask`."""
         request = {"command": command} if parameter is None else {"command": command, "parameter": parameter}
-        listening = tape()
-        sending = self._send(msgspec.json.encode(request), f"{self._host}:{self._port} {command}")
-        raw = await (sending if listening is None else listening.command(command, parameter, sending))
+        raw = await heard(self._spoken(msgspec.json.encode(request), command), command, parameter)
         reply = decode(raw)
         raise_refusal(reply)
         return reply
 
-    async def _send(self, request: bytes, where: str) -> bytes:
+    async def exchange(self, request: bytes, command: str, parameter: str | None = None) -> bytes:
+        """See `RawTransport.exchange`: the raw reply, for firmwares that encrypt, or that may say nothing."""
+        return await heard(self._send(request, command), command, parameter)
+
+    async def _spoken(self, request: bytes, command: str) -> bytes:
+        raw = await self._send(request, command)
+        if not raw:
+            raise Unreachable(f"{self._host}:{self._port} {command}: closed without a reply")
+        return raw
+
+    async def _send(self, request: bytes, command: str) -> bytes:
+        where = f"{self._host}:{self._port} {command}"
         try:
             async with asyncio.timeout(self._timeout_s):
-                raw = await self._exchange(request, where)
+                return await self._exchange(request, where)
         except TimeoutError as error:
             raise DeviceTimeout(f"{where}: no whole reply in time") from error
         except OSError as error:
             raise Unreachable(f"{where}: {error}") from error
-        if not raw:
-            raise Unreachable(f"{where}: closed without a reply")
-        return raw
 
     async def _exchange(self, request: bytes, where: str) -> bytes:
         reader, writer = await asyncio.open_connection(self._host, self._port, limit=MAX_REPLY_BYTES)
