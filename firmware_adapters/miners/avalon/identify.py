@@ -1,0 +1,41 @@
+"""How a Canaan Avalon is recognised: `version` on port 4028 names the product (miners.md §2)."""
+
+import re
+
+from firmware_adapters.identify import Clue, Findings, Guess, word
+
+PORT = 4028
+_OWN_KEYS = {"LVERSION", "HWTYPE", "SWTYPE", "DNA"}
+_KNOWN = re.compile(r"(?:20)?2[0-6](0[1-9]|1[0-2])\d\d\w*")
+
+
+def recognise(seen: Findings) -> Guess | None:
+    """See `identify.Recogniser`."""
+    clues: list[Clue] = []
+    version = seen.section("version", "VERSION") or {}
+    product = word(version, "PROD")
+    if "avalon" in product.lower():
+        clues.append(Clue(0.95, f'port 4028: PROD "{product}"'))
+    if len(_OWN_KEYS & set(version)) >= 2:
+        clues.append(Clue(0.7, "port 4028: version parts as only Avalons have them (LVERSION, HWTYPE, …)"))
+    stats = seen.section("stats", "STATS", "MM ID0") or seen.section("estats", "STATS", "MM ID0")
+    if stats is not None:
+        clues.append(Clue(0.6, "port 4028 stats: readings in brackets under `MM ID0`"))
+    front = seen.pages.get("/")
+    if front is not None and "avalon" in front.text.lower():
+        clues.append(Clue(0.5, "the front page says Avalon"))
+    if not clues:
+        return None
+    model = word(version, "MODEL")
+    return Guess(
+        clues=tuple(clues),
+        model=product if model in product or not model else f"{product or 'Avalon'} {model}",
+        firmware=word(version, "LVERSION") or word(version, "CGVERSION"),
+        mac=word(version, "MAC"),
+        serial=word(version, "DNA"),
+    )
+
+
+def seen_before(firmware: str) -> bool:
+    """Builds are dated (`25052801_14a19a2`); 2020 to 2026 speak what is written here."""
+    return _KNOWN.fullmatch(firmware) is not None
