@@ -1,0 +1,127 @@
+"""One machine's REST session: login, one re-login on 401, and status codes as typed failures.
+
+Facts: miners.md §2. `POST auth/login` gives a token with a lifetime; logins are serialised per machine, and a
+refused password is not tried again for `WRONG_PASSWORD_WAIT_S`, because more tries can only make it worse.
+"""
+
+import asyncio
+from http import HTTPStatus
+
+from firmware_adapters.capabilities import Credential
+from firmware_adapters.miners.braiins import parse
+from firmware_adapters.miners.fields import amount, as_object, decode, text
+from firmware_adapters.transport.http import HttpReply, HttpTransport
+from shared.clock import Clock
+from shared.errors import AuthFailed, Busy, MalformedReply, Unsupported
+
+API = "/api/v1/"
+USER = "root"
+"""The account where the credential names none."""
+WRONG_PASSWORD_WAIT_S = 60.0
+"""Wait after a refusal; the API tells no time [default]."""
+
+_REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_UNKNOWN = (
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.NOT_IMPLEMENTED,
+)
+_LATER = (
+    HTTPStatus.CONFLICT,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.PRECONDITION_FAILED,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+
+
+class Session:
+    """Requests to one machine's API. `credential` None asks without a token and takes what it gets."""
+
+    def __init__(self, http: HttpTransport, credential: Credential | None, clock: Clock) -> None:
+        self._http = http
+        self._credential = credential
+        self._clock = clock
+        self._login_lock = asyncio.Lock()
+        self._token: str | None = None
+        self._expires_s: float | None = None
+        self._refused_until_s: float | None = None
+
+    async def get(self, path: str) -> object:
+        """The JSON value of a page. Raises `DeviceError`."""
+        reply = await self._send("GET", path, None)
+        return decode(reply.body, path)
+
+    async def put(self, path: str, body: object | None = None) -> None:
+        """Send a command; whatever the body of a success says, it was accepted. Raises `DeviceError`."""
+        await self._send("PUT", path, body)
+
+    async def _send(self, method: str, path: str, body: object | None) -> HttpReply:
+        token = self._valid_token()
+        if token is None and self._credential is not None:
+            token = await self._log_in(None)
+        reply = await self._request(method, path, body, token)
+        if reply.status == HTTPStatus.UNAUTHORIZED and self._credential is not None:
+            token = await self._log_in(token)
+            reply = await self._request(method, path, body, token)
+        _raise_for_status(reply, method, path)
+        return reply
+
+    async def _request(self, method: str, path: str, body: object | None, token: str | None) -> HttpReply:
+        headers = {"Authorization": token} if token is not None else {}
+        return await self._http.request(method, API + path, body, headers)
+
+    def _valid_token(self) -> str | None:
+        over = self._expires_s is not None and self._clock.monotonic() >= self._expires_s
+        return None if over else self._token
+
+    async def _log_in(self, stale: str | None) -> str:
+        """A token other than `stale`; whoever waited for the lock takes the one that the first one got."""
+        async with self._login_lock:
+            token = self._valid_token()
+            if token is not None and token != stale:
+                return token
+            self._token = None
+            return await self._ask_for_token()
+
+    async def _ask_for_token(self) -> str:
+        wait_s = self._wait_s()
+        if wait_s > 0:
+            raise AuthFailed(f"the login was refused; not tried for {wait_s:.0f} s", retry_after_s=wait_s)
+        key = self._credential
+        if key is None:
+            raise AuthFailed("no credential: this needs a login")
+        sent = {"username": key.user or USER, "password": key.secret}
+        asked_s = self._clock.monotonic()
+        reply = await self._http.request("POST", API + "auth/login", sent)
+        if reply.status in (*_REFUSED, HTTPStatus.BAD_REQUEST, HTTPStatus.TOO_MANY_REQUESTS):
+            self._refused_until_s = self._clock.monotonic() + WRONG_PASSWORD_WAIT_S
+            raise AuthFailed("auth/login: the credential was refused", retry_after_s=WRONG_PASSWORD_WAIT_S)
+        _raise_for_status(reply, "POST", "auth/login")
+        page = as_object(decode(reply.body, "auth/login"))
+        token, lifetime_s = text(page, "token"), amount(page, "timeout_s")
+        if token is None or not token.isascii() or not token.isprintable():
+            raise MalformedReply("auth/login: no usable token in the reply")
+        self._token = token
+        self._expires_s = asked_s + lifetime_s if lifetime_s else None
+        return token
+
+    def _wait_s(self) -> float:
+        until_s = self._refused_until_s
+        return 0.0 if until_s is None else until_s - self._clock.monotonic()
+
+
+def _raise_for_status(reply: HttpReply, method: str, path: str) -> None:
+    status = reply.status
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return
+    where = f"{method} {path}: HTTP {status}"
+    if status in _REFUSED:
+        raise AuthFailed(f"{where}: the credential was refused")
+    if status in _UNKNOWN:
+        raise Unsupported(f"{where}: {parse.message(reply.body)}")
+    if status in _LATER:
+        raise Busy(f"{where}: {parse.message(reply.body)}")
+    raise MalformedReply(f"{where}: not a status that this API documents")
