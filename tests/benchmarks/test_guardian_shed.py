@@ -65,7 +65,8 @@ async def _ours(site: Site, guardian: RunningGuardian, miners: int) -> dict[str,
 
 
 async def _calm(site: Site, guardian: RunningGuardian) -> None:
-    """Hand every zone back, then let the machines mine again and be heard."""
+    """Let every stop be read back, hand every zone back, then let the machines mine again and be heard."""
+    await guardian.agent.sweeps(2)
     for zone in guardian.site.file.zones:
         guardian.operator(SetMode(zone=zone.id, mode=Mode.LOCAL_AUTO, operator="bench", reason="benchmark"))
     await mining_again(site, guardian)

@@ -52,6 +52,8 @@ POLL_S = 10.0
 TIMEOUT_S = 5.0
 METER = "meter-1"
 GEAR = ("drive", "probe", "meter")
+WITHIN_PCT = 2.0
+"""What counts as a target that is reached (plant.md §5)."""
 LEASE_S = 60.0
 READY_WITHIN_S = 300.0
 LOG = "guardian.log"
@@ -94,6 +96,13 @@ def large_site(folder: Path, miners: int, *, zones: int, poll_s: float = POLL_S)
         *(_gear("probe", "xy-md02", number, modbus) for number in range(zones)),
         *(_miner(number, number * zones // miners, web) for number in range(miners)),
     ]
+    raw["curtailment"] = {
+        "meter": [{"device": METER, "point": "power_w"}],
+        "within_pct": WITHIN_PCT,
+        "within_w": 0.0,
+        "confirm_for_s": SAFETY_POLL_S,
+        "restore_jitter_s": 0.0,
+    }
     path = folder / "site.toml"
     path.write_text(_toml(raw))
     keys = (PublicKeyEntry(id=key.key_id, role=role, public=key.public_text) for role, key in KEYS.items())
@@ -422,10 +431,10 @@ class AgentClient:
         self._writer.write(encode_frame(Order(signed=signed)))
 
     async def result(self, command: str) -> Result:
-        """What became of that order."""
+        """What is told next of that order."""
         while command not in self.results:
             await self._wait()
-        return self.results[command]
+        return self.results.pop(command)
 
     async def until_power(self, watts: float) -> Sample:
         """The first sample of the meter that shows at most so many watts."""

@@ -163,8 +163,10 @@ class _Write:
             now_s = self._clock.monotonic()
             if now_s >= deadline_s:
                 return self._unconfirmed()
-            if not resent and now_s >= resend_s and self._may_resend(action):
-                resent = True
+            # A stop that did not even arrive is tried at every look: it can do no harm twice.
+            missed = stop and isinstance(self._failure, Unreachable)
+            if (missed or (not resent and now_s >= resend_s)) and self._may_resend(action):
+                resent = resent or not missed
                 self._failure = await self._executor.send(self._link, action)
                 deadline_s = max(deadline_s, now_s + shows_s)
             await self._clock.sleep(min(self._executor.read_back_s, max(deadline_s - now_s, 0.01)))

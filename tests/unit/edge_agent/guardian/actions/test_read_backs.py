@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from edge_agent.guardian.actions.executor import READ_BACKS_PER_S
+from shared.errors import Unreachable
+from shared.telemetry import MinerState
 from support.guardian import GuardianBench, make_site
 
 MANY = 600
@@ -57,3 +59,20 @@ async def test_many_share_the_reads_and_none_is_forgotten(many: GuardianBench) -
     before = {miner.entry.id: miner.reads for miner in many.miners}
     assert await reads_in(many, 8.0) <= 8.0 * READ_BACKS_PER_S * 1.25
     assert all(miner.reads > before[miner.entry.id] for miner in many.miners)
+
+
+async def test_a_stop_that_did_not_arrive_is_tried_at_every_look(tmp_path: Path) -> None:
+    """One lost packet on the way to a machine must not cost the ten seconds that a deaf one gets."""
+    bench = await GuardianBench(make_site(tmp_path, 1)).start()
+    miner = bench.miners[0]
+    miner.fail_write = Unreachable("no connection in time")
+    bench.guardian.persons.safe_stop(None, by="ada", reason="test")
+    await bench.run(2.5)
+    assert len(miner.writes) >= 2
+    miner.fail_write = None
+    await bench.run(1.5)
+    assert miner.state is MinerState.STOPPED
+    sent = len(miner.writes)
+    await bench.run(15.0)
+    assert len(miner.writes) == sent
+    await bench.close()
