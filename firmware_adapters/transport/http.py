@@ -8,6 +8,7 @@ needs an open-file limit above (devices polled within `KEEP_ALIVE_S`) + 100.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -30,6 +31,8 @@ class HttpReply(msgspec.Struct, frozen=True):
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = {}
+    """Only what a caller of ours acts on: `www-authenticate` of a 401, lower case; else empty."""
 
 
 class HttpTransport(Protocol):
@@ -109,7 +112,7 @@ class AiohttpTransport:
                 timeout=self._timeout,
                 allow_redirects=False,
             ) as reply:
-                return HttpReply(reply.status, await _read_bounded(reply, where))
+                return HttpReply(reply.status, await _read_bounded(reply, where), _challenge(reply))
         except aiohttp.ConnectionTimeoutError as error:
             raise Unreachable(f"{where}: no connection in time") from error
         except TimeoutError as error:
@@ -138,6 +141,11 @@ class AiohttpTransport:
         if pool.users == 0:
             _POOLS.pop(asyncio.get_running_loop(), None)
             await pool.session.close()
+
+
+def _challenge(reply: aiohttp.ClientResponse) -> Mapping[str, str]:
+    asked = reply.headers.get("WWW-Authenticate") if reply.status == HTTPStatus.UNAUTHORIZED else None
+    return {} if asked is None else {"www-authenticate": asked}
 
 
 async def _read_bounded(reply: aiohttp.ClientResponse, where: str) -> bytes:
