@@ -62,6 +62,8 @@ class DeviceKind(StrEnum):
     CONTACTS = "contacts"
     PDU = "pdu"
     UPS = "ups"
+    SOURCE = "source"
+    """Feeds power of its own and takes a limit: an inverter, a battery, a generator."""
 
 
 class MinerState(StrEnum):
@@ -126,6 +128,8 @@ METRICS: MappingProxyType[str, Metric] = MappingProxyType(
         "shares_stale": Metric(Unit.COUNT, 0, 1e15, "stale or discarded shares since start"),
         "last_share_age_s": Metric(Unit.SECOND, 0, 1e9, "since the last accepted share"),
         "uptime_s": Metric(Unit.SECOND, 0, 1e10, "since boot"),
+        "power_limit_pct": Metric(Unit.PERCENT, 0, 100, "power limit in force, of what it is rated for"),
+        "power_setpoint_w": Metric(Unit.WATT, -5_000_000, 5_000_000, "power that a source was told to feed"),
         "preset_w": Metric(Unit.WATT, 0, 20_000, "the running preset's rated power"),
         "throttle_pct": Metric(Unit.PERCENT, 0, 100, "throttle in force"),
         "boards_working": Metric(Unit.COUNT, 0, 16, "hash boards that work"),
@@ -165,6 +169,8 @@ METRICS: MappingProxyType[str, Metric] = MappingProxyType(
         "water_leak": Metric(Unit.FLAG, 0, 1, "leak sensor is wet, or its loop is cut"),
         "bypass_key": Metric(Unit.FLAG, 0, 1, "maintenance key switch is turned"),
         "outlet_on": Metric(Unit.FLAG, 0, 1, "outlet is on"),
+        "outlet_power_w": Metric(Unit.WATT, 0, 100_000, "active power through one outlet, part of power_w"),
+        "outlet_current_a": Metric(Unit.AMPERE, 0, 1_000, "current through one outlet"),
         # uninterruptible supply
         "on_battery": Metric(Unit.FLAG, 0, 1, "the UPS feeds its load from the battery"),
         "battery_low": Metric(Unit.FLAG, 0, 1, "the UPS says its battery is low or depleted"),
