@@ -36,11 +36,14 @@ from edge_agent.guardian.operators.persons import Persons
 from edge_agent.guardian.operators.proving import Proving
 from edge_agent.guardian.operators.server import OperatorServer
 from edge_agent.guardian.points import check_points
+from edge_agent.guardian.polling import open_files
 from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.cadence import urgent_devices
-from edge_agent.guardian.polling.link import CONCURRENT_READS, DeviceLink, Samples
+from edge_agent.guardian.polling.link import DeviceLink, Samples
+from edge_agent.guardian.polling.pace import warm_of
 from edge_agent.guardian.polling.poller import Poller
 from edge_agent.guardian.polling.ring import Ring
+from edge_agent.guardian.polling.turns import Turns
 from edge_agent.guardian.power.front import PowerFront
 from edge_agent.guardian.power.runner import PowerOrders
 from edge_agent.guardian.power.seen import Looker
@@ -132,7 +135,7 @@ class Guardian:
         self.board, self.ring = Board({entry.id: entry.nominal_w for entry in site.miners}), Ring()
         self.samples = Samples(self.boot, self.board, self.ring)
         timeout_s = site.timing.request_timeout_s
-        urgent, turns = urgent_devices(site), asyncio.Semaphore(CONCURRENT_READS)
+        urgent, turns = urgent_devices(site), Turns()
         self.links = {
             entry.id: DeviceLink(
                 entry,
@@ -242,6 +245,7 @@ class Guardian:
             urgent_poll_s=site.timing.safety_poll_s,
             urgent=urgent,
             on_facts=self._facts,
+            warm=warm_of(site),
         )
         self.watchdogs = Watchdogs(
             self.links,
@@ -511,6 +515,9 @@ async def run(path: Path, *, folder: Path | None = None, opener: Opener = defaul
     a bad one changes nothing but an alarm. Limits therefore never change while the guardian runs (S06).
     """
     loaded = last_good.load(path, folder)
+    too_few = open_files.too_few(open_files.raise_limit(), len(loaded.site.devices))
+    if too_few is not None:
+        log.warning("%s", too_few)
     guardian = Guardian(loaded.site, config_sha256=loaded.sha256, bad_config=loaded.bad, opener=opener)
     if folder is not None and loaded.bad is None:
         last_good.keep(path, folder)

@@ -1,4 +1,4 @@
-"""One device as the guardian reaches it: its adapter, a read with a deadline, and its facts.
+"""One device as the guardian reaches it: its adapter, a read with a deadline, its facts and details.
 
 Reads of one device never overlap; writes do not wait for a read in progress, because a stop is worth
 more than a sample.
@@ -8,18 +8,29 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
 
 from edge_agent.guardian.interlocks import quality
+from edge_agent.guardian.polling.backfill import GAP_S, Gap
 from edge_agent.guardian.polling.board import Board
+from edge_agent.guardian.polling.details import Details, Packed
 from edge_agent.guardian.polling.ring import Ring
-from firmware_adapters.capabilities import Observation, Telemetry
+from edge_agent.guardian.polling.turns import Turns
+from firmware_adapters.capabilities import (
+    BoardTelemetry,
+    HistoryReader,
+    Observation,
+    PoolTelemetry,
+    Telemetry,
+)
 from shared.capabilities import DeviceFacts, Preset
 from shared.clock import Clock
-from shared.errors import DeviceError, DeviceTimeout, MalformedReply
+from shared.details import History
+from shared.errors import AuthFailed, DeviceError, DeviceTimeout, MalformedReply, Unsupported
 from shared.ids import DeviceId
 from shared.inventory import DeviceEntry
 from shared.telemetry import Sample
@@ -29,12 +40,10 @@ log = logging.getLogger(__name__)
 READ_REQUESTS = 4
 """A read is a few requests; the whole of it may take this many request time-outs."""
 FACTS_REQUESTS = 8
-CONCURRENT_READS = 64
-"""So many ordinary devices are read at a time, for polls and read-backs together.
+AMONG_FAILING = 2
+"""After so many failures in a row a device waits for its turn among those that fail."""
 
-A thousand stops that are read back at once would otherwise take the processor from each other until none is
-answered in time. A read's deadline starts with its turn. Commands never wait for a turn.
-"""
+T = TypeVar("T")
 
 
 class Samples:
@@ -68,12 +77,14 @@ class DeviceLink:
         clock: Clock,
         *,
         timeout_s: float,
-        turns: asyncio.Semaphore | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """`turns` is shared by devices that are read a few at a time; None: this one waits for nobody."""
         self.entry = entry
         self.adapter = adapter
         self.facts: DeviceFacts | None = None
+        self.retry_after_s: float | None = None
+        """How long the device itself asks to be left alone (s), where its last failure told so."""
         self._samples = samples
         self._clock = clock
         self._timeout_s = timeout_s
@@ -81,11 +92,34 @@ class DeviceLink:
         self._turns = turns
         self._still: quality.Stillness = {}
         self._failing: str | None = None
+        self._failures = 0
+        self._not_told: dict[str, str] = {}
+        """What of the rarer reads failed last time, and how: a lasting failure is logged once."""
+        self._packed = Packed()
+        self._gap: Gap | None = None
+        self._has_boards = isinstance(adapter, BoardTelemetry)
+        self._has_pools = isinstance(adapter, PoolTelemetry)
+        self._has_history = isinstance(adapter, HistoryReader)
         self.last_good: Sample | None = None
 
     @property
     def device(self) -> DeviceId:
         return self.entry.id
+
+    @property
+    def details(self) -> Details:
+        """What the slow loop last heard: boards, pools, faults."""
+        return self._packed.look()
+
+    @property
+    def has_details(self) -> bool:
+        """Whether there is anything for the slow loop to ask."""
+        return self._has_boards or self._has_pools
+
+    def take_gap(self) -> Gap | None:
+        """The gap that the newest good read ended, once; None where there is none or nothing remembers it."""
+        gap, self._gap = self._gap, None
+        return gap
 
     async def read(self) -> Sample:
         """Read once and publish; a failure becomes a sample that says so. `at_s` is when it began."""
@@ -97,7 +131,7 @@ class DeviceLink:
         return sample
 
     async def _read(self) -> Sample:
-        async with self._lock, self._turns or contextlib.nullcontext():
+        async with self._lock, self._turn():
             at_s, at_ms = self._clock.monotonic(), self._clock.utc_ms()
             try:
                 async with asyncio.timeout(READ_REQUESTS * self._timeout_s):
@@ -112,10 +146,19 @@ class DeviceLink:
                 return self._failed(MalformedReply(f"adapter failed: {error!r}"), at_s, at_ms)
             return self._good(seen, at_s, at_ms)
 
+    def _turn(self) -> contextlib.AbstractAsyncContextManager[None]:
+        if self._turns is None:
+            return contextlib.nullcontext()
+        return self._turns.turn(failing=self._failures >= AMONG_FAILING)
+
     def _good(self, seen: Observation, at_s: float, at_ms: int) -> Sample:
         if self._failing is not None:
             log.info("%s: answers again after %s", self.device, self._failing)
             self._failing = None
+            self._failures = 0
+            self.retry_after_s = None
+            self._note_gap(at_s, at_ms)
+        self._packed.put_faults(seen.faults)
         self._still, readings = quality.judge(self._still, seen.readings, at_s, seen.state)
         sample = Sample(
             device=self.device,
@@ -133,7 +176,14 @@ class DeviceLink:
         self._samples.publish(sample)
         return sample
 
+    def _note_gap(self, at_s: float, at_ms: int) -> None:
+        before = self.last_good
+        if self._has_history and before is not None and at_s - before.at_s >= GAP_S:
+            self._gap = Gap(from_ms=before.at_ms, to_ms=at_ms, span_s=at_s - before.at_s)
+
     def _failed(self, error: DeviceError, at_s: float, at_ms: int) -> Sample:
+        self._failures += 1
+        self.retry_after_s = error.retry_after_s if isinstance(error, AuthFailed) else None
         if self._failing != error.code:
             log.warning("%s: %s: %s", self.device, error.code, error)
             self._failing = error.code
@@ -150,20 +200,59 @@ class DeviceLink:
         self._samples.publish(sample)
         return sample
 
+    # ------------------------------------------------------------ rarer
+
     async def read_facts(self) -> bool:
-        """Ask the device what it is; False where it did not tell. Logs the reason once per change."""
-        try:
-            async with asyncio.timeout(FACTS_REQUESTS * self._timeout_s):
-                told = await self.adapter.facts()
-        except (TimeoutError, DeviceError) as error:
-            log.warning("%s: facts not read: %s", self.device, error)
-            return False
-        except Exception:
-            # Supervisor: an adapter's bug costs the facts of one device, not the poller.
-            log.exception("%s: adapter failed in an unforeseen way", self.device)
+        """Ask the device what it is; False where it did not tell."""
+        told = await self._ask("facts", self.adapter.facts)
+        if told is None:
             return False
         self.facts = msgspec.structs.replace(told, presets=_same(told.presets))
         return True
+
+    async def read_details(self) -> bool:
+        """Ask for boards and pools; False where it told neither. What it does not have is not asked for."""
+        async with self._lock:
+            boards = pools = None
+            if isinstance(self.adapter, BoardTelemetry):
+                boards = await self._ask("boards", self.adapter.boards)
+            if isinstance(self.adapter, PoolTelemetry):
+                pools = await self._ask("pools", self.adapter.pools)
+        if boards is None and pools is None:
+            return False
+        self._packed.put(Details(at_ms=self._clock.utc_ms(), boards=boards, pools=pools))
+        return True
+
+    async def read_history(self, span_s: float, step_s: float) -> History | None:
+        """What the device remembers of the last `span_s` seconds; None where it did not tell."""
+        adapter = self.adapter
+        if not isinstance(adapter, HistoryReader):
+            return None
+        async with self._lock:
+            return await self._ask("history", lambda: adapter.history(span_s, step_s))
+
+    async def _ask(self, what: str, call: Callable[[], Awaitable[T]]) -> T | None:
+        """What a rarer read brings; None where it failed. The reason is logged once per change."""
+        try:
+            async with asyncio.timeout(FACTS_REQUESTS * self._timeout_s):
+                told = await call()
+        except Unsupported as error:
+            log.debug("%s: %s: %s", self.device, what, error)
+            return None
+        except (TimeoutError, DeviceError) as error:
+            reason = getattr(error, "code", DeviceTimeout.code)
+            if self._not_told.get(what) != reason:
+                self._not_told[what] = reason
+                log.warning(
+                    "%s: %s not read: %s", self.device, what, error or "no answer before the deadline"
+                )
+            return None
+        except Exception:
+            # Supervisor: an adapter's bug costs this one read of one device, not the poller.
+            log.exception("%s: adapter failed in an unforeseen way", self.device)
+            return None
+        self._not_told.pop(what, None)
+        return told
 
     async def close(self) -> None:
         await self.adapter.close()

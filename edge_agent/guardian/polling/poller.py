@@ -1,26 +1,44 @@
-"""One task per device: read at its cadence, back off while it fails, facts at the rare cadence.
+"""One task per device, three cadences: read, ask for details, ask what it is.
 
-Those that decide trips (`cadence.urgent_devices`) have a faster cadence and no back-off.
+* *fast*: `read`, at the device's cadence, sooner while something goes on (`pace`), later and apart while it
+  fails (`backoff`); a device that says how long it wants to be left alone is left alone so long;
+* *slow*: boards and pools, where the adapter has them, every `DETAILS_EVERY_S`;
+* *rare*: facts, every `FACTS_EVERY_S`.
+
+Slow and rare reads follow a good fast one, each device at a moment of its own, so that no sweep carries them
+all. Devices that decide trips (`cadence.urgent_devices`) have a faster cadence and no back-off. A gap that
+ends is handed to `backfill`.
 """
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+from edge_agent.guardian.polling.backfill import Backfill, Backfills
 from edge_agent.guardian.polling.backoff import pause_s
 from edge_agent.guardian.polling.link import DeviceLink
+from edge_agent.guardian.polling.pace import Pace, Warm
 from shared.clock import Clock
-from shared.ids import DeviceId
+from shared.ids import DeviceId, ZoneId
+from shared.telemetry import Sample
 
+DETAILS_EVERY_S = 300.0
 FACTS_EVERY_S = 600.0
 FACTS_RETRY_S = 30.0
 BACK_OFF_CAP_S = 30.0
+LEFT_ALONE_S = 600.0
+"""No device is left alone for longer, whatever it asks for."""
+APART = 0.25
+"""Part of a rare cadence by which each turn of it may come sooner or later."""
+SOONEST_S = 0.05
 
 
 class Poller:
     """Keeps reading a set of devices until it is cancelled; `urgent` ones every `urgent_poll_s`.
 
-    A device's own `poll_s` in the site file goes before both.
+    A device's own `poll_s` in the site file goes before both. `warm` says from which temperatures a zone's
+    miners are read faster; `on_history` takes what devices remember of gaps.
     """
 
     def __init__(
@@ -32,6 +50,8 @@ class Poller:
         urgent_poll_s: float,
         urgent: frozenset[DeviceId],
         on_facts: Callable[[DeviceId], None],
+        warm: Mapping[ZoneId, Warm] | None = None,
+        on_history: Callable[[Backfill], None] | None = None,
     ) -> None:
         self._links = links
         self._clock = clock
@@ -40,31 +60,68 @@ class Poller:
         self._urgent = urgent
         self._on_facts = on_facts
         self._jitter = random.Random(len(links))  # noqa: S311 - spreads polls, guards nothing
+        self.pace = Pace(warm or {}, len(links))
+        self._backfills = Backfills(on_history)
 
     async def run(self) -> None:
         """Poll every device; returns only by cancellation."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._backfills.run(), name="backfill")
             for number, link in enumerate(self._links.values()):
                 group.create_task(self._device(link, number), name=f"poll {link.device}")
 
     async def _device(self, link: DeviceLink, number: int) -> None:
         urgent = link.device in self._urgent
-        period_s = link.entry.poll_s or (self._urgent_poll_s if urgent else self._poll_s)
+        plain_s = link.entry.poll_s or (self._urgent_poll_s if urgent else self._poll_s)
         failures = 0
-        facts_due_s = self._clock.monotonic()
+        now_s = self._clock.monotonic()
+        due = _Due(facts_s=now_s, details_s=now_s + DETAILS_EVERY_S * self._jitter.random())
         # Spread over one period: devices that are read together are late together.
-        await self._clock.sleep(period_s * number / max(len(self._links), 1))
+        await self._clock.sleep(plain_s * number / max(len(self._links), 1))
         while True:
-            due_s = self._clock.monotonic()
+            next_s = self._clock.monotonic()
             sample = await link.read()
             failures = failures + 1 if sample.failure else 0
-            now_s = self._clock.monotonic()
-            if failures == 0 and now_s >= facts_due_s:
-                told = await link.read_facts()
-                if told:
-                    self._on_facts(link.device)
-                facts_due_s = self._clock.monotonic() + (FACTS_EVERY_S if told else FACTS_RETRY_S)
-            cap_s = period_s if urgent else BACK_OFF_CAP_S
-            pause = pause_s(period_s, failures, cap_s=cap_s, jitter=self._jitter)
-            due_s += pause
-            await self._clock.sleep(max(due_s - self._clock.monotonic(), 0.05))
+            if failures == 0:
+                await self._follow(link, due)
+            next_s += self._pause_s(link, sample, failures, plain_s, urgent=urgent)
+            await self._clock.sleep(max(next_s - self._clock.monotonic(), SOONEST_S))
+
+    def _pause_s(
+        self, link: DeviceLink, sample: Sample, failures: int, plain_s: float, *, urgent: bool
+    ) -> float:
+        """From the beginning of this read to the beginning of the next."""
+        if urgent:
+            return pause_s(plain_s, failures, cap_s=plain_s, jitter=self._jitter)
+        period_s = self.pace.period_s(link.entry, sample, plain_s)
+        if failures == 0:
+            return period_s
+        alone_s = min(link.retry_after_s or 0.0, LEFT_ALONE_S)
+        return max(pause_s(plain_s, failures, cap_s=BACK_OFF_CAP_S, jitter=self._jitter), alone_s)
+
+    async def _follow(self, link: DeviceLink, due: "_Due") -> None:
+        """What comes after a good read, where it is due."""
+        gap = link.take_gap()
+        if gap is not None:
+            self._backfills.add(link, gap)
+        now_s = self._clock.monotonic()
+        if now_s >= due.facts_s:
+            told = await link.read_facts()
+            if told:
+                self._on_facts(link.device)
+            due.facts_s = self._clock.monotonic() + (self._apart(FACTS_EVERY_S) if told else FACTS_RETRY_S)
+        elif link.has_details and now_s >= due.details_s:
+            await link.read_details()
+            due.details_s = self._clock.monotonic() + self._apart(DETAILS_EVERY_S)
+
+    def _apart(self, period_s: float) -> float:
+        """The period, a little shorter or longer each time."""
+        return period_s * self._jitter.uniform(1 - APART, 1 + APART)
+
+
+@dataclass(slots=True)
+class _Due:
+    """When one device's rarer reads are due (s, monotonic)."""
+
+    facts_s: float
+    details_s: float

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 
@@ -12,13 +13,15 @@ from edge_agent.config import SiteFile
 from edge_agent.guardian.polling.backoff import pause_s
 from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.link import DeviceLink, Samples
-from edge_agent.guardian.polling.poller import Poller
 from edge_agent.guardian.polling.ring import Ring
+from edge_agent.guardian.polling.turns import Turns
 from firmware_adapters.capabilities import Observation
+from shared.capabilities import DeviceFacts
 from shared.clock import ManualClock
-from shared.errors import MalformedReply, Unreachable
+from shared.errors import AuthFailed, MalformedReply, Unreachable
 from shared.telemetry import DeviceKind, MinerState, Reading, Sample
 from support.guardian import LADDER, FakeMiner, FakeWall, miner_id
+from support.polling import Rig
 
 
 def sample(seq: int, *, at_s: float = 0.0, failure: str | None = None, **fields: object) -> Sample:
@@ -60,19 +63,6 @@ class TestBackOff:
 
     def test_a_slow_cadence_is_not_shortened_by_the_cap(self) -> None:
         assert pause_s(60.0, 3, cap_s=30.0, jitter=random.Random(1)) >= 48.0
-
-
-class Rig:
-    """Links on a manual clock."""
-
-    def __init__(self, site: SiteFile, timeout_s: float = 1.0) -> None:
-        self.clock = ManualClock()
-        self.samples = Samples("boot", Board(), Ring())
-        self.fakes = {entry.id: FakeMiner(entry) for entry in site.miners}
-        self.links = {
-            entry.id: DeviceLink(entry, self.fakes[entry.id], self.samples, self.clock, timeout_s=timeout_s)
-            for entry in site.miners
-        }
 
 
 @pytest.fixture
@@ -149,7 +139,7 @@ class TestLink:
         self, site: SiteFile
     ) -> None:
         """A read that waits behind slow devices is not late; one that waits for nobody goes at once."""
-        clock, samples, turns = ManualClock(), Samples("boot", Board(), Ring()), asyncio.Semaphore(1)
+        clock, samples, turns = ManualClock(), Samples("boot", Board(), Ring()), Turns(healthy=1)
         slow, quick = (FakeMiner(entry) for entry in site.miners[:2])
         links = [
             DeviceLink(entry, fake, samples, clock, timeout_s=0.01, turns=turns)
@@ -169,6 +159,22 @@ class TestLink:
         assert (await first).failure == "timeout"
         assert (await second).failure is None
 
+    async def test_facts_that_do_not_come_are_logged_once(
+        self, rig: Rig, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        link, fake = rig.links[miner_id(1)], rig.fakes[miner_id(1)]
+        fake.fail = AuthFailed("wrong password", retry_after_s=60.0)
+        for _ in range(3):
+            assert not await link.read_facts()
+        fake.fail = None
+        assert await link.read_facts()
+        fake.fail = Unreachable("cable")
+        assert not await link.read_facts()
+        assert [r.getMessage() for r in caplog.records] == [
+            "m-1: facts not read: wrong password",
+            "m-1: facts not read: cable",
+        ]
+
     async def test_transitions_are_logged_once(self, rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.INFO)
         link, fake = rig.links[miner_id(1)], rig.fakes[miner_id(1)]
@@ -186,50 +192,63 @@ class TestLink:
 
 
 class TestPoller:
-    async def poll(self, rig: Rig, seconds: float, urgent: frozenset[str] = frozenset()) -> list[str]:
-        told: list[str] = []
-        poller = Poller(
-            rig.links,  # type: ignore[arg-type] # device ids are text
-            rig.clock,
-            poll_s=2.0,
-            urgent_poll_s=0.5,
-            urgent=urgent,  # type: ignore[arg-type] # device ids are text
-            on_facts=told.append,
-        )
-        task = asyncio.ensure_future(poller.run())
-        for _ in range(round(seconds / 0.25)):
-            for _ in range(10):
-                await asyncio.sleep(0)
-            rig.clock.advance(0.25)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        return told
-
     async def test_every_device_at_its_cadence_and_facts_once(self, rig: Rig) -> None:
-        told = await self.poll(rig, 60.0)
+        told = await rig.poll(60.0)
         assert sorted(told) == sorted(rig.fakes)
         for fake in rig.fakes.values():
             assert 25 <= fake.reads <= 31
 
     async def test_a_dead_device_backs_off_and_the_others_do_not(self, rig: Rig) -> None:
         rig.fakes[miner_id(1)].fail = Unreachable("x")
-        await self.poll(rig, 60.0)
+        await rig.poll(60.0)
         assert rig.fakes[miner_id(1)].reads <= 8
         assert rig.fakes[miner_id(2)].reads >= 25
 
     async def test_what_decides_trips_is_read_faster_and_never_backs_off(self, rig: Rig) -> None:
         rig.fakes[miner_id(1)].fail = Unreachable("x")
-        await self.poll(rig, 60.0, frozenset({"m-1"}))
+        await rig.poll(60.0, frozenset({"m-1"}))
         assert rig.fakes[miner_id(1)].reads >= 90
         assert 25 <= rig.fakes[miner_id(2)].reads <= 31
 
     async def test_a_device_that_comes_back_is_read_at_its_cadence_again(self, rig: Rig) -> None:
         rig.fakes[miner_id(1)].fail = Unreachable("x")
-        await self.poll(rig, 40.0)
+        await rig.poll(40.0)
         rig.fakes[miner_id(1)].fail = None
         before = rig.fakes[miner_id(1)].reads
-        await self.poll(rig, 40.0)
+        await rig.poll(40.0)
         assert rig.fakes[miner_id(1)].reads - before >= 16
+
+    async def test_a_device_that_asks_to_be_left_alone_is_left_alone(self, rig: Rig) -> None:
+        """More tries would only lengthen its lock-out."""
+        rig.fakes[miner_id(1)].fail = AuthFailed("locked", retry_after_s=300.0)
+        await rig.poll(200.0)
+        assert rig.fakes[miner_id(1)].reads == 1
+
+    async def test_unless_it_decides_trips(self, rig: Rig) -> None:
+        rig.fakes[miner_id(1)].fail = AuthFailed("locked", retry_after_s=300.0)
+        await rig.poll(60.0, frozenset({"m-1"}))
+        assert rig.fakes[miner_id(1)].reads >= 90
+
+    async def test_nothing_is_left_alone_for_ever(self, rig: Rig) -> None:
+        rig.fakes[miner_id(1)].fail = AuthFailed("locked", retry_after_s=1e9)
+        await rig.poll(1500.0)
+        assert rig.fakes[miner_id(1)].reads == 3
+
+    async def test_facts_of_all_devices_do_not_come_in_one_sweep_for_ever(self, rig: Rig) -> None:
+        seen: list[float] = []
+        fake = rig.fakes[miner_id(1)]
+        plain = fake.facts
+
+        async def noted() -> DeviceFacts:
+            seen.append(rig.clock.monotonic())
+            return await plain()
+
+        fake.facts = noted  # type: ignore[method-assign] # counts on the way
+        await rig.poll(2500.0)
+        pauses = [after - before for before, after in itertools.pairwise(seen)]
+        assert len(pauses) >= 3
+        assert all(440 <= pause <= 760 for pause in pauses)
+        assert max(pauses) - min(pauses) > 5
 
 
 async def test_fakes_are_what_the_protocols_ask_for(site: SiteFile) -> None:

@@ -1,0 +1,100 @@
+"""Links, fakes and a poller on a manual clock."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from edge_agent.config import SiteFile
+from edge_agent.guardian.polling.backfill import Backfill
+from edge_agent.guardian.polling.board import Board
+from edge_agent.guardian.polling.link import DeviceLink, Samples
+from edge_agent.guardian.polling.pace import Warm
+from edge_agent.guardian.polling.poller import Poller
+from edge_agent.guardian.polling.ring import Ring
+from shared.clock import ManualClock
+from shared.details import Board as HashBoard
+from shared.details import History, HistoryPoint, Pool
+from shared.errors import DeviceError
+from shared.ids import DeviceId, ZoneId
+from support.guardian import FakeMiner
+
+POLL_S = 2.0
+URGENT_POLL_S = 0.5
+TICK_S = 0.25
+
+
+class ToldMiner(FakeMiner):
+    """A miner that also tells of its boards, its pools and its past."""
+
+    asked: list[str]
+    refuses: dict[str, DeviceError]
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*words)  # type: ignore[arg-type] # a fake's own words
+        self.asked = []
+        self.refuses = {}
+
+    def _told(self, what: str) -> None:
+        self.asked.append(what)
+        if what in self.refuses:
+            raise self.refuses[what]
+
+    async def boards(self) -> tuple[HashBoard, ...]:
+        """See `BoardTelemetry`."""
+        self._told("boards")
+        return (HashBoard(index=0, working=True, hashrate_ths=60.0),)
+
+    async def pools(self) -> tuple[Pool, ...]:
+        """See `PoolTelemetry`."""
+        self._told("pools")
+        return (Pool(index=0, url="stratum+tcp://pool:3333"),)
+
+    async def history(self, span_s: float, step_s: float) -> History:
+        """See `HistoryReader`."""
+        self._told(f"history {span_s:.0f} {step_s:.0f}")
+        return History(points=(HistoryPoint(at_ms=1, power_w=1.0),))
+
+
+class Rig:
+    """Links to fakes on a manual clock."""
+
+    def __init__(self, site: SiteFile, timeout_s: float = 1.0, *, fake: type[FakeMiner] = FakeMiner) -> None:
+        self.clock = ManualClock()
+        self.samples = Samples("boot", Board(), Ring())
+        self.fakes = {entry.id: fake(entry) for entry in site.miners}
+        self.links = {
+            entry.id: DeviceLink(entry, self.fakes[entry.id], self.samples, self.clock, timeout_s=timeout_s)
+            for entry in site.miners
+        }
+
+    async def poll(
+        self,
+        seconds: float,
+        urgent: frozenset[str] = frozenset(),
+        *,
+        warm: Mapping[ZoneId, Warm] | None = None,
+        on_history: Callable[[Backfill], None] | None = None,
+        at: Mapping[float, Callable[[], None]] | None = None,
+    ) -> list[DeviceId]:
+        """Run a poller for so long; whose facts came. `at` does things at a time since the start."""
+        told: list[DeviceId] = []
+        poller = Poller(
+            self.links,
+            self.clock,
+            poll_s=POLL_S,
+            urgent_poll_s=URGENT_POLL_S,
+            urgent=urgent,  # type: ignore[arg-type] # device ids are text
+            on_facts=told.append,
+            warm=warm,
+            on_history=on_history,
+        )
+        task = asyncio.ensure_future(poller.run())
+        left = sorted((at or {}).items())
+        for tick in range(round(seconds / TICK_S)):
+            while left and left[0][0] <= tick * TICK_S:
+                left.pop(0)[1]()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            self.clock.advance(TICK_S)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return told
