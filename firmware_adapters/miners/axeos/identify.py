@@ -7,7 +7,7 @@ from firmware_adapters.identify import Clue, Findings, Guess, word
 PORT = 80
 INFO = "/api/system/info"
 _OWN_KEYS = {"hashRate", "stratumURL", "boardVersion", "coreVoltage", "freeHeap", "vrTemp", "asicCount"}
-_KNOWN = re.compile(r"v?2\.\d+.*")
+_KNOWN = re.compile(r"(?:AxeOS )?v?2\.\d+.*")
 
 
 def recognise(seen: Findings) -> Guess | None:

@@ -19,7 +19,7 @@ from typing import TypeVar
 import msgspec
 
 from firmware_adapters.capabilities import WRITES, Credential, Observation
-from firmware_adapters.miners.braiins import parse, parts
+from firmware_adapters.miners.braiins import identify, parse, parts
 from firmware_adapters.miners.braiins.parse import Details, Limits
 from firmware_adapters.miners.braiins.session import Session
 from firmware_adapters.miners.fields import Object, child, reading
@@ -81,7 +81,7 @@ class BraiinsAdapter:
         self._name = name
         self._reads = 0
         self._target_written_s: float | None = None
-        self._major: int | None = None
+        self._known: bool | None = None
         self._limits: Limits | None = None
 
     # ------------------------------------------------------------ reading
@@ -134,7 +134,7 @@ class BraiinsAdapter:
     async def facts(self) -> DeviceFacts:
         """Identity and what this machine can do, with its own ranges. Raises `DeviceError`."""
         details = await self._details()
-        await self._read_major()
+        self._known = await self._is_known(details)
         with contextlib.suppress(Busy):
             self._limits = await self._read_limits()
         key = self._credential
@@ -148,14 +148,17 @@ class BraiinsAdapter:
             default_password=key is not None and key.secret in DEFAULT_PASSWORDS,
         )
 
-    async def _read_major(self) -> int | None:
-        """The API's major number; None for a machine that does not tell: an API that we do not know."""
-        if self._major is None:
-            with contextlib.suppress(Unsupported):
-                self._major = parse.api_major(await self._session.get("version"))
-            if self._major != API_MAJOR:
-                _log.warning("%s: API %s is unknown, so it is only read", self._name, self._major)
-        return self._major
+    async def _is_known(self, details: Details) -> bool:
+        """Whether API and release are ones that this code was written for; an untold version is none."""
+        major = None
+        with contextlib.suppress(Unsupported):
+            major = parse.api_major(await self._session.get("version"))
+        known = major == API_MAJOR and identify.seen_before(details.firmware)
+        if not known and self._known is not False:
+            _log.warning(
+                "%s: %s with API %s is unknown, so it is only read", self._name, details.firmware, major
+            )
+        return known
 
     async def _read_limits(self) -> Limits:
         """The machine's own ranges; none where it has no such page. Raises `DeviceError`."""
@@ -171,7 +174,7 @@ class BraiinsAdapter:
         }
         declared = []
         for found in capabilities():
-            if found.ability in WRITES and self._major != API_MAJOR:
+            if found.ability in WRITES and not self._known:
                 continue
             if found.ability not in ranges:
                 declared.append(found)
@@ -196,9 +199,13 @@ class BraiinsAdapter:
     # ------------------------------------------------------------ control
 
     async def _put(self, path: str, body: object | None = None) -> None:
-        """Send a command to a machine whose API we know; raises `Unsupported` for another."""
-        if await self._read_major() != API_MAJOR:
-            raise Unsupported(f"{self._name}: API {self._major} is unknown, so nothing is written to it")
+        """Send a command to a machine whose release we know; raises `Unsupported` for another."""
+        if self._known is None:
+            self._known = await self._is_known(await self._details())
+        if not self._known:
+            raise Unsupported(
+                f"{self._name}: this release or its API is unknown, so nothing is written to it"
+            )
         await self._session.put(path, body)
 
     async def stop_mining(self) -> None:
@@ -243,28 +250,32 @@ class BraiinsAdapter:
         """Ask for `auto`, or `manual` with `duty_pct` (%) in the machine's range. Raises `Unsupported`."""
         if mode not in FAN_MODES:
             raise Unsupported(f"{self._name}: no fan mode {mode!r}; it has {', '.join(FAN_MODES)}")
-        span = (await self._known_limits()).fan_pct
+        limits = await self._known_limits()
+        span = limits.fan_pct
         if mode == "auto":
             if span is None:
                 raise Unsupported(f"{self._name}: this machine tells no range of fan speeds")
-            await self._set_cooling("auto", {})
+            await self._set_cooling("auto", {}, limits.default_target_c)
             return
         if duty_pct is None:
             raise Unsupported(f"{self._name}: the manual fan mode needs a duty")
         _check(self._name, "a fan duty", duty_pct, span, "%")
         await self._set_cooling("manual", {"fan_speed_ratio": duty_pct / 100.0})
 
-    async def _set_cooling(self, mode: str, wanted: Object) -> None:
-        """Change the mode and keep the temperatures at which the machine protects itself."""
+    async def _set_cooling(self, mode: str, wanted: Object, default_c: float | None = None) -> None:
+        """Change the mode and keep the temperatures at which the machine protects itself.
+
+        The target stays too where it was automatic; from another mode it becomes `default_c`.
+        """
         page = await self._optional("configuration/miner", lambda body: body)
         before = child(page if isinstance(page, dict) else None, "temperature") or {}
         settings = next((found for key in before if (found := child(before, key)) is not None), {})
-        keep = (
-            "hot_temperature",
-            "dangerous_temperature",
-            *(("target_temperature",) if mode == "auto" else ()),
-        )
-        kept = {key: settings[key] for key in keep if key in settings}
+        keep = ["hot_temperature", "dangerous_temperature"]
+        if mode == "auto":
+            keep.append("target_temperature")
+            if default_c is not None:
+                settings = {"target_temperature": {"degree_c": default_c}, **settings}
+        kept = {key: settings[key] for key in keep if settings.get(key) is not None}
         await self._put("cooling/mode", {mode: {**kept, **wanted}})
 
     async def _known_limits(self) -> Limits:

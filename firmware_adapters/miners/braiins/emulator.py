@@ -1,8 +1,8 @@
 """One emulated Braiins OS machine: its REST API in front of an `EmulatedMiner`.
 
-What is the vendor's stays here: tokens, the power target, the cooling configuration, the difference between
-paused and not started. The power target is a closed loop that the machine behind has no word for: it becomes
-the lowest rung that reaches it, throttled down to it.
+What is the vendor's stays here: tokens, cooling thresholds, the difference between paused and not started.
+The power target becomes a limit of the machine behind and the highest rung that fits below it, because a
+target is gone up to as well as down.
 """
 
 import secrets
@@ -25,7 +25,6 @@ TOKEN_LIFETIME_S = 3600
 _MINOR = {"25.07": 0, "25.11": 1}
 _IDLE = (MinerState.STOPPED, MinerState.FAILURE)
 _CLOSED_WHEN_STOPPED = ("miner/stats", "miner/hw/hashboards", "performance/tuner-state")
-_THROTTLE_FLOOR_PCT = 20.0
 
 __all__ = ["BraiinsEmulator", "Traps"]
 
@@ -48,8 +47,6 @@ class BraiinsEmulator(WebEmulator):
         super().__init__(machine, clock=clock)
         self.version = version
         self.traps = traps or Traps()
-        self.target_w: float | None = None
-        """The power target that somebody set; None: the running rung's."""
         self.cooling: pages.Json = {
             "auto": {
                 "target_temperature": {"degree_c": 60.0},
@@ -62,7 +59,6 @@ class BraiinsEmulator(WebEmulator):
         self._tokens: dict[str, float] = {}
         self._authenticated = 0
         self._paused = False
-        self._share: tuple[int, int] | None = None
 
     @property
     def wire(self) -> WireTraps:
@@ -192,18 +188,16 @@ class BraiinsEmulator(WebEmulator):
         return pages.pools(view, self._last_share_ms(view))
 
     def _target(self, view: MinerView) -> float:
-        if self.target_w is not None:
-            return self.target_w
+        if view.power_limit_w is not None:
+            return view.power_limit_w
         rung = next((rung for rung in view.presets if rung.name == view.preset), None)
         return rung.power_w if rung is not None else view.power_w
 
     def _last_share_ms(self, view: MinerView) -> int | None:
-        """When the count of accepted shares last moved, as far as anybody looked."""
-        if view.shares_accepted <= 0:
+        """By the machine's clock, which is ours and `traps.clock_skew_s`."""
+        if view.last_share_age_s is None:
             return None
-        if self._share is None or self._share[0] != view.shares_accepted:
-            self._share = (view.shares_accepted, self._clock.utc_ms())
-        return self._share[1]
+        return self._clock.utc_ms() + round(1000 * (self.traps.clock_skew_s - view.last_share_age_s))
 
     # ------------------------------------------------------------ commands
 
@@ -277,22 +271,25 @@ class BraiinsEmulator(WebEmulator):
         low_w, high_w = _power_range(view)
         if watts is None or not low_w <= watts <= high_w:
             raise _refusal(HTTPStatus.BAD_REQUEST, f"power target must be between {low_w:g} and {high_w:g} W")
-        self.target_w = watts
-        rungs = [rung for rung in view.presets if rung.tuned]
-        rung = min((r for r in rungs if r.power_w >= watts), key=lambda r: r.power_w, default=None)
-        rated_w = rung.power_w if rung is not None else high_w
+        below = [rung for rung in view.presets if rung.tuned and rung.power_w <= watts]
+        rung = max(below, key=lambda rung: rung.power_w, default=None)
         if rung is not None and rung.name != view.preset:
             self.machine.set_preset(rung.name)
-        self.machine.throttle(max(_THROTTLE_FLOOR_PCT, min(100.0, 100.0 * watts / rated_w)))
+        self.machine.set_power_limit(watts)
         return {"watt": round(watts)}
 
     def cooling_mode(self, _view: MinerView, sent: object) -> object:
-        """PUT cooling/mode: one of the modes with its settings."""
-        page = as_object(sent)
-        mode = next((key for key in ("auto", "manual", "disabled") if child(page, key) is not None), None)
-        if page is None or mode is None:
-            raise _refusal(HTTPStatus.BAD_REQUEST, "expected one of auto, manual, disabled")
-        self.cooling = {mode: page[mode]}
+        """PUT cooling/mode: one of the modes with its settings; whole, so what is left out is forgotten."""
+        auto, manual = child(as_object(sent), "auto"), child(as_object(sent), "manual")
+        target_c, ratio = amount(auto, "target_temperature", "degree_c"), amount(manual, "fan_speed_ratio")
+        if auto is not None and target_c is not None:
+            self.cooling = {"auto": auto}
+            self.machine.set_cooling("auto", target_c)
+        elif manual is not None and ratio is not None and ratio <= 1:
+            self.cooling = {"manual": manual}
+            self.machine.set_cooling("manual", 100.0 * ratio)
+        else:
+            raise _refusal(HTTPStatus.BAD_REQUEST, "expected auto with a target, or manual with a ratio")
         return self.cooling
 
 

@@ -4,7 +4,7 @@ Shapes follow the recorded replies of 25.07 and 25.11 and, for pages that were n
 public message definitions. Pure functions.
 """
 
-from firmware_adapters.miners.emulated import BoardView, MinerView
+from firmware_adapters.miners.emulated import BoardView, MinerView, PoolView
 from shared.telemetry import MinerState
 
 Json = dict[str, object]
@@ -76,7 +76,7 @@ def _hashing_stats(real_ths: float, average_ths: float, nominal_ths: float) -> J
     }
 
 
-def pool_stats(accepted: int, rejected: int, last_share_ms: int | None) -> Json:
+def _pool_stats(accepted: int, rejected: int, stale: int, last_share_ms: int | None) -> Json:
     """Statistics of one pool or of all."""
     last = None
     if last_share_ms is not None:
@@ -84,7 +84,7 @@ def pool_stats(accepted: int, rejected: int, last_share_ms: int | None) -> Json:
     return {
         "accepted_shares": accepted,
         "rejected_shares": rejected,
-        "stale_shares": 0,
+        "stale_shares": stale,
         "best_share": 0,
         "generated_work": accepted * 1_000,
         "last_difficulty": 262_144,
@@ -99,7 +99,12 @@ def stats(view: MinerView, last_share_ms: int | None, *, quiet: bool) -> Json:
     ths = view.hashrate_ths
     return {
         "miner_stats": _hashing_stats(ths, view.hashrate_average_ths, view.hashrate_nominal_ths),
-        "pool_stats": pool_stats(view.shares_accepted, view.shares_rejected, last_share_ms),
+        "pool_stats": _pool_stats(
+            view.shares_accepted + sum(pool.shares_accepted for pool in view.other_pools),
+            view.shares_rejected + sum(pool.shares_rejected for pool in view.other_pools),
+            view.shares_stale + sum(pool.shares_stale for pool in view.other_pools),
+            last_share_ms,
+        ),
         "power_stats": {
             "approximated_consumption": {"watt": round(view.power_w)},
             "efficiency": {"joule_per_terahash": view.power_w / ths if ths > 0 else None},
@@ -207,24 +212,30 @@ def constraints(power_w: tuple[float, float], default_w: float) -> Json:
 
 
 def pools(view: MinerView, last_share_ms: int | None) -> list[Json]:
-    """`pools`: one group with the pool in use and one that waits."""
-
-    def pool(uid: str, url: str, accepted: int, rejected: int, *, active: bool) -> Json:
-        return {
-            "uid": uid,
-            "url": url,
-            "user": view.pool_user,
-            "enabled": True,
-            "alive": True,
-            "active": active,
-            "stats": pool_stats(accepted, rejected, last_share_ms if active else None),
-        }
-
-    mining = view.state in _HASHING
-    first = pool("pool-one", view.pool_url, view.shares_accepted, view.shares_rejected, active=mining)
-    second = pool("pool-two", "stratum+tcp://spare.invalid:3333", 0, 0, active=False)
-    group: Json = {"uid": "0", "name": "default", "pools": [first, second]}
-    return [{**group, "strategy": {"quota": {"value": 1}}}]
+    """`pools`: one group with all of them."""
+    first = PoolView(
+        url=view.pool_url,
+        user=view.pool_user,
+        shares_accepted=view.shares_accepted,
+        shares_rejected=view.shares_rejected,
+        shares_stale=view.shares_stale,
+    )
+    members = []
+    for number, pool in enumerate((first, *view.other_pools)):
+        used = number == view.pool
+        counts = pool.shares_accepted, pool.shares_rejected, pool.shares_stale
+        members.append(
+            {
+                "uid": f"pool-{number}",
+                "url": pool.url,
+                "user": pool.user,
+                "enabled": True,
+                "alive": pool.alive,
+                "active": used and pool.alive and view.state in _HASHING,
+                "stats": _pool_stats(*counts, last_share_ms if used else None),
+            }
+        )
+    return [{"uid": "0", "name": "default", "pools": members, "strategy": {"quota": {"value": 1}}}]
 
 
 def errors(view: MinerView, when: str) -> Json:

@@ -19,5 +19,7 @@ class Traps(WireTraps, frozen=True, kw_only=True):
     no_constraints: bool = False
     """There is no page with the machine's ranges."""
     api_major: int = 1
+    clock_skew_s: float = 0.0
+    """How far its clock is ahead of ours."""
     quiet: bool = False
     """Temperatures, watts and statistics are null, as from a version that does not tell them."""

@@ -258,6 +258,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     power_w: tuple[float, float] | None = None
     target_c: tuple[float, float] | None = None
+    default_target_c: float | None = None
     fan_pct: tuple[float, float] | None = None
 
 
@@ -270,6 +271,7 @@ def limits(body: object) -> Limits:
     return Limits(
         power_w=_span(child(page, "tuner_constraints", "power_target"), "watt"),
         target_c=_span(child(cool, "target_temperature"), "degree_c"),
+        default_target_c=degrees(child(cool, "target_temperature", "default")),
         fan_pct=(low * 100, high * 100) if low is not None and high is not None and low < high <= 1 else None,
     )
 
