@@ -1,0 +1,175 @@
+"""Everything that one device tells about itself, through its adapter, without changing anything on it.
+
+The conversation runs under the guard of `transport.read_only` and on a tape. What cannot be read is said,
+part by part: a page that fails costs its own part only. A wrong password is tried once.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib import import_module
+from typing import TypeVar
+
+import msgspec
+
+from firmware_adapters.capabilities import (
+    BoardTelemetry,
+    Credential,
+    Observation,
+    PoolTelemetry,
+    Telemetry,
+)
+from firmware_adapters.identify import judged, read_only_warning, version_seen
+from firmware_adapters.registry import ADAPTERS, open_device
+from firmware_adapters.transport.read_only import ReadOnly
+from firmware_adapters.transport.tape import Exchange, Tape, taping
+from shared.capabilities import Capability, DeviceFacts
+from shared.clock import Clock
+from shared.counters import Step, has_restarted, step
+from shared.details import Board, Pool
+from shared.errors import ConfigError, DeviceError, DeviceTimeout
+from shared.ids import DeviceId, ZoneId
+from shared.inventory import DeviceEntry
+from shared.telemetry import DeviceKind
+
+COUNTERS = ("shares_accepted", "shares_rejected", "shares_stale", "hw_errors")
+READ_REQUESTS = 4
+"""A read is a few requests; the whole of it may take so many request time-outs."""
+
+T = TypeVar("T")
+
+
+class NotRead(msgspec.Struct, frozen=True, kw_only=True):
+    """One part that is not known, and why (the failure's code and words)."""
+
+    part: str
+    code: str
+    why: str
+
+
+class Examined(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device told. None is a part that could not be read; `not_read` says why."""
+
+    adapter: str
+    host: str
+    port: int
+    at_ms: int
+    observation: Observation | None = None
+    facts: DeviceFacts | None = None
+    capabilities: tuple[Capability, ...] = ()
+    boards: tuple[Board, ...] | None = None
+    pools: tuple[Pool, ...] | None = None
+    counted: dict[str, Step] | None = None
+    """What the counters added since a first look, where there were two."""
+    counted_s: float | None = None
+    not_read: tuple[NotRead, ...] = ()
+    warnings: tuple[str, ...] = ()
+    exchanges: tuple[Exchange, ...] = ()
+    password_refused: bool = False
+
+
+def entry_for(adapter: str, host: str, port: int) -> DeviceEntry:
+    """A site entry that exists only for this look."""
+    return DeviceEntry(
+        id=DeviceId(f"{host}:{port}"),
+        kind=DeviceKind.MINER,
+        adapter=adapter,
+        host=host,
+        port=port,
+        zone=ZoneId("probe"),
+    )
+
+
+class Examiner:
+    """Looks at one device; every failure becomes a part that was not read."""
+
+    def __init__(
+        self, entry: DeviceEntry, credential: Credential | None, *, timeout_s: float, clock: Clock
+    ) -> None:
+        """`timeout_s` bounds each request. Raises `ConfigError` where no adapter has that name."""
+        self._entry = entry
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._device: Telemetry = open_device(entry, credential, timeout_s=timeout_s)
+        self._guard = ReadOnly(credential)
+        self._tape = Tape(self._guard)
+        self._not_read: list[NotRead] = []
+
+    async def examine(self, *, sample: bool = True, again_after_s: float | None = None) -> Examined:
+        """Facts, and with `sample` one read, boards and pools; a second read after `again_after_s` counts."""
+        try:
+            with taping(self._tape):
+                return await self._look(sample=sample, again_after_s=again_after_s)
+        finally:
+            await self._device.close()
+
+    async def _look(self, *, sample: bool, again_after_s: float | None) -> Examined:
+        at_ms = self._clock.utc_ms()
+        seen = await self._part("sample", self._device.read) if sample else None
+        facts = await self._part("identity, presets and abilities", self._device.facts)
+        capabilities = declared(self._entry.adapter) if facts is None else facts.capabilities
+        boards = pools = None
+        if sample and isinstance(self._device, BoardTelemetry):
+            boards = await self._part("boards", self._device.boards)
+        if sample and isinstance(self._device, PoolTelemetry):
+            pools = await self._part("pools", self._device.pools)
+        counted = await self._count(seen, again_after_s) if seen is not None and again_after_s else None
+        warnings: tuple[str, ...] = ()
+        if facts is not None and version_seen(self._entry.adapter, facts.firmware) is False:
+            warnings = (read_only_warning(facts.firmware),)
+            facts = judged(self._entry.adapter, facts)
+            capabilities = facts.capabilities
+        return Examined(
+            adapter=self._entry.adapter,
+            host=self._entry.host,
+            port=self._entry.port,
+            at_ms=at_ms,
+            observation=seen,
+            facts=facts,
+            capabilities=capabilities,
+            boards=boards,
+            pools=pools,
+            counted=counted,
+            counted_s=again_after_s if counted is not None else None,
+            not_read=tuple(self._not_read),
+            warnings=warnings,
+            exchanges=tuple(self._tape.exchanges),
+            password_refused=self._guard.refused_login is not None,
+        )
+
+    async def _part(self, part: str, reading: Callable[[], Awaitable[T]]) -> T | None:
+        try:
+            async with asyncio.timeout(READ_REQUESTS * self._timeout_s):
+                return await reading()
+        except TimeoutError:
+            failure: DeviceError = DeviceTimeout("no whole answer before the deadline")
+        except DeviceError as error:
+            failure = error
+        self._not_read.append(NotRead(part=part, code=failure.code, why=str(failure)))
+        return None
+
+    async def _count(self, first: Observation, after_s: float) -> dict[str, Step] | None:
+        await self._clock.sleep(after_s)
+        second = await self._part("second look", self._device.read)
+        if second is None:
+            return None
+        before, now = _values(first), _values(second)
+        restarted = has_restarted(before.get("uptime_s"), now.get("uptime_s"), after_s)
+        return {
+            name: step(before.get(name), now.get(name), restarted=restarted)
+            for name in COUNTERS
+            if name in before or name in now
+        }
+
+
+def _values(seen: Observation) -> dict[str, float]:
+    return {name: reading.usable for name, reading in seen.readings.items() if reading.usable is not None}
+
+
+def declared(adapter: str) -> tuple[Capability, ...]:
+    """What the adapter's data file promises, for a machine that did not answer; empty where it has none."""
+    try:
+        module = import_module(ADAPTERS[adapter])
+    except KeyError as error:
+        raise ConfigError(f"no adapter named {adapter!r}") from error
+    told = getattr(module, "capabilities", None)
+    return tuple(told()) if callable(told) else ()

@@ -1,0 +1,76 @@
+"""Whether a guardian runs a site, and which hosts are its: those are its alone to talk to.
+
+Two masters on one machine log each other out (miners.md §1.2), so `probe` and `scan` leave the hosts of a
+running site to its guardian. It counts as running when something listens on one of its sockets, and also
+where this user may not find out.
+"""
+
+import socket
+import tomllib
+from pathlib import Path
+
+import msgspec
+
+from shared.errors import ConfigError
+from shared.inventory import DeviceEntry
+
+_CONNECT_S = 1.0
+
+
+class KnownSite(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a site file that discovery needs."""
+
+    path: Path
+    devices: tuple[DeviceEntry, ...]
+    sockets: tuple[Path, ...]
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """Every host that the site file names."""
+        return frozenset(entry.host for entry in self.devices)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a guardian answers, or may."""
+        return any(_answers(path) for path in self.sockets)
+
+
+def load(path: Path) -> KnownSite:
+    """Read devices and sockets of a site file; `check-config` judges the rest. Raises `ConfigError`."""
+    try:
+        raw = tomllib.loads(path.read_text("utf-8"))
+        devices = msgspec.convert(raw.get("devices", []), tuple[DeviceEntry, ...])
+        named = msgspec.convert(raw.get("paths", {}), dict[str, str])
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+        raise ConfigError(f"{path}: no site file: {error}") from error
+    sockets = [named[key] for key in ("operator_socket", "guardian_socket") if key in named]
+    return KnownSite(
+        path=path, devices=devices, sockets=tuple((path.parent / name).resolve() for name in sockets)
+    )
+
+
+def refusal(site: KnownSite, hosts: frozenset[str]) -> str | None:
+    """Why `hosts` may not be asked, or None: the site's guardian runs and some are its own."""
+    theirs = sorted(hosts & site.hosts)
+    if not theirs or not site.is_running:
+        return None
+    shown = ", ".join(theirs[:3]) + (f" and {len(theirs) - 3} more" if len(theirs) > 3 else "")
+    return (
+        f"{shown}: a guardian runs {site.path} and is alone to talk to its devices; "
+        "--via-guardian leaves them to it"
+    )
+
+
+def _answers(path: Path) -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_CONNECT_S)
+            connection.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+        return False
+    except OSError:
+        # A socket that this user may not open, or that is busy: somebody is there.
+        return True
+    return True
