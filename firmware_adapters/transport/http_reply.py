@@ -8,6 +8,8 @@ lines, the body, the overhead of chunks. A body is never unpacked: none is asked
 """
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NoReturn
 
 from firmware_adapters.transport.http import MAX_REPLY_BYTES, HttpReply
@@ -27,6 +29,8 @@ _LENGTH = re.compile(rb"[0-9]{1,12}")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?")
 _NO_BODY = frozenset({204, 304})
 _SWITCHED = 101
+_UNAUTHORIZED = 401
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class ReplyReader:
@@ -44,6 +48,7 @@ class ReplyReader:
         self._searched = 0
         """So many bytes of `_raw` hold no end of a head."""
         self._status = 0
+        self._headers = _NO_HEADERS
         self._interims = 0
         self._left: int | None = None
         """Bytes of the body still to come; None with `_in_body`: until the connection ends."""
@@ -75,7 +80,7 @@ class ReplyReader:
         if not self._began:
             raise Unreachable("closed without a reply")
         if self._in_body and self._chunks is None and self._left is None:
-            return HttpReply(self._status, bytes(self._raw))
+            return HttpReply(self._status, bytes(self._raw), self._headers)
         raise MalformedReply("the reply was cut off")
 
     # ------------------------------------------------------------ head
@@ -108,7 +113,7 @@ class ReplyReader:
         if len(lines) > MAX_HEADERS + 1:
             raise MalformedReply(f"the reply has more than {MAX_HEADERS} header lines")
         status = int(match[2])
-        length, chunked, connection = _framing(lines[1:])
+        said = _said(lines[1:])
         if status < 200:
             self._interims += 1
             if status == _SWITCHED or self._interims > MAX_INTERIM:
@@ -116,14 +121,16 @@ class ReplyReader:
             return
         self._status = status
         self._in_body = True
-        persistent = match[1] == b"1" or b"keep-alive" in connection
-        self.reusable = persistent and b"close" not in connection
+        if status == _UNAUTHORIZED and said.challenge is not None:
+            self._headers = {"www-authenticate": said.challenge}
+        persistent = match[1] == b"1" or b"keep-alive" in said.connection
+        self.reusable = persistent and b"close" not in said.connection
         if not self._body_expected or status in _NO_BODY:
             self._left = 0
-        elif chunked:
+        elif said.chunked:
             self._chunks = _Chunks()
-        elif length is not None:
-            self._left = length
+        elif said.length is not None:
+            self._left = said.length
         else:
             self.reusable = False
 
@@ -140,14 +147,14 @@ class ReplyReader:
         if len(raw) > left:
             # Bytes that nobody asked for: what follows could be taken for the reply to the next request.
             self.reusable = False
-        return HttpReply(self._status, bytes(raw[:left]))
+        return HttpReply(self._status, bytes(raw[:left]), self._headers)
 
     def _feed_chunks(self, chunks: "_Chunks") -> HttpReply | None:
         if not chunks.take(self._raw):
             return None
         if self._raw:
             self.reusable = False
-        return HttpReply(self._status, bytes(chunks.body))
+        return HttpReply(self._status, bytes(chunks.body), self._headers)
 
 
 class _Chunks:
@@ -229,11 +236,19 @@ class _Chunks:
 # ---------------------------------------------------------------- header lines
 
 
-def _framing(lines: list[bytes]) -> tuple[int | None, bool, bytes]:
-    """What header lines say of the body: its length, whether in chunks, and the words of `Connection`."""
+@dataclass(slots=True)
+class _Said:
+    """What the header lines of one head say that matters here."""
+
     length: int | None = None
-    chunked = False
-    connection = b""
+    chunked: bool = False
+    connection: bytes = b""
+    """The words of `Connection`, lower case."""
+    challenge: str | None = None
+
+
+def _said(lines: list[bytes]) -> _Said:
+    said = _Said()
     for line in lines:
         name, colon, value = line.partition(b":")
         if not colon or _NAME.fullmatch(name) is None:
@@ -241,18 +256,20 @@ def _framing(lines: list[bytes]) -> tuple[int | None, bool, bytes]:
         name = name.lower()
         if name == b"content-length":
             told = _length(value.strip())
-            if length is not None and told != length:
+            if said.length is not None and told != said.length:
                 raise MalformedReply("the reply has two lengths")
-            length = told
+            said.length = told
         elif name == b"transfer-encoding":
-            if chunked or value.strip().lower() != b"chunked":
+            if said.chunked or value.strip().lower() != b"chunked":
                 _refuse("a transfer coding other than chunked", value)
-            chunked = True
+            said.chunked = True
         elif name == b"connection":
-            connection += b"," + value.lower()
-    if chunked and length is not None:
+            said.connection += b"," + value.lower()
+        elif name == b"www-authenticate" and said.challenge is None:
+            said.challenge = value.strip().decode("latin-1")
+    if said.chunked and said.length is not None:
         raise MalformedReply("the reply has a length and comes in chunks")
-    return length, chunked, connection
+    return said
 
 
 def _length(value: bytes) -> int:

@@ -197,6 +197,15 @@ async def test_bodies_of_every_kind(make: Make, raw: bytes, body: bytes) -> None
         assert await transport.request("GET", "/") == HttpReply(200, body)
 
 
+async def test_the_challenge_of_a_401_is_kept_and_nothing_else(make: Make) -> None:
+    asked = 'Digest realm="antMiner Configuration", nonce="x", qop="auth"'
+    head = f"WWW-Authenticate: {asked}\r\nServer: x\r\nContent-Length: 0\r\n\r\n"
+    async with raw_server(make, f"HTTP/1.1 401 Unauthorized\r\n{head}".encode()) as transport:
+        assert (await transport.request("GET", "/")).headers == {"www-authenticate": asked}
+    async with raw_server(make, f"HTTP/1.1 200 OK\r\n{head}".encode()) as transport:
+        assert (await transport.request("GET", "/")).headers == {}
+
+
 async def test_no_content_needs_no_length(make: Make) -> None:
     async with raw_server(make, b"HTTP/1.1 204 No Content\r\n\r\n") as transport:
         assert await transport.request("POST", "/") == HttpReply(204, b"")
