@@ -9,7 +9,7 @@ needs an open-file limit above (devices polled within `KEEP_ALIVE_S`) + 100.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -50,6 +50,20 @@ class HttpTransport(Protocol):
 
     async def close(self) -> None:
         """Let go of connections; never raises."""
+        ...
+
+
+@runtime_checkable
+class TailTransport(Protocol):
+    """Reads the end of a page that may be long, such as a log."""
+
+    async def tail(
+        self, path: str, headers: Mapping[str, str] | None = None, *, keep: int, most: int
+    ) -> HttpReply:
+        """GET `path` and keep the last `keep` bytes of its body, reading at most `most` of them.
+
+        Raises what `request` raises.
+        """
         ...
 
 
@@ -95,8 +109,23 @@ class AiohttpTransport:
             return await sending
         return await listening.http(method, path, json, headers or {}, sending)
 
+    async def tail(
+        self, path: str, headers: Mapping[str, str] | None = None, *, keep: int, most: int
+    ) -> HttpReply:
+        """See `TailTransport.tail`."""
+        listening = tape()
+        sending = self._send("GET", path, None, headers, _Bound(keep, most))
+        if listening is None:
+            return await sending
+        return await listening.http("GET", path, None, headers or {}, sending)
+
     async def _send(
-        self, method: str, path: str, json: object | None, headers: Mapping[str, str] | None
+        self,
+        method: str,
+        path: str,
+        json: object | None,
+        headers: Mapping[str, str] | None,
+        bound: "_Bound | None" = None,
     ) -> HttpReply:
         where = f"{method} {self._base}{path}"
         data = None if json is None else msgspec.json.encode(json)
@@ -112,7 +141,8 @@ class AiohttpTransport:
                 timeout=self._timeout,
                 allow_redirects=False,
             ) as reply:
-                return HttpReply(reply.status, await _read_bounded(reply, where), _challenge(reply))
+                body = await _read_bounded(reply, where, bound or _WHOLE)
+                return HttpReply(reply.status, body, _challenge(reply))
         except aiohttp.ConnectionTimeoutError as error:
             raise Unreachable(f"{where}: no connection in time") from error
         except TimeoutError as error:
@@ -148,14 +178,27 @@ def _challenge(reply: aiohttp.ClientResponse) -> Mapping[str, str]:
     return {} if asked is None else {"www-authenticate": asked}
 
 
-async def _read_bounded(reply: aiohttp.ClientResponse, where: str) -> bytes:
-    body = bytearray()
+class _Bound(msgspec.Struct, frozen=True):
+    """Keep the last `keep` bytes of at most `most`."""
+
+    keep: int
+    most: int
+
+
+_WHOLE = _Bound(MAX_REPLY_BYTES, MAX_REPLY_BYTES)
+
+
+async def _read_bounded(reply: aiohttp.ClientResponse, where: str, bound: _Bound) -> bytes:
+    body, came = bytearray(), 0
     async for chunk in reply.content.iter_any():
         body += chunk
-        if len(body) > MAX_REPLY_BYTES:
+        came += len(chunk)
+        if came > bound.most:
             reply.close()
-            raise MalformedReply(f"{where}: reply is longer than {MAX_REPLY_BYTES} bytes")
-    return bytes(body)
+            raise MalformedReply(f"{where}: reply is longer than {bound.most} bytes")
+        if len(body) > 2 * bound.keep:
+            del body[: -bound.keep]
+    return bytes(body[-bound.keep :])
 
 
 class HttpRequest(msgspec.Struct, frozen=True):
