@@ -273,8 +273,8 @@ class BraiinsAdapter:
         keep = ["hot_temperature", "dangerous_temperature"]
         if mode == "auto":
             keep.append("target_temperature")
-            if default_c is not None:
-                settings = {"target_temperature": {"degree_c": default_c}, **settings}
+            if default_c is not None and settings.get("target_temperature") is None:
+                settings = {**settings, "target_temperature": {"degree_c": default_c}}
         kept = {key: settings[key] for key in keep if settings.get(key) is not None}
         await self._put("cooling/mode", {mode: {**kept, **wanted}})
 
