@@ -10,10 +10,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from firmware_adapters.discovery import password, ranges, recording, running_site
+from firmware_adapters.discovery import password, ranges, running_site
 from firmware_adapters.discovery.ask import Asker
 from firmware_adapters.discovery.probe import Look, probe
-from firmware_adapters.discovery.report import Probed, as_json, chosen, device_words
+from firmware_adapters.discovery.report import Probed, as_json
+from firmware_adapters.discovery.saving import save
 from firmware_adapters.discovery.words import lines
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError, DeviceTimeout, Unreachable
@@ -58,9 +59,7 @@ def _run(options: argparse.Namespace, clock: Clock) -> int:
         raise ConfigError(f"--again {options.again:g}: expected 0.05 to 3600 s")
     secret = password.credential(options)
     if options.site is not None:
-        why = running_site.refusal(running_site.load(options.site), frozenset({host}))
-        if why is not None:
-            raise ConfigError(why)
+        running_site.leave_alone(options.site, host)
     look = Look(
         credential=secret, adapter=options.adapter, timeout_s=options.timeout, again_after_s=options.again
     )
@@ -70,7 +69,7 @@ def _run(options: argparse.Namespace, clock: Clock) -> int:
     else:
         print("\n".join(lines(found)))
     if options.save is not None:
-        _save(found, options.save, secret.secret if secret is not None else "")
+        save(found, options.save, secret.secret if secret is not None else "")
     return exit_code(found)
 
 
@@ -90,23 +89,6 @@ def exit_code(found: Probed) -> int:
         return READ
     silent = all(one.code in _SILENT for one in examined.not_read)
     return UNREACHABLE if silent and not found.answered else UNREADABLE
-
-
-def _save(found: Probed, folder: Path, secret: str) -> None:
-    best = chosen(found)
-    if found.examined is None or best is None:
-        print("minewarden probe: nothing to save", file=sys.stderr)
-        return
-    told, report = device_words(found), as_json(found)
-    provenance = recording.Provenance(
-        adapter=best.adapter,
-        model=told["model"],
-        firmware=told["firmware"],
-        at=str(report["at"]),
-        failures=tuple(f"{one.part}: {one.code}: {one.why}" for one in found.examined.not_read),
-    )
-    place = recording.write(folder, found.examined.exchanges, provenance, secrets=[secret])
-    print(f"saved as {place}", file=sys.stderr)
 
 
 if __name__ == "__main__":

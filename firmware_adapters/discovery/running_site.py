@@ -58,9 +58,16 @@ def refusal(site: KnownSite, hosts: frozenset[str]) -> str | None:
         return None
     shown = ", ".join(theirs[:3]) + (f" and {len(theirs) - 3} more" if len(theirs) > 3 else "")
     return (
-        f"{shown}: a guardian runs {site.path} and is alone to talk to its devices; "
-        "--via-guardian leaves them to it"
+        f"{shown}: a guardian runs {site.path}, and it alone talks to its devices; stop it, "
+        "or use --via-guardian"
     )
+
+
+def leave_alone(path: Path, host: str) -> None:
+    """Raises `ConfigError` where `host` belongs to the running site of this file."""
+    why = refusal(load(path), frozenset({host}))
+    if why is not None:
+        raise ConfigError(why)
 
 
 def _answers(path: Path) -> bool:

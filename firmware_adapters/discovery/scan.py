@@ -1,0 +1,113 @@
+"""Asking every address of a network, a bounded number at a time and before a deadline."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from firmware_adapters.discovery import arp
+from firmware_adapters.discovery.ask import Asker
+from firmware_adapters.discovery.machine import Machine, by_address, machine_of
+from firmware_adapters.discovery.probe import Look, probe
+from firmware_adapters.discovery.report import Probed
+from shared.clock import Clock
+
+MOST_AT_ONCE = 300
+"""Three sockets per address: below the usual limit of 1,024 open files."""
+
+
+class Scanned(msgspec.Struct, frozen=True, kw_only=True):
+    """What a scan brought. `unknown` answered without being recognised; `unasked` fell to the deadline."""
+
+    machines: tuple[Machine, ...]
+    unknown: tuple[str, ...]
+    asked: int
+    unasked: int
+    reasons: dict[str, int]
+    """Of the addresses that did not answer: why, and how many."""
+
+
+class Scan:
+    """One scan; `run` once."""
+
+    def __init__(self, asker: Asker, look: Look, clock: Clock, *, port: int | None = None) -> None:
+        self._asker = asker
+        self._look = look
+        self._clock = clock
+        self._port = port
+        self._found: list[Probed] = []
+        self._unknown: list[str] = []
+        self._reasons: Counter[str] = Counter()
+        self._asked = 0
+
+    async def run(
+        self,
+        hosts: Sequence[str],
+        *,
+        at_once: int,
+        deadline_s: float,
+        on_progress: Callable[[int, int], None] = lambda _done, _found: None,
+    ) -> Scanned:
+        """Ask `hosts`, `at_once` of them at a time; stop after `deadline_s` with what is known by then."""
+        waiting = iter(hosts)
+        workers = [
+            asyncio.create_task(self._work(waiting, on_progress)) for _ in range(min(at_once, len(hosts)))
+        ]
+        try:
+            async with asyncio.timeout(deadline_s):
+                await asyncio.gather(*workers)
+        except TimeoutError:
+            pass
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+        return self._result(len(hosts))
+
+    async def _work(self, waiting: Iterator[str], on_progress: Callable[[int, int], None]) -> None:
+        for host in waiting:
+            found = await probe(self._asker, host, self._port, self._look, self._clock)
+            self._asked += 1
+            if found.examined is not None or found.identified:
+                self._found.append(found)
+            elif found.answered:
+                self._unknown.append(host)
+            else:
+                self._reasons[_reason(found)] += 1
+            on_progress(self._asked, len(self._found))
+
+    def _result(self, total: int) -> Scanned:
+        known = arp.table() if self._found else {}
+        machines: list[Machine] = []
+        for found in self._found:
+            machine = machine_of(found, known.get(found.host, ""))
+            if machine is None:
+                self._unknown.append(found.host)
+            else:
+                machines.append(machine)
+        return Scanned(
+            machines=tuple(sorted(machines, key=by_address)),
+            unknown=tuple(sorted(self._unknown)),
+            asked=self._asked,
+            unasked=total - self._asked,
+            reasons=dict(self._reasons.most_common()),
+        )
+
+
+def _reason(found: Probed) -> str:
+    """The one reason of an address that said nothing: that it refused tells most, it is alive."""
+    reasons = sorted(set(found.silent.values()))
+    return next((reason for reason in reasons if "refused" in reason), reasons[0] if reasons else "not asked")
+
+
+def nothing_found(scanned: Scanned, asked: str) -> str:
+    """The sentence for a network in which nothing answered."""
+    why = "; ".join(f"{count} × {reason}" for reason, count in list(scanned.reasons.items())[:3])
+    alive = sum(count for reason, count in scanned.reasons.items() if "refused" in reason)
+    advice = (
+        "computers are there, but no miner answers: is the port right?"
+        if alive
+        else "is this computer in that network, and do the machines have power?"
+    )
+    return f"nothing answers in {asked}: {scanned.asked} addresses asked ({why}); {advice}"
