@@ -206,6 +206,15 @@ class PointControl(Protocol):
 
 
 @runtime_checkable
+class ReleaseControl(Protocol):
+    """Can take back what `PointControl` wrote, where the machine has a programme of its own below it."""
+
+    async def release_point(self, point: str) -> None:
+        """Give one point back. Raises `Unsupported` for a point that could not be written either."""
+        ...
+
+
+@runtime_checkable
 class OutletControl(Protocol):
     """Has outlets that switch."""
 
@@ -257,6 +266,7 @@ PROTOCOL_OF: dict[Ability, type] = {
     Ability.REBOOT: RebootControl,
     Ability.LOCATE: LocateControl,
     Ability.SETPOINT: PointControl,
+    Ability.RELEASE: ReleaseControl,
     Ability.OUTLETS: OutletControl,
     Ability.WATCHDOG: WatchdogControl,
 }

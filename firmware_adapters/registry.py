@@ -13,8 +13,12 @@ from shared.inventory import DeviceEntry
 
 ADAPTERS: dict[str, str] = {
     "vnish": "firmware_adapters.miners.vnish.adapter",
+    "braiins": "firmware_adapters.miners.braiins.adapter",
+    "axeos": "firmware_adapters.miners.axeos.adapter",
     "modbus": "firmware_adapters.site.modbus_open",
+    "modbus-rtu": "firmware_adapters.site.modbus_open",
     "snmp": "firmware_adapters.site.snmp",
+    "bacnet": "firmware_adapters.site.bacnet",
 }
 """Adapter name → module with `open_device(entry, credential, *, timeout_s) -> Telemetry`."""
 

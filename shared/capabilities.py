@@ -36,6 +36,8 @@ class Ability(StrEnum):
     POOL_SWITCH = "pool-switch"
     SETPOINT = "setpoint"
     """Write a named point, such as a drive's speed."""
+    RELEASE = "release"
+    """Give a written point back to the machine's own control; `points` names which."""
     OUTLETS = "outlets"
     LOCATE = "locate"
     REBOOT = "reboot"

@@ -45,6 +45,7 @@ _TRIES: dict[Ability, Callable[[Any], Awaitable[object]]] = {
     Ability.REBOOT: lambda device: device.reboot(),
     Ability.LOCATE: lambda device: device.locate(on=True),
     Ability.SETPOINT: lambda device: device.write_point("any", 1.0),
+    Ability.RELEASE: lambda device: device.release_point("any"),
     Ability.OUTLETS: lambda device: device.switch_outlet(1, on=True),
     Ability.WATCHDOG: lambda device: device.arm(30.0),
 }
