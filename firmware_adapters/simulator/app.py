@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import resource
 
-from firmware_adapters.miners.vnish.emulator import VnishEmulator
+from firmware_adapters.miners.emulator_wire import Emulator
 from firmware_adapters.simulator.doors import MinerDoors
 from firmware_adapters.simulator.fault_api import FaultApi
 from firmware_adapters.simulator.faults import FaultDesk
@@ -12,6 +12,7 @@ from firmware_adapters.simulator.gear import Gear
 from firmware_adapters.simulator.gear_build import make_gear
 from firmware_adapters.simulator.link_faults import LinkFaults
 from firmware_adapters.simulator.machine import PlantFeed, PlantMiner
+from firmware_adapters.simulator.miner_build import make_miner
 from firmware_adapters.simulator.plant_build import build_plant
 from firmware_adapters.simulator.site_file import SimulatedSite
 from firmware_adapters.simulator.truth import SiteTruth, site_truth
@@ -46,13 +47,8 @@ class Simulator:
             str(entry.id): PlantMiner(self.feed, self.built.miners[entry.id], entry, self.writes)
             for entry in site.miners
         }
-        self.miners: dict[str, VnishEmulator] = {
-            str(entry.id): VnishEmulator(
-                self.machines[entry.id],
-                clock=self._clock,
-                version=settings.firmware.get(entry.id, settings.default_firmware),
-                password=settings.miner_password,
-            )
+        self.miners: dict[str, Emulator] = {
+            str(entry.id): make_miner(entry, self.machines[entry.id], settings, self._clock)
             for entry in site.miners
         }
         self.gear: dict[str, Gear] = {

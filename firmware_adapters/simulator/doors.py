@@ -25,13 +25,25 @@ ProtocolFactory = Callable[[], asyncio.BaseProtocol]
 
 
 class WildcardDoor:
-    """Accepts on one port at every loopback address and hands connections to `protocol`."""
+    """Accepts on one port at every loopback address and hands connections to `protocol`.
 
-    def __init__(self, port: int, protocol: ProtocolFactory, *, clock: Clock) -> None:
+    `by_address` names the addresses that speak another protocol on the same port: firmwares differ, and a
+    mixed fleet has a web server on a port on which its neighbour has a command socket.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        protocol: ProtocolFactory,
+        *,
+        clock: Clock,
+        by_address: Mapping[str, ProtocolFactory] | None = None,
+    ) -> None:
         self.port = port
         self.refused = 0
         """Connections closed because they did not come over loopback."""
         self._protocol = protocol
+        self._by_address = dict(by_address or {})
         self._clock = clock
         self._socket: socket.socket | None = None
         self._task: asyncio.Task[None] | None = None
@@ -60,12 +72,13 @@ class WildcardDoor:
                 _log.warning("port %s: cannot accept: %s", self.port, error)
                 await self._clock.sleep(_RETRY_S)
                 continue
-            if not ipaddress.ip_address(connection.getsockname()[0]).is_loopback:
+            address = connection.getsockname()[0]
+            if not ipaddress.ip_address(address).is_loopback:
                 self.refused += 1
                 connection.close()
                 continue
             try:
-                await loop.connect_accepted_socket(self._protocol, connection)
+                await loop.connect_accepted_socket(self._by_address.get(address, self._protocol), connection)
             except OSError:
                 connection.close()
 
@@ -102,10 +115,11 @@ class MinerDoors:
     def open(self) -> None:
         """Listen on all ports. Raises `OSError` when one is taken."""
         self._server = server = web.Server(self._serve_http)
-        for port in sorted({port for _, port in self._web}):
-            self._doors.append(WildcardDoor(port, server, clock=self._clock))
-        for port in sorted({port for _, port in self._socket}):
-            self._doors.append(WildcardDoor(port, self._stream_protocol, clock=self._clock))
+        web_ports = {port for _, port in self._web}
+        for port in sorted(web_ports | {port for _, port in self._socket}):
+            lines = {host: self._stream_protocol for host, at in self._socket if at == port}
+            kind = server if port in web_ports else self._stream_protocol
+            self._doors.append(WildcardDoor(port, kind, clock=self._clock, by_address=lines))
         for door in self._doors:
             door.open()
 
