@@ -9,7 +9,7 @@ from firmware_adapters.identify import Clue, Findings, Guess, inside, word
 
 PORT = 80
 _TYPE = re.compile(r"(?P<model>.*?)\s*\(vnish\s+(?P<version>[^)]+)\)", re.IGNORECASE)
-_KNOWN = re.compile(r"1\.[23]\.\d+\b.*")
+_KNOWN = re.compile(r"(?:vnish\s+)?1\.[23]\.\d+\b.*", re.IGNORECASE)
 
 
 def recognise(seen: Findings) -> Guess | None:
