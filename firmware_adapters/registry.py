@@ -13,6 +13,7 @@ from shared.inventory import DeviceEntry
 
 ADAPTERS: dict[str, str] = {
     "vnish": "firmware_adapters.miners.vnish.adapter",
+    "antminer": "firmware_adapters.miners.antminer.adapter",
     "braiins": "firmware_adapters.miners.braiins.adapter",
     "axeos": "firmware_adapters.miners.axeos.adapter",
     "modbus": "firmware_adapters.site.modbus_open",

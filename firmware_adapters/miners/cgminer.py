@@ -7,6 +7,7 @@ the key (`GHS 5s`) decides.
 """
 
 import re
+from collections.abc import Sequence
 from types import MappingProxyType
 
 import msgspec
@@ -156,12 +157,16 @@ def quartet(words: object) -> tuple[float, ...]:
 
 
 def _fans(machine: Object) -> tuple[tuple[int, float], ...]:
-    """Fans that turn, and as many that stand still as the machine says it should have.
+    told = [amount(machine, f"fan{n}") for n in range(1, MOST_FANS + 1)]
+    return real_fans(told, amount(machine, "fan_num"))
+
+
+def real_fans(told: Sequence[float | None], expected: float | None) -> tuple[tuple[int, float], ...]:
+    """Fans that turn, and as many that stand still as the machine says it should have; number and rpm.
 
     Old controllers name connectors without a fan, at 0 rpm, beside two that turn.
     """
-    found = [(n - 1, rpm) for n in range(1, MOST_FANS + 1) if (rpm := amount(machine, f"fan{n}")) is not None]
-    expected = amount(machine, "fan_num")
+    found = [(fan, rpm) for fan, rpm in enumerate(told) if rpm is not None]
     turning = sum(rpm > 0 for _, rpm in found)
     still = len(found) if expected is None else max(int(expected) - turning, 0)
     kept: list[tuple[int, float]] = []

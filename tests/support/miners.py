@@ -171,8 +171,17 @@ async def on_loopback(
     async def line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         emulator = emulators[writer.get_extra_info("sockname")[0]]
         assert isinstance(emulator, HasSocket)
-        await emulator.handle_socket(reader, writer)
+        task = asyncio.current_task()
+        assert task is not None
+        serving.add(task)
+        try:
+            await emulator.handle_socket(reader, writer)
+        finally:
+            serving.discard(task)
+            # A caller that hung up in the middle leaves the transport open behind it.
+            writer.close()
 
+    serving: set[asyncio.Task[object]] = set()
     server = web.Server(http, handler_cancellation=True)
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
@@ -191,5 +200,8 @@ async def on_loopback(
         yield port, sockets.sockets[0].getsockname()[1]
     finally:
         sockets.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
         await sockets.wait_closed()
         await runner.cleanup()

@@ -1,0 +1,345 @@
+"""The adapter for Bitmain's own firmware: one object per machine, over its CGI, with the 4028 socket behind.
+
+Cadence: `stats.cgi` on every read (state, hashrate, temperatures, fans, boards); `pools.cgi` on every
+`POOLS_EVERY`-th for the shares; `get_miner_conf.cgi` whenever the machine does not hash, after a write, and
+with `summary.cgi` (what the machine complains of) on every `SLOW_EVERY`-th. What a read did not ask for is
+absent from it, never what it was earlier. Without a credential, and where the web server fails or refuses the
+password, the socket is read instead: no mode, no complaints. No page and no command tells watts.
+"""
+
+import asyncio
+import logging
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from importlib import resources
+
+import msgspec
+
+from firmware_adapters.capabilities import WRITES, Credential, Observation
+from firmware_adapters.miners import cgminer
+from firmware_adapters.miners.antminer import identify, modes, parse
+from firmware_adapters.miners.antminer.modes import Mode
+from firmware_adapters.miners.antminer.parse import Identity
+from firmware_adapters.miners.antminer.session import DEFAULT_USER, Session
+from firmware_adapters.transport.http import AiohttpTransport, HttpTransport
+from firmware_adapters.transport.line_json import CGMINER_PORT, LineClient, LineTransport
+from shared.capabilities import Ability, Capability, DeviceFacts
+from shared.clock import Clock, SystemClock
+from shared.details import Board, Fault, Pool
+from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
+from shared.inventory import DeviceEntry
+from shared.telemetry import MISSING, DeviceKind, MinerState, Reading
+
+POOLS_EVERY = 2
+SLOW_EVERY = 5
+AFTER_WRITE_S = 120.0
+DEFAULT_PASSWORD = "root"
+"""The vendor's published default, looked for to raise an alarm."""
+LOG_PAGES = {"kernel": "log.cgi"}
+MAX_LOG = 256 * 1024
+_WEB_SHARE = 2 / 3
+"""Part of a read's time that the web server gets before the 4028 socket is asked."""
+_SOCKET_ABILITIES = frozenset({Ability.TELEMETRY, Ability.BOARDS, Ability.POOLS})
+_MODE_ABILITIES = frozenset({Ability.PRESET, Ability.MINING})
+
+_log = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=1)
+def capabilities() -> tuple[Capability, ...]:
+    """The declared abilities, from `profiles.toml`."""
+    text = resources.files(__package__).joinpath("profiles.toml").read_text(encoding="utf-8")
+    return msgspec.convert(tomllib.loads(text)["capability"], tuple[Capability, ...], strict=True)
+
+
+def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> "AntminerAdapter":
+    """The adapter for one site entry; connects lazily. Raises `ConfigError` for a user name that cannot be.
+
+    A real machine has its socket on 4028 beside HTTP on 80. Emulated machines cannot bind such ports: there
+    the socket is on `entry.port + 1`.
+    """
+    socket_port = CGMINER_PORT if entry.port == 80 else entry.port + 1
+    socket_s = timeout_s if credential is None else timeout_s * (1 - _WEB_SHARE)
+    return AntminerAdapter(
+        AiohttpTransport(entry.host, entry.port, timeout_s=timeout_s),
+        credential,
+        timeout_s=timeout_s,
+        socket=LineClient(entry.host, socket_port, timeout_s=socket_s),
+        name=entry.id,
+    )
+
+
+class AntminerAdapter:
+    """Telemetry, modes, reboot and blinking of one stock Antminer.
+
+    `timeout_s` bounds each request, and one whole `read()`. `socket` None means that there is no fallback.
+    """
+
+    kind = DeviceKind.MINER
+
+    def __init__(
+        self,
+        http: HttpTransport,
+        credential: Credential | None,
+        *,
+        timeout_s: float,
+        socket: LineTransport | None = None,
+        clock: Clock | None = None,
+        name: str = "antminer",
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._session = Session(http, credential, self._clock)
+        self._credential = credential
+        self._socket = socket
+        self._timeout_s = timeout_s
+        self._name = name
+        self._reads = 0
+        self._written_s: float | None = None
+        self._writing = asyncio.Lock()
+        self._abilities: frozenset[Ability] | None = None
+        self._wakes_in = Mode.NORMAL
+        """What a start goes back to: the last mode that was seen before sleep."""
+        self._web_failing = False
+
+    # ------------------------------------------------------------ reading
+
+    async def read(self) -> Observation:
+        """State and readings, see the module's text for what is asked when. Raises `DeviceError`.
+
+        Where the socket fails too, the web server's failure is the one raised.
+        """
+        if not self._session.can_log_in and self._socket is not None:
+            async with _deadline(self._name, self._timeout_s):
+                return await self._read_socket(self._socket)
+        web_s = self._timeout_s * (_WEB_SHARE if self._socket is not None else 1)
+        try:
+            async with _deadline(self._name, web_s):
+                seen = await self._read_web()
+        except DeviceError as failure:
+            return await self._instead(failure)
+        if self._web_failing:
+            self._web_failing = False
+            _log.info("%s: the web server answers again", self._name)
+        return seen
+
+    async def _instead(self, failure: DeviceError) -> Observation:
+        """What the socket tells while the web server fails with `failure`, raised if the socket does too."""
+        if self._socket is None:
+            raise failure
+        try:
+            seen = await self._read_socket(self._socket)
+        except DeviceError as error:
+            raise failure from error
+        if not self._web_failing:
+            self._web_failing = True
+            _log.warning("%s: reading port 4028, the web server fails: %s", self._name, failure)
+        return seen
+
+    async def _read_web(self) -> Observation:
+        slow = self._reads % SLOW_EVERY == 0
+        with_pools = self._reads % POOLS_EVERY == 0
+        try:
+            running = parse.running(await self._session.get("stats.cgi"))
+        except Busy as silence:
+            return await self._asleep(silence)
+        stats = running.stats
+        asked: modes.Config | None = None
+        if slow or not stats.rate_ths or self._just_written():
+            asked = modes.config(await self._session.get("get_miner_conf.cgi"))
+        readings = parse.readings(stats)
+        if with_pools:
+            readings |= await self._shares()
+        found = await self._faults() if slow else None
+        self._reads += 1
+        self._remember(running.mode)
+        return Observation(
+            readings=readings,
+            state=modes.state(stats, running.mode, asked.mode if asked is not None else None),
+            preset=_preset(running.mode),
+            preset_requested=_preset(asked.mode) if asked is not None else None,
+            algorithm=parse.algorithm(stats.model, None),
+            faults=found,
+        )
+
+    async def _asleep(self, silence: Busy) -> Observation:
+        """Some builds end the mining process in sleep, so `stats.cgi` has nothing to tell. Raises `silence`
+        where the machine was not told to sleep."""
+        asked = modes.config(await self._session.get("get_miner_conf.cgi"))
+        if asked.mode is not Mode.SLEEP:
+            raise silence
+        return Observation(readings=dict.fromkeys(parse.CORE_POINTS, MISSING), state=MinerState.STOPPED)
+
+    async def _shares(self) -> dict[str, Reading]:
+        """Shares of all pools; a page that does not answer costs the shares, not the whole read."""
+        try:
+            return cgminer.share_readings(cgminer.pools(await self._session.get("pools.cgi")))
+        except (Busy, MalformedReply, Unsupported) as error:
+            _log.debug("%s: shares unknown: %s", self._name, error)
+            return {}
+
+    async def _faults(self) -> tuple[Fault, ...] | None:
+        try:
+            return parse.faults(await self._session.get("summary.cgi"))
+        except (Busy, MalformedReply, Unsupported) as error:
+            _log.debug("%s: complaints unknown: %s", self._name, error)
+            return None
+
+    def _remember(self, mode: Mode | None) -> None:
+        if mode is not None and mode is not Mode.SLEEP:
+            self._wakes_in = mode
+
+    def _just_written(self) -> bool:
+        return self._written_s is not None and self._clock.monotonic() - self._written_s <= AFTER_WRITE_S
+
+    async def _read_socket(self, socket: LineTransport) -> Observation:
+        stats = cgminer.stats(await socket.ask("stats"))
+        readings = parse.readings(stats)
+        try:
+            readings |= cgminer.share_readings(cgminer.pools(await socket.ask("pools")))
+        except DeviceError as error:
+            _log.debug("%s: shares unknown: %s", self._name, error)
+        return Observation(
+            readings=readings,
+            state=modes.state(stats, None, None),
+            algorithm=parse.algorithm(stats.model, None),
+        )
+
+    # ------------------------------------------------------------ rare
+
+    async def facts(self) -> DeviceFacts:
+        """Identity, abilities, default password. Raises `DeviceError`."""
+        found = await self._identity()
+        declared = await self._declared(found)
+        key = self._credential
+        return DeviceFacts(
+            model=found.model,
+            firmware=found.firmware,
+            mac=found.mac,
+            serial=found.serial,
+            algorithm=found.algorithm,
+            capabilities=tuple(one for one in capabilities() if one.ability in declared),
+            # The login was just accepted: the machine has one password, and it is this one.
+            default_password=key is not None
+            and key.secret == DEFAULT_PASSWORD
+            and (key.user or DEFAULT_USER) == DEFAULT_USER,
+        )
+
+    async def _identity(self) -> Identity:
+        if not self._session.can_log_in and self._socket is not None:
+            stats = cgminer.stats(await self._socket.ask("stats"))
+            return parse.socket_identity(await self._socket.ask("version"), stats)
+        found = parse.identity(await self._session.get("get_system_info.cgi"))
+        if not found.mac:
+            mac = parse.network_mac(await self._session.get("get_network_info.cgi"))
+            found = msgspec.structs.replace(found, mac=mac)
+        return found
+
+    async def _declared(self, found: Identity) -> frozenset[Ability]:
+        """What this machine can do: less without a login, on a build never seen, or on one without modes."""
+        known = frozenset(one.ability for one in capabilities())
+        if not self._session.can_log_in:
+            known &= _SOCKET_ABILITIES
+        elif not identify.seen_before(found.firmware):
+            known -= WRITES
+        elif not modes.config(await self._session.get("get_miner_conf.cgi")).has_mode:
+            known -= _MODE_ABILITIES
+        self._abilities = known
+        return known
+
+    async def _check(self, ability: Ability) -> None:
+        if self._abilities is None:
+            await self._declared(await self._identity())
+        if self._abilities is None or ability not in self._abilities:
+            raise Unsupported(f"{self._name}: this machine cannot do {ability}, or its firmware is not known")
+
+    async def boards(self) -> tuple[Board, ...]:
+        """See `BoardTelemetry.boards`."""
+        if self._session.can_log_in or self._socket is None:
+            return parse.boards(parse.running(await self._session.get("stats.cgi")).stats)
+        return parse.boards(cgminer.stats(await self._socket.ask("stats")))
+
+    async def pools(self) -> tuple[Pool, ...]:
+        """See `PoolTelemetry.pools`."""
+        if self._session.can_log_in or self._socket is None:
+            return cgminer.pools(await self._session.get("pools.cgi"))
+        return cgminer.pools(await self._socket.ask("pools"))
+
+    async def log(self, name: str) -> str:
+        """See `LogReader.log`."""
+        page = LOG_PAGES.get(name)
+        if page is None:
+            raise Unsupported(f"{self._name} has no log {name!r}; it has {', '.join(LOG_PAGES)}")
+        await self._check(Ability.LOGS)
+        return (await self._session.text(page))[-MAX_LOG:]
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._session.close()
+
+    # ------------------------------------------------------------ control
+
+    async def set_preset(self, name: str) -> None:
+        """Ask for "normal" or "low-power". Raises `Unsupported` for another word, `Busy` while it sleeps:
+        the mode is one setting, so that choosing one would start the machine."""
+        await self._check(Ability.PRESET)
+        if name not in (Mode.NORMAL, Mode.LOW_POWER):
+            raise Unsupported(f"{self._name} has no preset {name!r}; it has normal, low-power")
+        async with self._writing:
+            before = await self._config()
+            if before.mode is Mode.SLEEP:
+                raise Busy(f"{self._name} sleeps; choosing a mode would start it")
+            await self._set_mode(before, Mode(name))
+
+    async def stop_mining(self) -> None:
+        """Ask to sleep; asked of a sleeping machine it asks again."""
+        await self._check(Ability.MINING)
+        async with self._writing:
+            before = await self._config()
+            self._remember(before.mode)
+            await self._set_mode(before, Mode.SLEEP)
+
+    async def start_mining(self) -> None:
+        """Ask to wake, in the mode it was last seen in. Raises `Busy` for a machine that was not told to
+        sleep: the same configuration again would only restart it."""
+        await self._check(Ability.MINING)
+        async with self._writing:
+            before = await self._config()
+            if before.mode is not Mode.SLEEP:
+                raise Busy(f"{self._name} does not sleep")
+            await self._set_mode(before, self._wakes_in)
+
+    async def _config(self) -> modes.Config:
+        found = modes.config(await self._session.get("get_miner_conf.cgi"))
+        if not found.has_mode:
+            raise Unsupported(f"{self._name}: this build knows no modes")
+        return found
+
+    async def _set_mode(self, before: modes.Config, mode: Mode) -> None:
+        self._written_s = self._clock.monotonic()
+        await self._session.post("set_miner_conf.cgi", modes.changed(before, mode))
+
+    async def reboot(self) -> None:
+        """Ask to restart the control board."""
+        await self._check(Ability.REBOOT)
+        await self._session.post("reboot.cgi", None)
+
+    async def locate(self, *, on: bool) -> None:
+        """Ask to blink, or to stop."""
+        await self._check(Ability.LOCATE)
+        await self._session.post("blink.cgi", {"blink": on})
+
+
+def _preset(mode: Mode | None) -> str | None:
+    return None if mode is Mode.SLEEP else mode
+
+
+@asynccontextmanager
+async def _deadline(name: str, seconds: float) -> AsyncIterator[None]:
+    """Raises `DeviceTimeout` where what is inside takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise DeviceTimeout(f"{name}: no whole answer in time") from error

@@ -1,0 +1,102 @@
+"""One machine's CGI pages: digest login, patience after a refusal, status codes as typed failures.
+
+Every page asks for the digest login (miners.md §2). A password that was refused is not tried again before
+`WRONG_PASSWORD_WAIT_S`, and then at growing intervals, so that no firmware locks its owner out because of us.
+"""
+
+from http import HTTPStatus
+
+from firmware_adapters.capabilities import Credential
+from firmware_adapters.miners.fields import Object, as_object, decode
+from firmware_adapters.transport.digest import DigestTransport
+from firmware_adapters.transport.http import HttpReply, HttpTransport
+from shared.clock import Clock
+from shared.errors import AuthFailed, Busy, MalformedReply, Unsupported
+
+CGI = "/cgi-bin/"
+DEFAULT_USER = "root"
+WRONG_PASSWORD_WAIT_S = 60.0
+"""Wait after a refusal; doubles with each further one [default]."""
+LONGEST_WAIT_S = 3600.0
+
+
+class Session:
+    """Requests to one machine's pages. `credential` None never logs in, so every page is refused here."""
+
+    def __init__(self, http: HttpTransport, credential: Credential | None, clock: Clock) -> None:
+        self._plain = http
+        self._http = (
+            None if credential is None else DigestTransport(http, credential, default_user=DEFAULT_USER)
+        )
+        self._clock = clock
+        self._refusals = 0
+        self._refused_until_s = 0.0
+
+    @property
+    def can_log_in(self) -> bool:
+        """Whether there is a credential at all."""
+        return self._http is not None
+
+    async def get(self, page: str) -> object:
+        """The JSON value of a page ("stats.cgi"). Raises `DeviceError`."""
+        return decode((await self._send("GET", page, None)).body, page)
+
+    async def text(self, page: str) -> str:
+        """A page as text, whatever it holds. Raises `DeviceError`."""
+        return (await self._send("GET", page, None)).body.decode("utf-8", "replace")
+
+    async def post(self, page: str, body: Object | None) -> Object | None:
+        """Send a command; the object in the reply, or None where a success has another body or none.
+
+        After a 200 nothing here fails but for a body that says so. Raises `DeviceError`; `Busy` where the
+        machine says that it did not take the change.
+        """
+        reply = await self._send("GET" if body is None else "POST", page, body)
+        try:
+            said = as_object(decode(reply.body, page))
+        except MalformedReply:
+            return None
+        if said is not None and str(said.get("stats", "")).lower() in ("error", "fail", "failed"):
+            raise Busy(f"{page}: not taken: {said.get('msg') or said.get('code')}")
+        return said
+
+    async def _send(self, method: str, page: str, body: Object | None) -> HttpReply:
+        if self._http is None:
+            raise AuthFailed(f"{page}: no credential, and every page of this firmware needs a login")
+        wait_s = self._refused_until_s - self._clock.monotonic() if self._refusals else 0.0
+        if wait_s > 0:
+            raise AuthFailed(
+                f"{page}: the password was refused and is tried again in {wait_s:.0f} s", retry_after_s=wait_s
+            )
+        reply = await self._http.request(method, CGI + page, body)
+        if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            raise self._refused(page, reply.status)
+        self._refusals = 0
+        _raise_for_status(reply, f"{method} {page}")
+        return reply
+
+    def _refused(self, page: str, status: int) -> AuthFailed:
+        wait_s = min(WRONG_PASSWORD_WAIT_S * 2**self._refusals, LONGEST_WAIT_S)
+        self._refusals = min(self._refusals + 1, 16)
+        self._refused_until_s = self._clock.monotonic() + wait_s
+        return AuthFailed(f"{page}: HTTP {status}: the password was refused", retry_after_s=wait_s)
+
+    async def close(self) -> None:
+        """Let go of connections; never raises."""
+        await self._plain.close()
+
+
+def _raise_for_status(reply: HttpReply, where: str) -> None:
+    if reply.status == HTTPStatus.OK:
+        return
+    words = f"{where}: HTTP {reply.status}"
+    if reply.status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+        raise Unsupported(words)
+    if reply.status in (
+        HTTPStatus.CONFLICT,
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+    ):
+        raise Busy(words)
+    raise MalformedReply(f"{words}: not a status that this firmware is known for")

@@ -1,0 +1,145 @@
+"""Stock Antminers in front of the contract suite: digest CGI over loopback, and the 4028 socket alone."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from firmware_adapters.miners.antminer.adapter import AntminerAdapter
+from firmware_adapters.miners.antminer.emulator_traps import Traps
+from firmware_adapters.transport.http import AiohttpTransport
+from firmware_adapters.transport.line_json import LineClient
+from shared.capabilities import Ability
+from shared.clock import SystemClock
+from shared.errors import Busy, Unsupported
+from shared.telemetry import MinerState
+from support.adapter_contract import Opening, Subject, Write
+from support.antminer import ROOT, emulator_of
+from support.miners import Machine, on_loopback
+
+ADDRESS = "127.7.1.1"
+TIMEOUT_S = 0.6
+
+
+def _truth(machine: Machine) -> dict[str, float]:
+    seen = machine.seen
+    return {
+        "hashrate_ths": seen.hashrate_ths,
+        "hashrate_nominal_ths": seen.hashrate_nominal_ths,
+        "chip_temp_max_c": 65.0,
+        "board_temp_min_c": 39.0,
+        "fan_rpm.0": seen.fans[0].rpm,
+        "uptime_s": seen.uptime_s,
+        "boards_working": 3.0,
+        "hw_errors": 57.0,
+    }
+
+
+def _hide(machine: Machine) -> set[str]:
+    machine.set(state=MinerState.FAILURE)
+    return {"chip_temp_max_c", "chip_temp_min_c", "board_temp_max_c", "board_temp_min_c", "power_w"}
+
+
+def _writes(adapter: AntminerAdapter, machine: Machine) -> dict[str, Write]:
+    return {
+        "low power": Write(
+            ability=Ability.PRESET,
+            do=lambda: adapter.set_preset("low-power"),
+            done=lambda: machine.seen.throttle_pct < 100,
+        ),
+        "stop": Write(
+            ability=Ability.MINING,
+            do=adapter.stop_mining,
+            done=lambda: machine.seen.state is MinerState.STOPPED,
+        ),
+        "start": Write(
+            ability=Ability.MINING,
+            do=adapter.start_mining,
+            done=lambda: machine.seen.state is MinerState.MINING,
+        ),
+        "locate": Write(
+            ability=Ability.LOCATE,
+            do=lambda: adapter.locate(on=True),
+            done=lambda: machine.seen.locating,
+        ),
+        "reboot": Write(
+            ability=Ability.REBOOT, do=adapter.reboot, done=lambda: "reboot 1" in machine.commands
+        ),
+    }
+
+
+def _web_subject(adapter: AntminerAdapter, machine: Machine, set_traps: Callable[[Traps], None]) -> Subject:
+    def heal() -> None:
+        set_traps(Traps())
+        machine.set(reachable=True)
+
+    return Subject(
+        adapter=adapter,
+        timeout_s=TIMEOUT_S,
+        heal=heal,
+        truth=lambda: _truth(machine),
+        hide=lambda: _hide(machine),
+        faults={
+            "gone": lambda: machine.set(reachable=False),
+            "hang": lambda: set_traps(Traps(hang=True)),
+            "half a reply": lambda: set_traps(Traps(half_reply=True)),
+            "garbage": lambda: set_traps(Traps(garbage=True)),
+        },
+        nuisances={
+            "slow": lambda: set_traps(Traps(slow_s=0.05)),
+            "nonces are forgotten": lambda: set_traps(Traps(forget_nonce_every=2)),
+        },
+        writes=_writes(adapter, machine),
+        refusals={
+            "unknown preset": (lambda: adapter.set_preset("turbo"), Unsupported),
+            "the sleep mode as a preset": (lambda: adapter.set_preset("sleep"), Unsupported),
+            "start while mining": (adapter.start_mining, Busy),
+        },
+        commands=lambda: machine.commands,
+        tamper=lambda: set_traps(Traps(settings_ignored=True)),
+    )
+
+
+@asynccontextmanager
+async def _web() -> AsyncIterator[Subject]:
+    machine = Machine()
+    emulator = emulator_of(machine, SystemClock())
+
+    def set_traps(traps: Traps) -> None:
+        emulator.traps = traps
+
+    async with on_loopback({ADDRESS: emulator}) as (http_port, _):
+        # No socket fallback here: the suite asks what the web side does by itself.
+        adapter = AntminerAdapter(
+            AiohttpTransport(ADDRESS, http_port, timeout_s=TIMEOUT_S), ROOT, timeout_s=TIMEOUT_S
+        )
+        yield _web_subject(adapter, machine, set_traps)
+        emulator.traps = Traps()
+        await adapter.close()
+
+
+@asynccontextmanager
+async def _socket() -> AsyncIterator[Subject]:
+    machine = Machine()
+    emulator = emulator_of(machine, SystemClock())
+
+    def set_traps(traps: Traps) -> None:
+        emulator.socket_traps = traps
+
+    async with on_loopback({ADDRESS: emulator}) as (http_port, socket_port):
+        adapter = AntminerAdapter(
+            AiohttpTransport(ADDRESS, http_port, timeout_s=TIMEOUT_S),
+            None,
+            timeout_s=TIMEOUT_S,
+            socket=LineClient(ADDRESS, socket_port, timeout_s=TIMEOUT_S),
+        )
+        whole = _web_subject(adapter, machine, set_traps)
+        whole.nuisances.pop("nonces are forgotten")
+        whole.writes = {}
+        whole.refusals = {"no login, no control": (adapter.stop_mining, Unsupported)}
+        whole.tamper = None
+        yield whole
+        emulator.socket_traps = Traps()
+        await adapter.close()
+
+
+SUBJECTS: dict[str, Opening] = {"antminer": partial(_web), "antminer without a login": partial(_socket)}
