@@ -17,8 +17,12 @@ _ABOUT = {
     "check-config": "check a site file without starting anything",
     "cloud": "run the cloud service, or migrate its database",
     "demo": "a whole site in one command: simulator, broker, guardian, agent, cloud",
+    "diagnostics": "keep what a device really says, without its secrets",
     "guardian": "run the guardian; status, reset, safe-stop, credentials, journal",
     "keys": "make signing keys and keyrings",
+    "profile": "check, describe and list the data files of device models",
+    "probe": "identify one device and read it once, changing nothing",
+    "scan": "find the miners of a network and propose a site file",
     "simulate": "serve an emulated site that answers real protocols",
     "store": "look into the agent's store",
 }

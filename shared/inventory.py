@@ -1,5 +1,8 @@
 """What stands on a site: one entry per device, read from the site file by every process that needs it."""
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import msgspec
 
 from shared.ids import DeviceId, ZoneId
@@ -10,8 +13,9 @@ from shared.units import Algorithm
 class DeviceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One device: how it is reached and where it stands.
 
-    `adapter` names the code (`vnish`, `modbus`, `snmp`), `profile` the data file of a Modbus or SNMP model,
-    `credential` a name in the guardian's encrypted store (never the secret). `rack` and `slot` place a
+    `adapter` names the code (`vnish`, `modbus`, `snmp`), `profile` the data file of a Modbus or SNMP model
+    (one that ships, or a file of the site's own). `host` is an address, or for `modbus-rtu` the device file
+    of a serial line, which has no port but needs `serial`, such as `9600 8N1`. `credential` a name in the guardian's encrypted store (never the secret). `rack` and `slot` place a
     miner in its container, `outlet` and `pdu` say what can cut its power. A miner must name its
     `algorithm`, `model`, `nominal_w` and `safe_preset` (what it may run on when nobody is in charge).
     """
@@ -20,7 +24,8 @@ class DeviceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     kind: DeviceKind
     adapter: str
     host: str
-    port: int
+    port: int = 0
+    serial: str | None = None
     zone: ZoneId
     profile: str | None = None
     unit_id: int = 1
@@ -31,10 +36,31 @@ class DeviceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     safe_preset: str | None = None
     rack: str | None = None
     slot: int | None = None
+    position: tuple[float, float, float] | None = None
+    """Where it stands, x, y, z in m, from one corner of the site's own choice; z is up."""
     pdu: DeviceId | None = None
     outlet: int | None = None
     poll_s: float | None = None
     """Own cadence where the site's `timing.poll_s` is not right for this device."""
+    mac: str | None = None
+    """As a scan found it; a later scan knows the machine by it wherever it answers."""
+    serial_number: str | None = None
+    """The machine's own, for the same purpose."""
+
+
+def is_own_file(profile: str) -> bool:
+    """Whether `profile` is a file of the site's own and not the name of one that ships."""
+    return "/" in profile or profile.endswith(".toml")
+
+
+def beside(devices: Iterable[DeviceEntry], base: Path) -> tuple[DeviceEntry, ...]:
+    """The entries with profiles of the site's own found from `base`, the folder of the site file."""
+    return tuple(
+        msgspec.structs.replace(entry, profile=str((base / entry.profile).resolve()))
+        if entry.profile is not None and is_own_file(entry.profile)
+        else entry
+        for entry in devices
+    )
 
 
 class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

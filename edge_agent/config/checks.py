@@ -125,8 +125,7 @@ def _check_device(site: SiteFile, device: DeviceEntry, key: str) -> list[Problem
     problems: list[Problem] = []
     if device.zone not in {zone.id for zone in site.zones}:
         problems.append((f"{key}.zone", f"no zone {device.zone!r} in this file"))
-    if not 0 < device.port < 65536:
-        problems.append((f"{key}.port", f"is {device.port}, expected 1 to 65535"))
+    problems += _check_place(device, key)
     if device.kind is DeviceKind.MINER:
         problems += [
             (f"{key}.{name}", f"is missing: a miner needs {name}")
@@ -140,10 +139,29 @@ def _check_device(site: SiteFile, device: DeviceEntry, key: str) -> list[Problem
     if device.poll_s is not None and not 0 < device.poll_s < site.timing.stale_after_s:
         text = f"is {device.poll_s:g}, expected above 0 and below timing.stale_after_s"
         problems.append((f"{key}.poll_s", text))
-    if device.adapter in ("modbus", "snmp") and device.profile is None:
+    if device.adapter in ("modbus", "modbus-rtu", "snmp") and device.profile is None:
         problems.append((f"{key}.profile", f"is missing: an {device.adapter} device needs a profile"))
     if (device.pdu is None) != (device.outlet is None):
         problems.append((f"{key}.outlet", "pdu and outlet belong together"))
     if device.pdu is not None and device.pdu not in {entry.id for entry in site.devices}:
         problems.append((f"{key}.pdu", f"no device {device.pdu!r} in this file"))
+    return problems
+
+
+def _check_place(device: DeviceEntry, key: str) -> list[Problem]:
+    """How it is reached: a port, or a serial line; and where it stands."""
+    problems: list[Problem] = []
+    if device.host.startswith("/"):
+        if device.adapter != "modbus-rtu":
+            problems.append((f"{key}.host", "is a device file, which only adapter modbus-rtu speaks through"))
+        if device.serial is None:
+            problems.append((f"{key}.serial", "is missing: a serial line needs such as \"9600 8N1\""))
+        if device.port:
+            problems.append((f"{key}.port", "is for addresses; a serial line has none"))
+    elif not 0 < device.port < 65536:
+        problems.append((f"{key}.port", f"is {device.port}, expected 1 to 65535"))
+    if device.serial is not None and not device.host.startswith("/"):
+        problems.append((f"{key}.serial", "is for a host that is a device file such as /dev/ttyUSB0"))
+    if device.position is not None and not all(math.isfinite(value) for value in device.position):
+        problems.append((f"{key}.position", "expected three finite numbers x, y, z in m"))
     return problems

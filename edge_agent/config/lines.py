@@ -9,6 +9,7 @@ import msgspec
 
 from edge_agent.config.structs import Strict
 from shared.inventory import DeviceEntry, SimulatorSettings
+from shared.toml_lines import TomlLines
 
 
 class Lines:
@@ -16,43 +17,11 @@ class Lines:
 
     def __init__(self, text: str, path: Path) -> None:
         self._path = path
-        self._line_of: dict[str, int] = {}
-        counts: dict[str, int] = {}
-        table = ""
-        for number, line in enumerate(text.splitlines(), start=1):
-            if header := re.match(r"\s*\[\[([\w.\"-]+)\]\]", line):
-                name = self._indexed(header[1], counts)
-                parent, _, leaf = name.rpartition(".")
-                counts[name] = counts.get(name, -1) + 1
-                table = f"{parent}.{leaf}".lstrip(".") + f"[{counts[name]}]"
-                self._line_of[table] = number
-            elif header := re.match(r"\s*\[([\w.\"-]+)\]", line):
-                table = self._indexed(header[1], counts)
-                self._line_of[table] = number
-            elif key := re.match(r"\s*([\w\"-]+(?:\.[\w\"-]+)*)\s*=", line):
-                name = key[1].replace('"', "")
-                self._line_of[f"{table}.{name}".lstrip(".")] = number
-                for inline in re.findall(r"[{,]\s*([\w-]+)\s*=", line):
-                    self._line_of.setdefault(f"{table}.{name}.{inline}".lstrip("."), number)
-
-    @staticmethod
-    def _indexed(header: str, counts: dict[str, int]) -> str:
-        """`zones.limits` inside the second [[zones]] is `zones[1].limits`."""
-        parts: list[str] = []
-        for part in header.replace('"', "").split("."):
-            parts.append(part)
-            joined = ".".join(parts)
-            is_last = len(parts) == header.count(".") + 1
-            if joined in counts and not is_last:
-                parts[-1] = f"{part}[{counts[joined]}]"
-        return ".".join(parts)
+        self._lines = TomlLines(text)
 
     def at(self, key: str, message: str) -> str:
         """`file:line: key: message`, with the line of the nearest enclosing key that the file has."""
-        probe = key
-        while probe and probe not in self._line_of:
-            probe = re.sub(r"(\.[^.\[]+|\[\d+\]|^[^.\[]+)$", "", probe)
-        line = self._line_of.get(probe)
+        line = self._lines.nearest(key)
         where = f"{self._path}:{line}" if line else f"{self._path}"
         return f"{where}: {key}: {message}"
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from shared.errors import ConfigError
-from shared.inventory import DeviceEntry, SimulatorSettings
+from shared.inventory import DeviceEntry, SimulatorSettings, beside
 from shared.telemetry import DeviceKind
 
 
@@ -48,7 +48,8 @@ def load_site(path: Path) -> SimulatedSite:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
-    return parse_site(raw, str(path))
+    site = parse_site(raw, str(path))
+    return msgspec.structs.replace(site, devices=beside(site.devices, path.parent))
 
 
 def parse_site(raw: dict[str, Any], where: str) -> SimulatedSite:

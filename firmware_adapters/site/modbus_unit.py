@@ -3,16 +3,12 @@
 `answer` takes a request PDU and gives the reply PDU, as in the Modbus Application Protocol V1.1b3, §6.
 """
 
-from firmware_adapters.site.codec import (
-    DataType,
-    WordOrder,
-    number_to_words,
-    to_raw,
-    words_to_number,
-)
+from firmware_adapters.site.codec import NOT_IMPLEMENTED, DataType, number_to_words, words_to_number
 from firmware_adapters.site.point_source import PointSource
 from firmware_adapters.site.profile import ModbusRules, Point, Profile
+from firmware_adapters.site.sunspec_chain import SunSpecChain
 from firmware_adapters.site.unit_watchdog import UnitWatchdog
+from firmware_adapters.site.unit_words import POWERS, encoded, fits, reach
 from firmware_adapters.transport.modbus_plan import Table
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError
@@ -45,10 +41,16 @@ class ModbusUnit:
         self._source = source
         self._holes = holes
         self._extra: dict[int, int] = {
-            step.address: 0 for point in profile.writable if point.write for step in point.write.then
+            step.address: 0
+            for point in profile.writable
+            if point.write
+            for step in (*point.write.first, *point.write.then)
         }
+        self._chain = SunSpecChain(profile) if self._rules.sunspec is not None else None
         self.swap_bytes = False
         """A gateway set up for the other byte order."""
+        self.deaf = False
+        """Takes every write, says so, and does nothing."""
         self.watchdog: UnitWatchdog | None = None
         dog = profile.watchdog
         target = profile.point(dog.point) if dog is not None else None
@@ -60,6 +62,7 @@ class ModbusUnit:
                 order=self._rules.word_order,
                 source=source,
                 clock=clock or SystemClock(),
+                revert=lambda word: self._value(target, (word,)),
             )
 
     def answer(self, request: bytes) -> bytes:
@@ -97,7 +100,7 @@ class ModbusUnit:
         return bytes((function, len(body))) + body
 
     def _words(self, table: Table, address: int, count: int) -> list[int]:
-        cells = self._cells(table)
+        cells = self._placed(table)
         known = self._known(table)
         wanted = range(address, address + count)
         if not any(cell in cells for cell in wanted):
@@ -107,14 +110,26 @@ class ModbusUnit:
                 raise Refused(ILLEGAL_ADDRESS)
         return [cells.get(cell, 0) for cell in wanted]
 
+    @property
+    def _base(self) -> int:
+        """What the profile's addresses count from."""
+        return self._chain.block if self._chain is not None else 0
+
     def _known(self, table: Table) -> set[int]:
         """Cells that belong to points, whether the machine has them or not."""
         return {
-            cell
+            cell + self._base
             for point in self.profile.points
             if point.span.table is table
             for cell in range(point.span.address, point.span.end)
         }
+
+    def _placed(self, table: Table) -> dict[int, int]:
+        """The cells where the device really has them."""
+        cells = self._cells(table)
+        if self._chain is None:
+            return cells
+        return self._chain.around({cell + self._base: word for cell, word in cells.items()}, table)
 
     def _cells(self, table: Table) -> dict[int, int]:
         values = self._source.points()
@@ -122,15 +137,54 @@ class ModbusUnit:
         if table is Table.HOLDING and self.watchdog is not None:
             cells |= self.watchdog.cells
         for point in self.profile.points:
-            if point.span.table is not table or point.name not in values:
+            if point.span.table is not table:
+                continue
+            if point.name not in values:
+                cells |= self._not_implemented(point)
                 continue
             if point.bit is not None:
                 bit = int(values[point.name] != 0) ^ int(point.invert)
                 cells[point.span.address] = cells.get(point.span.address, 0) | bit << point.bit
                 continue
-            for offset, word in enumerate(_encode(point, values[point.name], self._rules.word_order)):
+            power = self._power(point)
+            if point.scale_register is not None:
+                cells[point.scale_register] = power & 0xFFFF
+            for offset, word in enumerate(
+                encoded(point, values[point.name], self._rules.word_order, factor=10.0**power)
+            ):
                 cells[point.span.address + offset] = word
         return cells
+
+    def _not_implemented(self, point: Point) -> dict[int, int]:
+        """A SunSpec device has every register of its model, and says in it that there is no value."""
+        if self._chain is None or point.type is None:
+            return {}
+        words = number_to_words(NOT_IMPLEMENTED[point.type], point.type, self._rules.word_order)
+        cells = dict(enumerate(words, start=point.span.address))
+        if point.scale_register is not None and not self._sharing(point):
+            cells[point.scale_register] = 0x8000
+        return cells
+
+    def _sharing(self, point: Point) -> list[Point]:
+        """The points that the machine has and that share this one's scale register."""
+        values = self._source.points()
+        return [
+            other
+            for other in self.profile.points
+            if other.scale_register == point.scale_register
+            and other.span.table is point.span.table
+            and other.name in values
+        ]
+
+    def _power(self, point: Point) -> int:
+        """The power of ten that the unit shows for the point: the finest in which all that share it fit."""
+        if point.scale_register is None:
+            return 0
+        shown = self._source.points()
+        needed = [
+            (other, value) for other in self._sharing(point) for value in reach(other, shown[other.name])
+        ]
+        return next((p for p in POWERS if all(fits(o, value, p) for o, value in needed)), POWERS[-1])
 
     # ---------------------------------------------------------------- writes
 
@@ -141,6 +195,8 @@ class ModbusUnit:
         if function == 5 and value not in (0x0000, 0xFF00):
             raise Refused(ILLEGAL_VALUE)
         table = Table.COIL if function == 5 else Table.HOLDING
+        if self.deaf:
+            return request
         self._store(table, address, (int(value != 0),) if function == 5 else (value,))
         return request
 
@@ -152,6 +208,8 @@ class ModbusUnit:
         size = (count + 7) // 8 if function == 15 else count * 2
         if not count or request[5] != size or len(body) != size:
             raise Refused(ILLEGAL_VALUE)
+        if self.deaf:
+            return request[:5]
         if function == 15:
             packed = int.from_bytes(body, "little")
             self._store(Table.COIL, address, tuple(packed >> index & 1 for index in range(count)))
@@ -163,6 +221,7 @@ class ModbusUnit:
     def _store(self, table: Table, address: int, words: tuple[int, ...]) -> None:
         """Take the words point by point; a range that does not fall on whole writable points is refused."""
         place = 0
+        address -= self._base
         while place < len(words):
             at = address + place
             point = next(
@@ -187,25 +246,21 @@ class ModbusUnit:
     def _take(self, point: Point, words: tuple[int, ...]) -> None:
         if len(words) != point.span.count or point.type is None or point.write is None:
             raise Refused(ILLEGAL_VALUE)
-        raw = words_to_number(words, point.type, self._rules.word_order)
-        value = float(int(raw) ^ int(point.invert)) if point.is_flag else raw * point.scale + point.offset
+        value = self._value(point, words)
         if not point.write.low - 1e-6 <= value <= point.write.high + 1e-6:
             raise Refused(ILLEGAL_VALUE)
         self._source.write_point(point.name, value)
 
-
-def _encode(point: Point, value: float, order: WordOrder) -> tuple[int, ...]:
-    """The words that show `value`; one that the type cannot hold shows the type's nearest end."""
-    kind = point.type or DataType.INT16
-    if kind is DataType.BOOL:
-        return (int(value != 0) ^ int(point.invert),)
-    raw = to_raw(value, scale=point.scale, offset=point.offset)
-    try:
-        return number_to_words(raw, kind, order)
-    except ValueError:
-        edge = -1.0 if raw < 0 else 1.0
-        return number_to_words(_END[kind] if edge > 0 else _START[kind], kind, order)
-
-
-_END = {DataType.INT16: 32767, DataType.UINT16: 65535, DataType.INT32: 2**31 - 1, DataType.UINT32: 2**32 - 1}
-_START = {DataType.INT16: -32768, DataType.UINT16: 0, DataType.INT32: -(2**31), DataType.UINT32: 0}
+    def _value(self, point: Point, words: tuple[int, ...]) -> float:
+        """What the words command."""
+        assert point.type is not None  # noqa: S101 - checked when the profile was loaded
+        raw = words_to_number(words, point.type, self._rules.word_order)
+        codes = point.write.values if point.write is not None else {}
+        if codes:
+            told = next((value for value, code in codes.items() if code == raw), None)
+            if told is None:
+                raise Refused(ILLEGAL_VALUE)
+            return float(told)
+        if point.type is DataType.BOOL:
+            return float(int(raw) ^ int(point.invert))
+        return raw * point.scale * 10.0 ** self._power(point) + point.offset

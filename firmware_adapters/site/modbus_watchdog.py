@@ -7,6 +7,7 @@ import math
 
 from firmware_adapters.site.codec import number_to_words, to_raw
 from firmware_adapters.site.modbus import ModbusDevice
+from firmware_adapters.site.modbus_words import decoded
 from firmware_adapters.site.profile import Profile, Step, Watchdog
 from firmware_adapters.transport.modbus import ModbusLink
 from firmware_adapters.transport.modbus_plan import Span, Table
@@ -24,21 +25,24 @@ class ModbusWatchdogDevice(ModbusDevice):
         self._dog: Watchdog = profile.watchdog
 
     async def arm(self, timeout_s: float) -> None:
-        """See `WatchdogControl`. The action is written after the time, so that no old, shorter time acts."""
+        """See `WatchdogControl`. First what it falls to, then the time, then the action: no old one acts."""
         dog = self._dog
         if not (math.isfinite(timeout_s) and dog.low <= timeout_s <= dog.high):
             raise Unsupported(
                 f"watchdog: {timeout_s:g} s is outside {dog.low:g} to {dog.high:g} s of {self._profile.model}"
             )
+        if dog.revert is not None:
+            await self._write_words(dog.revert, await self._safe_words())
+        await self._write_steps(dog.prepare)
         await self._write_time(timeout_s)
         if dog.action is not None:
-            await self._write_step(dog.action)
+            await self._write_steps((dog.action,))
         await self.feed()
 
     async def disarm(self) -> None:
         """See `WatchdogControl`: action 0, or a time of 0 where the device has no action register."""
         if self._dog.action is not None:
-            await self._write_step(Step(address=self._dog.action.address, value=0))
+            await self._write_steps((Step(address=self._dog.action.address, value=0),))
         else:
             await self._write_time(0.0)
 
@@ -46,8 +50,7 @@ class ModbusWatchdogDevice(ModbusDevice):
         """See `WatchdogControl`. Where any request counts, this is the cheapest one."""
         if not self._dog.keep_alive:
             await self._words(self._dog.span)
-        for step in self._dog.keep_alive:
-            await self._write_step(step)
+        await self._write_steps(self._dog.keep_alive)
 
     async def armed_s(self) -> float | None:
         """See `WatchdogControl`."""
@@ -56,8 +59,12 @@ class ModbusWatchdogDevice(ModbusDevice):
             (action,) = await self._words(Span(Table.HOLDING, dog.action.address, 1))
             if action != dog.action.value:
                 return None
+        if dog.revert is not None:
+            safe = await self._safe_words()
+            if await self._words(Span(Table.HOLDING, dog.revert, len(safe))) != safe:
+                return None
         words = await self._words(dog.span)
-        seconds = self._reading(dog.timeout_point, words, dog.span).usable
+        seconds = decoded(dog.timeout_point, words, self._rules).usable
         if seconds is None:
             raise MalformedReply(f"{self._profile.model}: its time-out reads as registers {words}")
         return seconds if seconds > 0 else None
@@ -69,13 +76,11 @@ class ModbusWatchdogDevice(ModbusDevice):
             words = number_to_words(raw, dog.type, self._rules.word_order)
         except ValueError as error:
             raise Unsupported(f"watchdog: {error}") from error
-        if len(words) > 1:
-            await self._link.write_registers(self._unit, dog.address, words, timeout_s=self._timeout_s)
-        else:
-            await self._link.write_register(self._unit, dog.address, words[0], timeout_s=self._timeout_s)
+        await self._write_words(dog.address, words)
 
-    async def _write_step(self, step: Step) -> None:
-        await self._link.write_register(self._unit, step.address, step.value, timeout_s=self._timeout_s)
-
-    async def _words(self, span: Span) -> tuple[int, ...]:
-        return await self._link.read(self._unit, span, timeout_s=self._timeout_s)
+    async def _safe_words(self) -> tuple[int, ...]:
+        """The fail-safe value of the point that it drives, coded for its registers."""
+        point = self._profile.point(self._dog.point)
+        if point is None or point.write is None or point.write.falls_to is None:
+            raise Unsupported(f"{self._profile.model}: {self._dog.point} has no value to fall to")
+        return await self._coded(point, point.write.falls_to)

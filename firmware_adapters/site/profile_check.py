@@ -2,15 +2,21 @@
 
 import math
 
-from firmware_adapters.site.codec import DataType
 from firmware_adapters.site.profile_check_bacnet import check_bacnet_point, check_bacnet_rules
+from firmware_adapters.site.profile_check_modbus import (
+    check_modbus_point,
+    check_modbus_rules,
+    check_registers,
+    check_watchdog,
+)
 from firmware_adapters.site.profile_check_snmp import check_sensors, check_snmp_point
-from firmware_adapters.site.profile_shape import LEAVE, SCHEMA, Point, Profile, Watchdog, WriteRule
-from firmware_adapters.transport.modbus_plan import Table
+from firmware_adapters.site.profile_shape import LEAVE, SCHEMA, Point, Profile, WriteRule
 from shared.telemetry import METRICS, Metric, metric_of
 
 LEAST_REASON = 10
 """Characters; "yes" is no reason."""
+MOST_POINTS = 1000
+"""Of one `{n}`; far beyond any device, and a slip of the finger costs no memory."""
 
 
 def problems_of(profile: Profile) -> list[str]:
@@ -24,17 +30,22 @@ def problems_of(profile: Profile) -> list[str]:
     table = profile.snmp.sensors if profile.snmp is not None else None
     if table is not None:
         problems += [f"snmp.sensors: {text}" for text in check_sensors(table)]
+    if profile.modbus is not None:
+        problems += [f"modbus.{text}" for text in check_modbus_rules(profile.modbus)]
     if profile.bacnet is not None:
         problems += [f"bacnet.{text}" for text in check_bacnet_rules(profile.bacnet)]
     if not profile.points and table is None:
         problems.append("points: a profile needs at least one [[points]]")
     if not profile.source.strip():
         problems.append("source: say where the numbers come from")
+    for key in ("interval_s", "retention_days"):
+        if not (getattr(profile, key) is None or 0 < getattr(profile, key) < math.inf):
+            problems.append(f"{key}: expected above 0")
     for point in profile.points:
         problems += [f"{point.name}: {text}" for text in _check_point(point)]
         problems += [f"{point.name}: {text}" for text in _check_address(profile, point)]
     if profile.watchdog is not None:
-        problems += [f"watchdog.{text}" for text in _check_watchdog(profile, profile.watchdog)]
+        problems += [f"watchdog.{text}" for text in check_watchdog(profile, profile.watchdog)]
     return problems
 
 
@@ -46,15 +57,15 @@ def _check_point(point: Point) -> list[str]:
         return [f"unknown metric; known are {', '.join(METRICS)}"]
     if point.unit != metric.unit:
         problems.append(f"unit: is {point.unit!r}, this metric is in {metric.unit.value!r}")
-    if point.scale == 0:
-        problems.append("scale: must not be 0")
+    if point.scale == 0 or not (math.isfinite(point.scale) and math.isfinite(point.offset)):
+        problems.append("scale, offset: must be finite, and scale must not be 0")
     if not point.is_flag:
         if point.low is None or point.high is None:
             problems.append("low and high: plausibility limits are mandatory and have no default")
         elif not metric.low <= point.low < point.high <= metric.high:
             problems.append(f"low, high: expected {metric.low:g} <= low < high <= {metric.high:g}")
-    if point.count is not None and ("{n}" not in point.name or point.count < 1):
-        problems.append("count: needs {n} in the name and at least 1")
+    if point.count is not None and ("{n}" not in point.name or not 1 <= point.count <= MOST_POINTS):
+        problems.append(f"count: needs {{n}} in the name, at least 1 and at most {MOST_POINTS}")
     if point.write is not None:
         problems += _check_write(point.write, metric)
     return problems
@@ -85,62 +96,18 @@ def _check_write(rule: WriteRule, metric: Metric) -> list[str]:
     return problems
 
 
-def _check_watchdog(profile: Profile, dog: Watchdog) -> list[str]:
-    problems: list[str] = []
-    if profile.modbus is None:
-        return ["address: a time-out register needs [modbus]"]
-    if dog.type is DataType.BOOL or dog.scale <= 0:
-        problems.append("type, scale: expected a number type and a scale above 0")
-    if not (math.isfinite(dog.high) and 0 < dog.low < dog.high):
-        problems.append("low, high: expected 0 < low < high, in s")
-    registers = [dog.address, *(step.address for step in dog.keep_alive)]
-    registers += [dog.action.address] if dog.action else []
-    if not all(0 <= address <= 0xFFFF for address in registers):
-        problems.append("address: expected 0 to 65535 (zero-based PDU address)")
-    target = profile.point(dog.point)
-    if target is None or target.write is None or target.write.falls_to is None:
-        problems.append(
-            f"point: {dog.point!r} must be a writable point with a fail-safe value; a time-out that drives "
-            "nothing to its safe side protects nobody"
-        )
-    return problems
-
-
 def _check_address(profile: Profile, point: Point) -> list[str]:
     if profile.modbus is not None:
-        return _check_modbus(point)
+        return check_modbus_point(point, profile.modbus)
     return check_snmp_point(point) if profile.snmp is not None else check_bacnet_point(point)
 
 
-def _check_modbus(point: Point) -> list[str]:
-    problems: list[str] = []
-    foreign = point.oid is not None or point.digits_oid is not None or point.object is not None
-    if point.table is None or point.address is None or point.type is None or foreign:
-        return ["a Modbus point needs table, address and type, and no oid or object"]
-    if not 0 <= point.address <= 0xFFFF:
-        problems.append("address: expected 0 to 65535 (zero-based PDU address)")
-    if (point.type is DataType.BOOL) != point.is_flag and not point.values:
-        problems.append("type bool and unit 0/1 belong together")
-    if point.table.is_bits and point.type is not DataType.BOOL:
-        problems.append("type: coils and discrete inputs are bool")
-    needs_bit = point.type is DataType.BOOL and not point.table.is_bits
-    if needs_bit != (point.bit is not None) or not 0 <= (point.bit or 0) <= 15:
-        problems.append("bit: 0 to 15, for a bool in a register and nowhere else")
-    if point.write is not None and point.table not in (Table.COIL, Table.HOLDING):
-        problems.append("write: only coils and holding registers can be written")
-    if point.write is not None and point.bit is not None:
-        problems.append("write: a single bit of a register cannot be written safely")
-    if point.write is not None and (point.write.oid is not None or point.write.oids or point.write.values):
-        problems.append("write: oid, oids and values are for SNMP")
-    return problems
-
-
-def repeated_names(profile: Profile) -> list[str]:
-    """Names that stand twice once every `{n}` is written out."""
+def problems_between(profile: Profile) -> list[str]:
+    """What the points of an expanded profile have against each other: names and registers used twice."""
     seen: set[str] = set()
     problems: list[str] = []
     for point in profile.points:
         if point.name in seen:
             problems.append(f"{point.name}: is listed twice")
         seen.add(point.name)
-    return problems
+    return problems + (check_registers(profile) if profile.modbus is not None else [])

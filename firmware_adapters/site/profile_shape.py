@@ -33,7 +33,9 @@ class WriteRule(_Strict, frozen=True, kw_only=True):
     `low`/`high` bound what may be written at all, `settle_s` is how long the change takes to show.
     `fail_safe` is the side to fall to (S11: cooling fails on, heat sources fail off), or "leave" with the
     reason in `leave_because`; it has no default. Modbus: `multiple` asks for FC16 even for one register,
-    `then` are registers written afterwards. SNMP: `oid` is the command object where it is not the one read,
+    `then` are registers written afterwards, `first` those written before it unless the flag `first_unless`
+    reads 1 (a drive that stands needs the edge that starts it, and one that runs must not be stopped by
+    it). SNMP: `oid` is the command object where it is not the one read,
     or `oids` where each value has a command object of its own; `values` maps the point's value to the
     integer that commands it.
     """
@@ -45,6 +47,8 @@ class WriteRule(_Strict, frozen=True, kw_only=True):
     leave_because: str = ""
     multiple: bool = False
     then: tuple[Step, ...] = ()
+    first: tuple[Step, ...] = ()
+    first_unless: str = ""
     oid: str | None = None
     oids: dict[str, str] = {}
     values: dict[str, int] = {}
@@ -59,7 +63,9 @@ class Point(_Strict, frozen=True, kw_only=True):
     """One value: a Modbus address (`table`, `address`, `type`), an SNMP `oid` or a BACnet `object`.
 
     Value = raw x `scale` + `offset`, in `unit`; outside `low`..`high` it cannot be true. `{n}` in name and
-    OID counts from 1 to `count`; consecutive Modbus points lie `stride` registers apart. An `optional`
+    OID counts from 1 to `count`; consecutive Modbus points lie `stride` registers apart. Where the device
+    itself says by which power of ten to multiply (SunSpec), `scale_register` is the register of the same
+    table that says so, and it is read with the value. An `optional`
     point is left out where the device does not have it; a mandatory one is then reported as missing.
     """
 
@@ -79,6 +85,7 @@ class Point(_Strict, frozen=True, kw_only=True):
     address: int | None = None
     type: DataType | None = None
     bit: int | None = None
+    scale_register: int | None = None
     oid: str | None = None
     digits_oid: str | None = None
     """SNMP: where the agent says by which power of ten the number is to be divided."""
@@ -110,6 +117,17 @@ class Point(_Strict, frozen=True, kw_only=True):
         return Span(self.table, self.address, self.type.words)
 
 
+class SunSpec(_Strict, frozen=True, kw_only=True):
+    """The device lists its registers itself: a chain of information models, each with its number and length.
+
+    The first of `models` that the chain has is read, and every address of the profile counts from the
+    register that holds its number. `bases` is where the chain may begin.
+    """
+
+    models: tuple[int, ...]
+    bases: tuple[int, ...] = (40000, 50000, 0)
+
+
 class ModbusRules(_Strict, frozen=True, kw_only=True):
     """What the device can bear: longest read, holes read over, registers' word order, one client or many."""
 
@@ -118,6 +136,7 @@ class ModbusRules(_Strict, frozen=True, kw_only=True):
     max_bits: int
     gap: int
     single_connection: bool
+    sunspec: SunSpec | None = None
 
 
 class SensorMetric(_Strict, frozen=True, kw_only=True):
@@ -183,7 +202,9 @@ class Watchdog(_Strict, frozen=True, kw_only=True):
     `high` s. `action` is a register that says what to do at the time-out and must hold this value too; 0
     there means nothing, and where there is no such register a time of 0 does.
     Each of `keep_alive` is written to say "your master lives"; empty means that any request says so. At the
-    time-out the device drives `point` to that point's own fail-safe value.
+    time-out the device drives `point` to that point's own fail-safe value. Where it must be told which
+    value that is, `revert` is the register that takes it, coded as the point itself, and `prepare` are
+    registers that make it count.
     """
 
     about: str
@@ -195,6 +216,8 @@ class Watchdog(_Strict, frozen=True, kw_only=True):
     high: float
     action: Step | None = None
     keep_alive: tuple[Step, ...] = ()
+    revert: int | None = None
+    prepare: tuple[Step, ...] = ()
 
     @property
     def span(self) -> Span:
@@ -217,13 +240,19 @@ class Watchdog(_Strict, frozen=True, kw_only=True):
 
 
 class Profile(_Strict, frozen=True, kw_only=True):
-    """A checked profile, with every `{n}` written out."""
+    """A checked profile, with every `{n}` written out.
+
+    `interval_s` is how often its values are worth reading, `retention_days` how long they are worth keeping
+    one by one: advice of the one who knows the sensor, for site files and stores that say nothing else.
+    """
 
     schema: int
     model: str
     kind: DeviceKind
     about: str
     source: str
+    interval_s: float | None = None
+    retention_days: float | None = None
     modbus: ModbusRules | None = None
     snmp: SnmpRules | None = None
     bacnet: BacnetRules | None = None

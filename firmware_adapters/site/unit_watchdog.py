@@ -4,6 +4,8 @@ As on the drives it copies, the count begins with the first keep-alive after arm
 comes late ends the fall: the machine goes back to what it was told.
 """
 
+from collections.abc import Callable
+
 from firmware_adapters.site.codec import WordOrder, number_to_words, to_raw, words_to_number
 from firmware_adapters.site.point_source import PointSource
 from firmware_adapters.site.profile import Watchdog
@@ -16,9 +18,17 @@ class UnitWatchdog:
     """`expired` counts how often the machine fell to its safe side."""
 
     def __init__(
-        self, rules: Watchdog, safe: float, *, order: WordOrder, source: PointSource, clock: Clock
+        self,
+        rules: Watchdog,
+        safe: float,
+        *,
+        order: WordOrder,
+        source: PointSource,
+        clock: Clock,
+        revert: Callable[[int], float] | None = None,
     ) -> None:
-        """`safe` is the value that the time-out drives `rules.point` to."""
+        """`safe` is the value that the time-out drives `rules.point` to; with `revert`, what that makes of
+        the word in the rules' revert register."""
         self._rules = rules
         self._safe = safe
         self._order = order
@@ -28,6 +38,10 @@ class UnitWatchdog:
         self.cells = dict(enumerate(number_to_words(raw, rules.type, order), start=rules.address))
         if rules.action is not None:
             self.cells[rules.action.address] = OFF
+        self._revert = revert
+        if rules.revert is not None:
+            self.cells[rules.revert] = 0
+        self.cells |= {step.address: OFF for step in rules.prepare}
         self._feeders = {step.address: step.value for step in rules.keep_alive}
         self._fed_s: float | None = None
         self._fallen = False
@@ -70,7 +84,12 @@ class UnitWatchdog:
         if self._clock.monotonic() - self._fed_s > self.timeout_s:
             self._fallen = True
             self.expired += 1
-            self._source.fall_back(self._rules.point, self._safe)
+            self._source.fall_back(self._rules.point, self._falls_to())
+
+    def _falls_to(self) -> float:
+        if self._rules.revert is None or self._revert is None:
+            return self._safe
+        return self._revert(self.cells[self._rules.revert])
 
     def _feed(self) -> None:
         self._fed_s = self._clock.monotonic()

@@ -1,4 +1,4 @@
-"""Modbus TCP: one connection per endpoint, one request at a time, a deadline for each.
+"""Modbus: one connection per endpoint, one request at a time, a deadline for each.
 
 pymodbus frames and decodes; everything that decides over time is ours, because its reconnect loop tries ten
 times a second for ever against a peer that accepts and resets, and one silent unit blocks its client for
@@ -7,24 +7,32 @@ connection, a breaker per unit and one per endpoint. Every reply is checked agai
 before pymodbus sees it, and a connection on which anything unexpected happened is never used again: a late
 reply cannot be taken for the next one.
 
-Writes skip the breakers, because the safe direction must be tried even on a device that was silent a moment
-ago; the executor bounds how often that happens. Nothing is retried here after bytes were sent.
+A read whose reply was spoiled, on a connection that has worked before, is asked once more over a fresh one
+inside the same deadline: noise on a line, a device that closed an idle connection. Silence is never asked
+again, and nor is a write. Writes go before waiting reads and skip the breakers, because the safe direction
+must be tried even on a device that was silent a moment ago; the executor bounds how often that happens.
+
+The serial framing has no transaction id, so there a late reply could pass for the next one. After a request
+that failed the line is left quiet for a while, and what arrives in that time is thrown away.
 
 Errors raised: `Unreachable`, `DeviceTimeout`, `MalformedReply`, `Busy`, `Unsupported`.
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Protocol
 
-from pymodbus.client import AsyncModbusTcpClient
+from pymodbus.client.base import ModbusBaseClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
 
 from firmware_adapters.transport.breaker import CircuitBreaker
 from firmware_adapters.transport.modbus_plan import Span, Table
-from firmware_adapters.transport.modbus_reply import exception_error, reply_problem
+from firmware_adapters.transport.modbus_reply import exception_error
+from firmware_adapters.transport.modbus_serial import SerialLine
+from firmware_adapters.transport.modbus_session import Endpoint, Framing, Request, Session
+from firmware_adapters.transport.modbus_turns import Turns
 from shared.clock import Clock, SystemClock
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 
@@ -58,63 +66,16 @@ class ModbusLink(Protocol):
         ...
 
 
-class _Session:
-    """One TCP connection: a pymodbus client plus the checks that its reply must pass."""
+_LATE_S = 0.25
+"""How long a line of the serial framing is left quiet after a failure, for a reply that may still come."""
 
-    def __init__(self, host: str, port: int, timeout_s: float) -> None:
-        self.client = AsyncModbusTcpClient(
-            host,
-            port=port,
-            timeout=timeout_s,
-            retries=0,
-            reconnect_delay=0,
-            trace_packet=self._on_packet,
-            trace_connect=self._on_connect,
-        )
-        self.proven = False
-        """A good reply came over this connection."""
-        self._request: bytes | None = None
-        self.spoiled = False
 
-    def _on_packet(self, sending: bool, data: bytes) -> bytes:  # noqa: FBT001 - signature of pymodbus's hook
-        if sending:
-            self._request = data
-            return data
-        if self._request is None:
-            self.spoiled = True
-            return b""
-        problem = reply_problem(self._request, data)
-        if problem is not None:
-            self._fail(MalformedReply(f"Modbus reply refused: {problem}"))
-            return b""
-        return data
+class _AgainSpoiled(Exception):
+    """The second reply was no better than the first."""
 
-    def _on_connect(self, connected: bool) -> None:  # noqa: FBT001 - signature of pymodbus's hook
-        if not connected:
-            self._fail(Unreachable("the peer closed the connection"))
-
-    def _fail(self, error: DeviceError) -> None:
-        self.spoiled = True
-        waiting = self.client.ctx.response_future
-        if self._request is not None and not waiting.done():
-            # pymodbus would wait for its time-out; the waiter learns the reason now.
-            waiting.set_exception(error)
-
-    @property
-    def usable(self) -> bool:
-        return self.client.connected and not self.spoiled
-
-    async def exchange(self, request: Callable[[AsyncModbusTcpClient], Awaitable[ModbusPDU]]) -> ModbusPDU:
-        try:
-            reply = await request(self.client)
-        finally:
-            self._request = None
-        self.proven = True
-        return reply
-
-    def close(self) -> None:
-        self._request = None
-        self.client.close()
+    def __init__(self, cause: DeviceError) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
 class ModbusConnection:
@@ -124,13 +85,22 @@ class ModbusConnection:
     neighbours; the breaker then takes the silent unit out of the queue.
     """
 
-    def __init__(self, host: str, port: int, *, clock: Clock | None = None) -> None:
-        self.host = host
-        self.port = port
+    def __init__(
+        self,
+        host: str,
+        port: int = 0,
+        *,
+        framing: Framing = Framing.TCP,
+        line: SerialLine | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """`line`: `host` is the device file of a serial line."""
+        self.endpoint = Endpoint(host=host, port=port, framing=framing, line=line)
         self._clock = clock or SystemClock()
-        self._lock = asyncio.Lock()
-        self._session: _Session | None = None
-        self._gate = CircuitBreaker(f"{host}:{port}", self._clock, threshold=1, max_s=20.0)
+        self._turns = Turns()
+        self._session: Session | None = None
+        self._quiet_until_s = 0.0
+        self._gate = CircuitBreaker(self.endpoint.name, self._clock, threshold=1, max_s=20.0)
         self._units: dict[int, CircuitBreaker] = {}
         self._failure: dict[int, type[DeviceError]] = {}
         self.connects = 0
@@ -183,28 +153,27 @@ class ModbusConnection:
 
     # ---------------------------------------------------------------- one exchange
 
-    async def _write(
-        self, unit: int, request: Callable[[AsyncModbusTcpClient], Awaitable[ModbusPDU]], timeout_s: float
-    ) -> None:
+    async def _write(self, unit: int, request: Request, timeout_s: float) -> None:
         await self._ask(unit, request, timeout_s, forced=True)
         self._breaker(unit).succeeded()
 
     async def _ask(
         self,
         unit: int,
-        request: Callable[[AsyncModbusTcpClient], Awaitable[ModbusPDU]],
+        request: Request,
         timeout_s: float,
         *,
         forced: bool,
     ) -> ModbusPDU:
-        async with self._lock:
+        async with self._turns.take(urgent=forced):
             name = self._name(unit)
             blame: bool | None = True
             try:
                 async with asyncio.timeout(timeout_s):
-                    session = await self._connected(timeout_s, forced=forced)
-                    self.requests += 1
-                    reply = await session.exchange(request)
+                    if not forced:
+                        reply = await self._asked_twice(request, timeout_s)
+                    else:
+                        reply = await self._exchange(request, timeout_s, forced=True)
                 blame = None
             except TimeoutError as error:
                 # A silent unit is the unit breaker's business; its neighbours may reconnect at once.
@@ -217,16 +186,55 @@ class ModbusConnection:
                     self._failure[unit] = DeviceTimeout
                     self._breaker(unit).failed()
                 raise
-            except ModbusException as error:
-                raise MalformedReply(f"{name}: {error}") from error
+            except _AgainSpoiled as error:
+                # The endpoint works, or it would not have been asked twice: it is this unit's failure alone.
+                blame = False
+                raise error.cause from error
             finally:
                 if blame is not None:
                     # Also on cancellation: the reply may still come, and must never meet another request.
                     self._drop(blame=blame)
+                    self._keep_quiet(min(timeout_s / 4, _LATE_S))
             self._gate.succeeded()
         if reply.isError():
             raise exception_error(reply.exception_code, name)
         return reply
+
+    async def _asked_twice(self, request: Request, timeout_s: float) -> ModbusPDU:
+        """Once more over a fresh connection where a proven one spoiled the reply."""
+        try:
+            return await self._exchange(request, timeout_s, forced=False)
+        except (MalformedReply, Unreachable):
+            if self._session is None or not self._session.proven:
+                raise
+        self._drop(blame=False)
+        self._keep_quiet(min(timeout_s / 4, _LATE_S))
+        try:
+            return await self._exchange(request, timeout_s, forced=False)
+        except (MalformedReply, Unreachable) as error:
+            if self._session is None:
+                raise  # there was no connection to ask over
+            raise _AgainSpoiled(error) from error
+
+    async def _exchange(self, request: Request, timeout_s: float, *, forced: bool) -> ModbusPDU:
+        session = await self._connected(timeout_s, forced=forced)
+        if self.endpoint.framing is Framing.RTU:
+            wait_s = self._quiet_until_s - self._clock.monotonic()
+            if wait_s > 0:
+                await self._clock.sleep(wait_s)
+            if not session.usable:  # something arrived that nobody asked for
+                self._drop(blame=False)
+                session = await self._connected(timeout_s, forced=forced)
+        self.requests += 1
+        try:
+            return await session.exchange(request)
+        except ModbusException as error:
+            raise MalformedReply(str(error)) from error
+        finally:
+            self._keep_quiet(self.endpoint.silence_s)
+
+    def _keep_quiet(self, seconds: float) -> None:
+        self._quiet_until_s = max(self._quiet_until_s, self._clock.monotonic() + seconds)
 
     def _late(self, name: str, timeout_s: float) -> DeviceError:
         if self._session is None:
@@ -234,18 +242,18 @@ class ModbusConnection:
             return Unreachable(f"{name}: no connection within {timeout_s:g} s")
         return DeviceTimeout(f"{name}: no whole reply within {timeout_s:g} s")
 
-    async def _connected(self, timeout_s: float, *, forced: bool) -> _Session:
+    async def _connected(self, timeout_s: float, *, forced: bool) -> Session:
         if self._session is not None:
             if self._session.usable:
                 return self._session
             self._drop(blame=True)
         if not self._gate.admit() and not forced:
             wait = self._gate.wait_s
-            raise Unreachable(f"{self.host}:{self.port} is down; next attempt in {wait:.1f} s")
+            raise Unreachable(f"{self.endpoint.name} is down; next attempt in {wait:.1f} s")
         self.connects += 1
-        session = _Session(self.host, self.port, timeout_s)
+        session = Session(self.endpoint, timeout_s)
         try:
-            ok = await session.client.connect()
+            ok = await session.connect()
         except BaseException:  # cancelled: put everything back, then go on being cancelled
             self._gate.abandoned()
             session.close()
@@ -253,7 +261,7 @@ class ModbusConnection:
         if not ok:
             self._gate.failed()
             session.close()
-            raise Unreachable(f"{self.host}:{self.port}: connection refused or no route")
+            raise Unreachable(f"{self.endpoint.name}: no connection")
         self._session = session
         return session
 
@@ -273,11 +281,11 @@ class ModbusConnection:
         return self._units[unit]
 
     def _name(self, unit: int) -> str:
-        return f"{self.host}:{self.port} unit {unit}"
+        return f"{self.endpoint.name} unit {unit}"
 
 
-def _reader(unit: int, span: Span) -> Callable[[AsyncModbusTcpClient], Awaitable[ModbusPDU]]:
-    def ask(client: AsyncModbusTcpClient) -> Awaitable[ModbusPDU]:
+def _reader(unit: int, span: Span) -> Request:
+    def ask(client: ModbusBaseClient) -> Awaitable[ModbusPDU]:
         method = {
             Table.COIL: client.read_coils,
             Table.DISCRETE: client.read_discrete_inputs,

@@ -1,4 +1,4 @@
-"""What a Modbus TCP reply must look like to be believed, and what its exception codes mean (pure)."""
+"""What a Modbus reply must look like to be believed, and what its exception codes mean (pure)."""
 
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 
@@ -36,16 +36,61 @@ def reply_problem(request: bytes, reply: bytes) -> str | None:
     )
     problem = next((text for refused, text in refusals if refused), None)
     if problem is None and len(reply) == 6 + length:
-        return _body_problem(request, reply[7:])
+        return _body_problem(request[7:], reply[7:])
     return problem
 
 
-def _body_problem(request: bytes, body: bytes) -> str | None:
-    asked = request[7]
+def rtu_reply_problem(request: bytes, reply: bytes) -> str | None:
+    """The same for the serial framing: unit, function, data, checksum. There is no transaction id in it."""
+    if len(reply) < 3:
+        return None
+    function, asked = reply[1], request[1]
+    size = _rtu_size(request, refused=bool(function & 0x80))
+    refusals = (
+        (reply[0] != request[0], f"reply of unit {reply[0]}"),
+        (function not in (asked, asked | 0x80), f"function {function} answers {asked}"),
+        (function in _READS and reply[2] != size - 5, "byte count does not match the request"),
+        (len(reply) > size, "more bytes than the frame has"),
+    )
+    problem = next((text for refused, text in refusals if refused), None)
+    if problem is None and len(reply) == size:
+        if crc16(reply[:-2]) != int.from_bytes(reply[-2:], "little"):
+            return "checksum is wrong"
+        return _body_problem(request[1:-2], reply[1:-2])
+    return problem
+
+
+def _rtu_size(request: bytes, *, refused: bool) -> int:
+    """How long the whole reply frame is: nothing in it says so, the request does."""
+    if refused:
+        return 5
+    return 5 + _read_size(request[1], request[4:6]) if request[1] in _READS else 8
+
+
+def crc16(data: bytes) -> int:
+    """The checksum of the serial framing, low byte first on the line (Modbus over serial line V1.02)."""
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ 0xA001 if crc & 1 else crc >> 1
+    return crc
+
+
+_READS = (1, 2, 3, 4)
+
+
+def _read_size(function: int, count: bytes) -> int:
+    """Bytes of data that a read of `count` must bring."""
+    number = int.from_bytes(count, "big")
+    return (number + 7) // 8 if function <= 2 else number * 2
+
+
+def _body_problem(asked: bytes, body: bytes) -> str | None:
+    """What is wrong with a whole reply PDU, given the request PDU."""
     if body[0] & 0x80:
         return None if len(body) == 2 else "exception reply of odd length"
-    if asked in (1, 2, 3, 4):
-        count = int.from_bytes(request[10:12], "big")
-        size = (count + 7) // 8 if asked <= 2 else count * 2
+    if asked[0] in _READS:
+        size = _read_size(asked[0], asked[3:5])
         return None if body[1] == size == len(body) - 2 else "byte count does not match the request"
-    return None if body == request[7:12] else "write echo differs from the request"
+    return None if body == asked[:5] else "write echo differs from the request"

@@ -5,8 +5,10 @@ from weakref import WeakKeyDictionary
 
 from firmware_adapters.transport.modbus import ModbusConnection
 from firmware_adapters.transport.modbus_plan import Span
+from firmware_adapters.transport.modbus_serial import SerialLine
+from firmware_adapters.transport.modbus_session import Endpoint, Framing
 
-_Endpoints = dict[tuple[str, int], "_Shared"]
+_Endpoints = dict[Endpoint, "_Shared"]
 _ENDPOINTS: WeakKeyDictionary[asyncio.AbstractEventLoop, _Endpoints] = WeakKeyDictionary()
 """Per event loop, because a connection belongs to the loop that made it."""
 
@@ -24,8 +26,11 @@ class SharedModbus:
     The connection is looked up at the first use, because drivers are made before the loop runs.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        self._key = (host, port)
+    def __init__(
+        self, host: str, port: int = 0, *, framing: Framing = Framing.TCP, line: SerialLine | None = None
+    ) -> None:
+        """`line`: `host` is the device file of a serial line."""
+        self._key = Endpoint(host=host, port=port, framing=framing, line=line)
         self._held: _Shared | None = None
 
     @property
@@ -34,7 +39,11 @@ class SharedModbus:
         if self._held is None:
             endpoints = _ENDPOINTS.setdefault(asyncio.get_running_loop(), {})
             if self._key not in endpoints:
-                endpoints[self._key] = _Shared(ModbusConnection(*self._key))
+                endpoints[self._key] = _Shared(
+                    ModbusConnection(
+                        self._key.host, self._key.port, framing=self._key.framing, line=self._key.line
+                    )
+                )
             self._held = endpoints[self._key]
             self._held.users += 1
         return self._held.connection

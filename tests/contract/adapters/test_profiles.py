@@ -1,10 +1,13 @@
 """Each shipped profile, opened as the guardian opens it: what it declares is there, and nothing more."""
 
+from importlib import import_module
+
 import pytest
 
 from firmware_adapters.capabilities import PROTOCOL_OF, Credential, WatchdogControl
 from firmware_adapters.registry import open_device
 from firmware_adapters.site import modbus, snmp
+from firmware_adapters.site.cli import protocol_of
 from firmware_adapters.site.profile import load_profile, profile_names
 from shared.capabilities import Ability, Capability
 from shared.ids import DeviceId, ZoneId
@@ -15,6 +18,9 @@ def _declared(name: str) -> tuple[Capability, ...]:
     profile = load_profile(name)
     if profile.modbus is not None:
         return modbus.capabilities_of(profile)
+    if profile.bacnet is not None:
+        found: tuple[Capability, ...] = import_module("firmware_adapters.site.bacnet").capabilities_of(profile)
+        return found
     return snmp.capabilities_of(profile, may_write=True)
 
 
@@ -24,7 +30,7 @@ async def test_a_driver_does_what_its_profile_declares(name: str) -> None:
     entry = DeviceEntry(
         id=DeviceId("subject"),
         kind=profile.kind,
-        adapter="modbus" if profile.modbus is not None else "snmp",
+        adapter=protocol_of(profile).lower(),
         profile=name,
         host="127.0.0.1",
         port=9,

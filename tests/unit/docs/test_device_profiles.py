@@ -9,6 +9,7 @@ import pytest
 from firmware_adapters.simulator.distortion import SensorFault
 from firmware_adapters.simulator.faults import SiteFault
 from firmware_adapters.simulator.link_faults import LinkFault
+from firmware_adapters.site.cli import protocol_of
 from firmware_adapters.site.profile import Watchdog, load_profile, profile_names
 from shared.plant import FaultName
 
@@ -32,7 +33,7 @@ def test_every_profile_has_its_row() -> None:
     for name, row in rows.items():
         profile = load_profile(name)
         assert row[1] == profile.kind
-        assert row[2] == ("Modbus" if profile.modbus is not None else "SNMP")
+        assert row[2] == protocol_of(profile)
         assert (row[4] == "nothing") == (not profile.writable)
         assert ("time-out of its own" in row[4]) == (profile.watchdog is not None)
 

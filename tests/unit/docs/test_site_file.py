@@ -87,7 +87,7 @@ def test_the_example_is_accepted_and_is_whole() -> None:
     site = config.parse(example, Path("/etc/minewarden/site.toml"))
     assert site.site.id == "north-1"
     assert site.paths.keyring == "/etc/minewarden/keyring.toml"
-    assert set(DeviceKind) - {DeviceKind.HVAC} == {device.kind for device in site.devices}
+    assert set(DeviceKind) - {DeviceKind.HVAC, DeviceKind.SOURCE} == {device.kind for device in site.devices}
     assert site.power_caps
     assert site.mains is not None
     assert site.curtailment is not None

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_adapters.site.codec import (
+    NOT_IMPLEMENTED,
+    RANGE,
     DataType,
     WordOrder,
     number_to_words,
@@ -30,6 +32,10 @@ HIGH, LOW = WordOrder.HIGH_FIRST, WordOrder.LOW_FIRST
         ((0x0001, 0x0000), DataType.UINT32, HIGH, 65536),
         ((0xFFFF, 0xFFFE), DataType.INT32, HIGH, -2),
         ((1,), DataType.BOOL, HIGH, 1),
+        ((0, 0, 0x0001, 0x0002), DataType.INT64, HIGH, 65538),
+        ((0xFFFF, 0xFFFF, 0xFFFF, 0xFFFF), DataType.INT64, HIGH, -1),
+        ((0x0002, 0x0001, 0, 0), DataType.UINT64, LOW, 65538),
+        ((0x0001, 0x0000), DataType.ACC32, HIGH, 65536),
     ],
 )
 def test_golden_words(words: tuple[int, ...], kind: DataType, order: WordOrder, number: float) -> None:
@@ -37,11 +43,12 @@ def test_golden_words(words: tuple[int, ...], kind: DataType, order: WordOrder, 
     assert number_to_words(number, kind, order) == words
 
 
-integers = [kind for kind in DataType if kind not in (DataType.FLOAT32, DataType.BOOL)]
+INTEGERS = [kind for kind in DataType if kind in RANGE]
+EXACT = [kind for kind in INTEGERS if kind.words <= 2]
 
 
 @given(
-    st.sampled_from(integers),
+    st.sampled_from(EXACT),
     st.sampled_from(list(WordOrder)),
     st.lists(st.integers(0, 0xFFFF), min_size=2, max_size=2),
 )
@@ -57,8 +64,60 @@ def test_floats_round_trip(number: float, order: WordOrder) -> None:
     )
 
 
+@given(st.sampled_from([DataType.INT64, DataType.UINT64]), st.integers(0, 2**53))
+def test_a_counter_of_64_bits_is_exact_as_far_as_a_float_goes(kind: DataType, number: int) -> None:
+    assert words_to_number(number_to_words(number, kind, HIGH), kind, HIGH) == number
+
+
+@given(st.sampled_from(list(DataType)), st.sampled_from(list(WordOrder)), st.floats())
+def test_any_number_gives_words_or_is_refused(kind: DataType, order: WordOrder, number: float) -> None:
+    try:
+        words = number_to_words(number, kind, order)
+    except ValueError:
+        return
+    assert len(words) == kind.words
+    assert all(0 <= word <= 0xFFFF for word in words)
+
+
+@given(
+    st.sampled_from(list(DataType)),
+    st.sampled_from(list(WordOrder)),
+    st.lists(st.integers(0, 0xFFFF), min_size=4, max_size=4),
+)
+def test_any_words_give_a_number_and_only_a_plausible_one_is_read(
+    kind: DataType, order: WordOrder, words: list[int]
+) -> None:
+    raw = words_to_number(words[: kind.words], kind, order)
+    reading = to_reading(raw, scale=0.1, offset=0, low=-10, high=10)
+    assert reading.value is None or -10 <= reading.value <= 10
+
+
+@pytest.mark.parametrize("kind", NOT_IMPLEMENTED)
+def test_what_a_sunspec_device_does_not_have_is_missing(kind: DataType) -> None:
+    """0x8000, 0xFFFF, ..., NaN: each type's own word for nothing, as it comes out of the registers."""
+    words = number_to_words(NOT_IMPLEMENTED[kind], kind, HIGH)
+    raw = words_to_number(words, kind, HIGH)
+    reading = to_reading(raw, scale=1, offset=0, low=-1e30, high=1e30, not_available=[NOT_IMPLEMENTED[kind]])
+    assert (reading.value, reading.quality) == (None, Quality.MISSING)
+
+
 @pytest.mark.parametrize(
-    ("kind", "number"), [(DataType.INT16, 40000), (DataType.UINT16, -1), (DataType.UINT32, 2**32)]
+    ("kind", "words"),
+    [
+        (DataType.INT16, (0x8000,)),
+        (DataType.UINT16, (0xFFFF,)),
+        (DataType.INT32, (0x8000, 0)),
+        (DataType.UINT32, (0xFFFF, 0xFFFF)),
+        (DataType.ACC32, (0, 0)),
+    ],
+)
+def test_the_words_for_nothing_are_those_of_the_specification(kind: DataType, words: tuple[int, ...]) -> None:
+    assert number_to_words(NOT_IMPLEMENTED[kind], kind, HIGH) == words
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [(DataType.INT16, 40000), (DataType.UINT16, -1), (DataType.UINT32, 2**32), (DataType.FLOAT32, 1e39)],
 )
 def test_what_does_not_fit_is_refused(kind: DataType, number: float) -> None:
     with pytest.raises(ValueError, match="does not fit"):

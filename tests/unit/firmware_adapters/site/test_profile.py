@@ -1,10 +1,15 @@
 """Profiles: what ships is sound, and a mistake in one is refused with its key and what is expected."""
 
+import contextlib
 import re
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from firmware_adapters.site.codec import DataType
+from firmware_adapters.site.modbus_words import spans_of
 from firmware_adapters.site.profile import LEAVE, load_profile, parse_profile, profile_names
 from firmware_adapters.transport.modbus_plan import Span, Table, merge_spans
 from shared.errors import ConfigError
@@ -20,6 +25,20 @@ NAMED_BY_THE_ISSUE = {
     "apc-rpdu2": DeviceKind.PDU,
     "ups-mib": DeviceKind.UPS,
     "water-loop": DeviceKind.PROBE,
+    "schneider-pm5xxx": DeviceKind.METER,
+    "schneider-iem3xxx": DeviceKind.METER,
+    "sunspec-203": DeviceKind.METER,
+    "sunspec-213": DeviceKind.METER,
+    "sunspec-704": DeviceKind.SOURCE,
+    "danfoss-fc51": DeviceKind.DRIVE,
+    "abb-drives": DeviceKind.DRIVE,
+    "danfoss-ekc202d": DeviceKind.HVAC,
+    "generic-airflow": DeviceKind.PROBE,
+    "generic-differential-pressure": DeviceKind.PROBE,
+    "generic-particulates": DeviceKind.PROBE,
+    "generic-sound": DeviceKind.PROBE,
+    "generic-vibration": DeviceKind.PROBE,
+    "generic-weather-station": DeviceKind.PROBE,
 }
 
 
@@ -34,7 +53,7 @@ class TestShippedProfiles:
     def test_loads_and_names_its_source(self, name: str) -> None:
         profile = load_profile(name)
         assert len(profile.source) > 20
-        assert profile.points
+        assert profile.points or (profile.snmp is not None and profile.snmp.sensors is not None)
 
     def test_every_number_has_limits_that_its_type_can_exceed(self, name: str) -> None:
         """A limit that the register cannot reach would never catch anything."""
@@ -42,7 +61,7 @@ class TestShippedProfiles:
             low, high = point.bounds
             metric = metric_of(point.name)
             assert metric.low <= low < high <= metric.high
-            if point.type is DataType.INT16 and not point.is_flag:
+            if point.type is DataType.INT16 and not point.is_flag and point.scale_register is None:
                 assert high < 32767 * abs(point.scale) + point.offset
 
     def test_what_moves_cooling_names_its_safe_side(self, name: str) -> None:
@@ -73,7 +92,7 @@ class TestShippedProfiles:
             return
         rules = profile.modbus
         reads = merge_spans(
-            (point.span for point in profile.points),
+            (span for point in profile.points for span in spans_of(point, rules)),
             gap=rules.gap,
             max_registers=rules.max_registers,
             max_bits=rules.max_bits,
@@ -93,6 +112,38 @@ def test_the_danfoss_addresses_follow_the_parameter_rule() -> None:
     assert setpoint.write is not None
     assert setpoint.scale * 0x4000 == 100.0
     assert [(step.address, step.value) for step in setpoint.write.then] == [(49999, 0x047C)]
+
+
+def test_the_abb_reference_is_scaled_to_20000_and_starts_on_an_edge_only_where_the_drive_stands() -> None:
+    setpoint = load_profile("abb-drives").point("speed_setpoint_pct")
+    assert setpoint is not None
+    assert setpoint.write is not None
+    assert setpoint.scale * 20000 == 100.0
+    assert [(step.address, step.value) for step in setpoint.write.first] == [(0, 0x047E)]
+    assert setpoint.write.first_unless == "running"
+    assert [(step.address, step.value) for step in setpoint.write.then] == [(0, 0x047F)]
+
+
+@pytest.mark.parametrize("name", ["schneider-pm5xxx", "schneider-iem3xxx"])
+def test_schneider_addresses_are_one_below_the_number_in_the_book(name: str) -> None:
+    profile = load_profile(name)
+    book = {
+        "power_w": 3060,
+        "frequency_hz": 3110,
+        "energy_kwh": 3204,
+        "voltage_v.1": 3028,
+        "current_a.3": 3004,
+    }
+    for point, number in book.items():
+        found = profile.point(point)
+        assert found is not None
+        assert found.address == number - 1
+
+
+def test_a_profile_to_copy_says_so() -> None:
+    for name in profile_names():
+        if name.startswith("generic-"):
+            assert load_profile(name).source.startswith("site-specific"), name
 
 
 def test_the_drives_time_out_is_that_of_parameters_8_03_and_8_04() -> None:
@@ -217,16 +268,44 @@ def test_the_example_is_good() -> None:
         ('table = "input"', 'table = "coil"', "coils and discrete inputs are bool"),
         ('table = "input"', 'table = "input"\nbit = 3', "bit"),
         ("gap = 0", "gap = 0\nbaud = 9600", "baud"),
+        ("gap = 0", "gap = -1", "gap: expected 0 or more"),
+        ("max_registers = 10", "max_registers = 126", "one request holds at most 125"),
+        ("max_bits = 0", "max_bits = 2001", "one request holds at most 2000"),
+        ("max_registers = 10", "max_registers = 0", "takes 1, and one request may ask for 0"),
+        ("address = 1", "address = 65536", "0 to 65535"),
+        ('type = "int16"', 'type = "int16"\nstride = 2', "stride: needs count"),
+        ("scale = 0.1", "scale = nan", "must be finite"),
+        ('type = "int16"', 'type = "int16"\nscale_register = 70000', "scale_register: expected 0 to 65535"),
+        ('type = "int16"', 'type = "float32"\nscale_register = 7', "scale_register: is for whole numbers"),
+        (
+            "single_connection = false",
+            "single_connection = false\n[modbus.sunspec]\nmodels = []",
+            "at least one",
+        ),
+        (
+            "single_connection = false",
+            "single_connection = false\n[modbus.sunspec]\nmodels = [1]",
+            "2 to 65534",
+        ),
+        (
+            "single_connection = false",
+            "single_connection = false\n[modbus.sunspec]\nmodels = [203]\nbases = []",
+            "bases",
+        ),
+        ('source = "a manual, page 7"', 'source = "a manual, page 7"\nretention_days = 0.0', "above 0"),
+        ('source = "a manual, page 7"', 'source = "a manual, page 7"\ninterval_s = inf', "above 0"),
         ("[modbus]", '[snmp]\nmax_oids = 9\nidentity_oid = "1.3.6"\n[modbus]', "exactly one"),
         ("high = 80.0", "high = 80.0" + WRITE, "only coils and holding"),
         ('table = "input"', 'table = "holding"\ncount = 2', "{n}"),
+        ('name = "air_temp_c"', 'name = "air_temp_c.{n}"\ncount = 2000', "at most 1000"),
+        ('name = "air_temp_c"', 'name = "air_temp_c.{n}"\ncount = 3\nstride = 40000', "to the last word"),
     ],
 )
 def test_a_mistake_names_itself(old: str, new: str, text: str) -> None:
     assert old in GOOD
     with pytest.raises(ConfigError, match=re.escape(text)) as caught:
         parse_profile(GOOD.replace(old, new, 1), "x.toml")
-    assert str(caught.value).startswith("x.toml: ")
+    assert re.match(r"x\.toml(:\d+)?: ", str(caught.value))
 
 
 def test_two_points_of_one_name_are_refused() -> None:
@@ -319,6 +398,98 @@ def test_a_time_out_that_drives_what_must_be_left_protects_nobody() -> None:
         parse_profile(text, "x.toml")
 
 
+SECOND = (
+    GOOD[GOOD.index("[[points]]") :]
+    .replace('"air_temp_c"', '"humidity_pct"')
+    .replace('"°C"', '"%"')
+    .replace("low = -39.0", "low = 0.0")
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "text"),
+    [
+        ('unit = "°C"', 'unit = "°F"', 17, "air_temp_c: unit: is '°F'"),
+        ("scale = 0.1", "scal = 0.1", 21, "air_temp_c: scal: unknown key"),
+        ("address = 1\n", "", 15, "air_temp_c: a Modbus point needs"),
+        ("max_registers = 10", "max_registers = 300", 10, "modbus.max_registers"),
+        ("schema = 1", "schema = 3", 2, "schema"),
+        ('kind = "probe"', 'kind = "lamp"', 4, "kind"),
+        ("high = 80.0", 'high = "hot"', 23, "high"),
+        ("high = 80.0", "high = 80.0" + BARE_WRITE, 24, "write.fail_safe: is missing"),
+    ],
+)
+def test_each_mistake_names_its_line(old: str, new: str, line: int, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_profile(WRITABLE.replace(old, new, 1) + SECOND.replace("address = 1", "address = 2"), "x.toml")
+    first = str(caught.value).splitlines()[0]
+    assert first.startswith(f"x.toml:{line}: "), first
+    assert text in first
+
+
+def test_every_mistake_is_told_at_once() -> None:
+    text = GOOD.replace('"°C"', '"°F"').replace("scale = 0.1", "scale = 0.0")
+    with pytest.raises(ConfigError) as caught:
+        parse_profile(text, "x.toml")
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "sound"),
+    [(1, "int16", False), (0, "int32", False), (0, "int16", True), (2, "int16", True), (2, "float32", True)],
+)
+def test_numbers_never_share_a_register(address: int, kind: str, sound: bool) -> None:
+    second = SECOND.replace("address = 1", f"address = {address}").replace('"int16"', f'"{kind}"')
+    if sound:
+        assert len(parse_profile(GOOD + second, "x.toml").points) == 2
+        return
+    with pytest.raises(ConfigError, match="overlaps air_temp_c at input 1") as caught:
+        parse_profile(GOOD + second, "x.toml")
+    assert str(caught.value).startswith("x.toml:28: humidity_pct: address: ")
+
+
+def test_counted_points_that_run_into_another_are_found() -> None:
+    counted = SECOND.replace('"humidity_pct"', '"humidity_pct.{n}"\ncount = 3').replace(
+        "address = 1", "address = 0"
+    )
+    with pytest.raises(ConfigError, match=r"humidity_pct\.2: address: input 1 overlaps air_temp_c"):
+        parse_profile(GOOD + counted, "x.toml")
+
+
+FLAG = """
+[[points]]
+name = "{name}"
+unit = "0/1"
+table = "input"
+address = 5
+type = "bool"
+bit = {bit}
+"""
+
+
+def test_flags_share_a_status_word_but_not_a_bit() -> None:
+    two = FLAG.format(name="running", bit=3) + FLAG.format(name="fault", bit=4)
+    assert len(parse_profile(GOOD + two, "x.toml").points) == 3
+    with pytest.raises(ConfigError, match="fault: address: input 5 overlaps running"):
+        parse_profile(GOOD + two.replace("bit = 4", "bit = 3"), "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ('first_unless = "running"', "write.first_unless: is only for a write with"),
+        ('first = [{ address = 9, value = 1 }]\nfirst_unless = "sleeping"', "no flag 'sleeping'"),
+        ("then = [{ address = 70000, value = 1 }]", "must be 0 to 65535"),
+        ("then = [{ address = 7, value = -1 }]", "must be 0 to 65535"),
+        ("values = { 1 = 5 }", "write.values: say which number commands which value"),
+        ('oid = "1.3.6.1"', "for SNMP"),
+    ],
+)
+def test_a_mistake_in_how_it_is_written_names_itself(line: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        parse_profile(f"{WRITABLE}{WRITE}{line}\n", "x.toml")
+
+
 def test_text_that_is_not_toml_is_refused() -> None:
     with pytest.raises(ConfigError, match="not valid TOML"):
         parse_profile("[[points", "x.toml")
@@ -361,3 +532,34 @@ def test_a_mistake_in_an_snmp_profile_names_itself(old: str, new: str, text: str
     assert parse_profile(SNMP, "x.toml").snmp is not None
     with pytest.raises(ConfigError, match=re.escape(text)):
         parse_profile(SNMP.replace(old, new, 1), "x.toml")
+
+
+# ---------------------------------------------------------------- a file of the site's own
+
+
+def test_a_path_is_a_file_of_the_sites_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(GOOD, encoding="utf-8")
+    assert load_profile(str(file)).model == "Test probe"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gone\.toml: cannot be read: No such file"):
+        load_profile(str(tmp_path / "gone.toml"))
+    (tmp_path / "odd.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"odd\.toml: is not UTF-8"):
+        load_profile(str(tmp_path / "odd.toml"))
+
+
+@settings(max_examples=200)
+@given(st.text(max_size=400) | st.text(alphabet='[]points"={}.0123456789abe\n ', max_size=200))
+def test_any_text_is_a_profile_or_a_clear_sentence(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"x\.toml"):
+        parse_profile(text, "x.toml")
+
+
+@settings(max_examples=200)
+@given(st.integers(0, len(GOOD) - 1), st.sampled_from(["", "[", '"', "9", "-", "\n", "= 1"]))
+def test_a_slip_of_the_finger_is_a_profile_or_a_clear_sentence(place: int, slip: str) -> None:
+    with contextlib.suppress(ConfigError):
+        assert parse_profile(GOOD[:place] + slip + GOOD[place + 1 :], "x.toml").points

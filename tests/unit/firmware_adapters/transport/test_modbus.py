@@ -112,14 +112,55 @@ EXPECTED = {
 }
 
 
+SPOILED = {kind for kind, error in EXPECTED.items() if error in (MalformedReply, Unreachable)}
+"""What a second question over a fresh connection may heal; silence and a refusal are answers."""
+
+
 @pytest.mark.parametrize("kind", list(Misbehaviour))
 async def test_misbehaviour_is_a_typed_failure_and_the_next_read_is_right(kind: Misbehaviour) -> None:
     async with served_unit("xy-md02") as served:
         truth = await served.connection.read(1, TEMPERATURE, timeout_s=1)
-        served.emulator.faults[1] = ModbusFault(kind, times=1, delay_s=0.25)
+        times = 2 if kind in SPOILED else 1
+        served.emulator.faults[1] = ModbusFault(kind, times=times, delay_s=0.25)
         with pytest.raises(EXPECTED[kind]):
             await served.connection.read(1, TEMPERATURE, timeout_s=0.1)
         assert await served.connection.read(1, TEMPERATURE, timeout_s=1) == truth
+
+
+@pytest.mark.parametrize("kind", sorted(SPOILED))
+async def test_one_spoiled_reply_costs_no_read_and_its_connection_is_never_used_again(
+    kind: Misbehaviour,
+) -> None:
+    """F14: late and doubled replies put nothing out of step; on a mismatch the socket is closed."""
+    async with served_unit("xy-md02") as served:
+        truth = await served.connection.read(1, TEMPERATURE, timeout_s=1)
+        served.emulator.faults[1] = ModbusFault(kind, times=1)
+        for _ in range(5):
+            assert await served.connection.read(1, TEMPERATURE, timeout_s=1) == truth
+        assert served.emulator.accepted == 2
+        assert served.emulator.requests == 1 + 2 + 4
+
+
+@pytest.mark.parametrize("kind", sorted(SPOILED))
+async def test_a_spoiled_write_is_not_sent_again(kind: Misbehaviour) -> None:
+    async with served_unit("danfoss-fc102") as served:
+        await served.connection.read(1, Span(Table.HOLDING, 50009, 1), timeout_s=1)
+        served.emulator.faults[1] = ModbusFault(kind, times=1)
+        with pytest.raises(EXPECTED[kind]):
+            await served.connection.write_register(1, 50009, 0x2000, timeout_s=1)
+        assert len(served.source.writes) <= 1
+        assert served.emulator.requests == 2
+
+
+async def test_a_unit_that_always_lies_leaves_its_neighbours_alone() -> None:
+    async with served_unit("xy-md02") as served:
+        served.emulator.units[2] = served.emulator.units[1]
+        truth = await served.connection.read(2, TEMPERATURE, timeout_s=1)
+        served.emulator.faults[1] = ModbusFault(Misbehaviour.GARBAGE)
+        for _ in range(10):
+            with pytest.raises(MalformedReply):
+                await served.connection.read(1, TEMPERATURE, timeout_s=1)
+            assert await served.connection.read(2, TEMPERATURE, timeout_s=1) == truth
 
 
 async def test_a_late_reply_never_answers_the_next_question() -> None:

@@ -1,0 +1,50 @@
+"""Where in a TOML text a key stands, so that an error points at the text and not at a data structure."""
+
+import re
+
+
+class TomlLines:
+    """Line numbers of dotted keys such as `zones[1].limits.water_c.trip`.
+
+    A search through the text and no parser: it is asked only for texts that `tomllib` has read, and a key
+    that it does not find is answered with the table around it.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._line_of: dict[str, int] = {}
+        counts: dict[str, int] = {}
+        table = ""
+        for number, line in enumerate(text.splitlines(), start=1):
+            if header := re.match(r"\s*\[\[([\w.\"-]+)\]\]", line):
+                name = self._indexed(header[1], counts)
+                parent, _, leaf = name.rpartition(".")
+                counts[name] = counts.get(name, -1) + 1
+                table = f"{parent}.{leaf}".lstrip(".") + f"[{counts[name]}]"
+                self._line_of[table] = number
+            elif header := re.match(r"\s*\[([\w.\"-]+)\]", line):
+                table = self._indexed(header[1], counts)
+                self._line_of[table] = number
+            elif key := re.match(r"\s*([\w\"-]+(?:\.[\w\"-]+)*)\s*=", line):
+                name = key[1].replace('"', "")
+                self._line_of[f"{table}.{name}".lstrip(".")] = number
+                for inline in re.findall(r"[{,]\s*([\w-]+)\s*=", line):
+                    self._line_of.setdefault(f"{table}.{name}.{inline}".lstrip("."), number)
+
+    @staticmethod
+    def _indexed(header: str, counts: dict[str, int]) -> str:
+        """`zones.limits` inside the second [[zones]] is `zones[1].limits`."""
+        parts: list[str] = []
+        for part in header.replace('"', "").split("."):
+            parts.append(part)
+            joined = ".".join(parts)
+            is_last = len(parts) == header.count(".") + 1
+            if joined in counts and not is_last:
+                parts[-1] = f"{part}[{counts[joined]}]"
+        return ".".join(parts)
+
+    def nearest(self, key: str) -> int | None:
+        """The line of `key`, or of the nearest enclosing key that the text has; None where there is none."""
+        probe = key
+        while probe and probe not in self._line_of:
+            probe = re.sub(r"(\.[^.\[]+|\[\d+\]|^[^.\[]+)$", "", probe)
+        return self._line_of.get(probe)
