@@ -6,7 +6,8 @@ The emulator owns the wire: pages, sessions, stored settings, the preset switche
 emulator converts to the vendor's (GH/s, MH/s, mV, text uptime).
 """
 
-from typing import Literal, Protocol
+from collections.abc import Sequence
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -131,6 +132,41 @@ class MinerView(msgspec.Struct, frozen=True, kw_only=True):
     """Since the last accepted share, s; None: none yet."""
     power_limit_w: float | None = None
     """Limit in force that the machine itself holds, W; None: none."""
+
+
+class PastView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a machine showed `age_s` seconds ago; temperatures in °C, None is no data."""
+
+    age_s: float
+    hashrate_ths: float
+    power_w: float
+    fan_duty_pct: float
+    chip_temp_max_c: float | None = None
+    board_temp_max_c: float | None = None
+
+    @classmethod
+    def of(cls, view: MinerView) -> "PastView":
+        """A machine as it is now."""
+        boards = [board for board in view.boards if board.working]
+        chips = [board.chip_temp_max_c for board in boards if board.chip_temp_max_c is not None]
+        pcbs = [board.board_temp_max_c for board in boards if board.board_temp_max_c is not None]
+        return cls(
+            age_s=0.0,
+            hashrate_ths=view.hashrate_ths,
+            power_w=view.power_w,
+            fan_duty_pct=view.fan_duty_pct,
+            chip_temp_max_c=max(chips, default=None),
+            board_temp_max_c=max(pcbs, default=None),
+        )
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A machine that keeps its own past, whoever asks or not; for firmwares with a history."""
+
+    def past(self) -> Sequence[PastView]:
+        """What it kept, oldest first."""
+        ...
 
 
 class EmulatedMiner(Protocol):

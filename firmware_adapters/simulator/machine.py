@@ -1,11 +1,21 @@
 """One miner of the plant behind the face that the VNish emulator asks for."""
 
+import math
 import zlib
+from collections import deque
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from firmware_adapters.miners.emulated import BoardView, FanView, MinerView, PoolView, PresetView
+from firmware_adapters.miners.emulated import (
+    BoardView,
+    FanView,
+    MinerView,
+    PastView,
+    PoolView,
+    PresetView,
+)
 from firmware_adapters.simulator.writes import WriteLog
 from shared.inventory import DeviceEntry
 from shared.plant import FailureReason, FleetObservation, MinerModel, SitePlant
@@ -17,6 +27,11 @@ _THS = 1e12
 _SPARE_POOL = "stratum+tcp://spare.pool.invalid:3333"
 _SHARE_EVERY_S = 5.0
 """Pools hand out work so that a share comes every few seconds."""
+REMEMBERED_S = 259_200.0
+"""How far back firmwares with a history go (72 h)."""
+_REMEMBERED_BY_THE_MINUTE = 200
+"""So many machines are remembered by the minute; twice as many every other minute, which bounds memory."""
+Past = NDArray[np.float32]
 _STATES = {int(state): MinerState(state.label) for state in PlantState}
 _WHY = {
     FailureReason.OVERHEAT: "overheat protection: chip temperature too high",
@@ -39,6 +54,8 @@ class PlantFeed:
         self.seen: FleetObservation = plant.fleet.observe()
         self.reported_max_c = np.zeros(plant.fleet.n)
         self._reboots: list[tuple[float, int]] = []
+        self._keep_every_s = 60.0 * math.ceil(plant.fleet.n / _REMEMBERED_BY_THE_MINUTE)
+        self._past: deque[tuple[float, Past]] = deque(maxlen=math.ceil(REMEMBERED_S / self._keep_every_s))
         self.booted_s = np.zeros(plant.fleet.n)
         self.refresh()
 
@@ -53,6 +70,37 @@ class PlantFeed:
         self.seen = self.plant.fleet.observe()
         shown = self.seen.chip_out_c.max(axis=1) * self.seen.reachable
         self.reported_max_c = np.maximum(self.reported_max_c, shown)
+        if not self._past or self.plant.time_s - self._past[-1][0] >= self._keep_every_s:
+            self._past.append((self.plant.time_s, self._columns()))
+
+    def _columns(self) -> Past:
+        seen = self.seen
+        columns = (
+            seen.hashrate_hs / _THS,
+            seen.power_w,
+            seen.fan_duty_pct,
+            np.max(seen.chip_out_c, axis=1),
+            np.max(seen.pcb_out_c, axis=1),
+        )
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def past(self, index: int) -> tuple[PastView, ...]:
+        """The last 72 h of one machine, oldest first; the more machines there are, the further apart."""
+        found = []
+        for at_s, columns in self._past:
+            hashrate, power, duty, chip_c, board_c = columns[index].tolist()
+            running = hashrate > 0
+            found.append(
+                PastView(
+                    age_s=self.plant.time_s - at_s,
+                    hashrate_ths=hashrate,
+                    power_w=power,
+                    fan_duty_pct=duty,
+                    chip_temp_max_c=chip_c if running else None,
+                    board_temp_max_c=board_c if running else None,
+                )
+            )
+        return tuple(found)
 
     def reboot_after(self, index: int, after_s: float) -> None:
         """Restart a control board at the first step after `after_s`."""
@@ -85,6 +133,10 @@ class PlantMiner:
         if self._cached is None or self._cached[0] != self._feed.version:
             self._cached = (self._feed.version, self._make())
         return self._cached[1]
+
+    def past(self) -> tuple[PastView, ...]:
+        """See `Remembers`."""
+        return self._feed.past(self._index)
 
     def show_chip_temp(self, celsius: float | None) -> None:
         """Report this as the hottest chip, whatever is so; None ends it. The firmware keeps the truth."""

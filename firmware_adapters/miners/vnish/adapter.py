@@ -1,38 +1,49 @@
 """The VNish adapter: one object per machine, over its HTTP API with the 4028 socket as a read-only fallback.
 
 Cadence: `/status` and `/summary` on every read (neither needs a login); `/perf-summary` on every
-`PRESET_EVERY`-th and on each read within `AFTER_WRITE_S` of a preset write; `/info` on every `SLOW_EVERY`-th.
-A read that did not ask which preset runs says `preset=None`: unknown, never what it was earlier.
+`PRESET_EVERY`-th and on each read within `AFTER_WRITE_S` of a write; `/info` on every `SLOW_EVERY`-th;
+`/settings`, which needs a login, on every `SETTINGS_EVERY`-th and after a write. A read that did not ask
+which preset runs says `preset=None`: unknown, never what it was earlier. Boards, chips, pools, logs and
+history are read when somebody asks. Writes are in `control`.
 """
 
 import asyncio
 import logging
-import tomllib
-from collections.abc import Sequence
-from functools import lru_cache
-from importlib import resources
+import math
 
 import msgspec
 
 from firmware_adapters.capabilities import Credential, Observation
-from firmware_adapters.miners.vnish import fields, ladder, parse
-from firmware_adapters.miners.vnish.ladder import Running
-from firmware_adapters.miners.vnish.parse import Identity
+from firmware_adapters.miners.vnish import abilities, fields, parse, settings
+from firmware_adapters.miners.vnish import boards as parts
+from firmware_adapters.miners.vnish.abilities import capabilities
+from firmware_adapters.miners.vnish.control import Control
+from firmware_adapters.miners.vnish.history import LONGEST_S, SHORTEST_STEP_S, history
+from firmware_adapters.miners.vnish.pools import pools
 from firmware_adapters.miners.vnish.session import Session
+from firmware_adapters.miners.vnish.settings import Wanted
 from firmware_adapters.miners.vnish.stats import stats
-from firmware_adapters.transport.http import AiohttpTransport, HttpTransport
+from firmware_adapters.miners.vnish.versions import Firmware
+from firmware_adapters.transport.http import HttpTransport
+from firmware_adapters.transport.http_fast import FastHttpTransport
 from firmware_adapters.transport.line_json import CGMINER_PORT, LineClient, LineTransport
-from shared.capabilities import Capability, DeviceFacts, Preset
+from shared.capabilities import Ability, DeviceFacts
 from shared.clock import Clock, SystemClock
+from shared.details import Board, Chip, History, Pool
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 from shared.inventory import DeviceEntry
-from shared.telemetry import DeviceKind, MinerState, Reading
+from shared.telemetry import DeviceKind, Reading
 from shared.units import Algorithm
+
+__all__ = ["VnishAdapter", "capabilities", "open_device"]
 
 PRESET_EVERY = 2
 """Every roll-up step of two polls or more knows the running preset then; the features need it."""
 SLOW_EVERY = 5
+SETTINGS_EVERY = 30
 AFTER_WRITE_S = 120.0
+MOST_POINTS = 1000
+"""So many records of a history fit into one reply."""
 DEFAULT_PASSWORD = "admin"
 """The vendor's published default, looked for to raise an alarm."""
 PROBE_EVERY_S = 86_400.0
@@ -43,13 +54,6 @@ _WEB_SHARE = 2 / 3
 _log = logging.getLogger(__name__)
 
 
-@lru_cache(maxsize=1)
-def capabilities() -> tuple[Capability, ...]:
-    """The declared abilities, from `profiles.toml`."""
-    text = resources.files(__package__).joinpath("profiles.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text)["capability"], tuple[Capability, ...], strict=True)
-
-
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> "VnishAdapter":
     """The adapter for one site entry; connects lazily.
 
@@ -58,7 +62,7 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
     """
     socket_port = CGMINER_PORT if entry.port == 80 else entry.port + 1
     return VnishAdapter(
-        AiohttpTransport(entry.host, entry.port, timeout_s=timeout_s),
+        FastHttpTransport(entry.host, entry.port, timeout_s=timeout_s),
         credential,
         timeout_s=timeout_s,
         socket=LineClient(entry.host, socket_port, timeout_s=timeout_s * (1 - _WEB_SHARE)),
@@ -66,8 +70,8 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
     )
 
 
-class VnishAdapter:
-    """Telemetry, preset and mining control of one VNish machine.
+class VnishAdapter(Control):
+    """Telemetry and control of one VNish machine.
 
     `timeout_s` bounds each request, and one whole `read()`. `socket` None means that there is no fallback.
     """
@@ -84,18 +88,18 @@ class VnishAdapter:
         clock: Clock | None = None,
         name: str = "vnish",
     ) -> None:
+        clock = clock or SystemClock()
+        super().__init__(Session(http, credential, clock), clock, name)
         self._http = http
-        self._clock = clock or SystemClock()
-        self._session = Session(http, credential, self._clock)
         self._socket = socket
         self._web_s = timeout_s * _WEB_SHARE if socket is not None else timeout_s
-        self._name = name
-        self._identity: Identity | None = None
         self._reads = 0
-        self._preset_written_s: float | None = None
+        self._uptime_s: float | None = None
         self._default_password: bool | None = None
         self._probed_s: float | None = None
         self._web_failing = False
+        self._warned: Firmware | None = None
+        self._chip_page: str | None = None
 
     # ------------------------------------------------------------ reading
 
@@ -105,6 +109,7 @@ class VnishAdapter:
         Where the web server hangs or talks nonsense, the 4028 socket answers instead: fewer readings, no
         preset. Where that fails too, the web server's failure is the one raised.
         """
+        started_s = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(self._web_s):
                 seen = await self._read_web()
@@ -115,7 +120,10 @@ class VnishAdapter:
         if self._web_failing:
             self._web_failing = False
             _log.info("%s: the web server answers again", self._name)
-        return seen
+        if not self._asks_settings():
+            return seen
+        left_s = self._web_s - (asyncio.get_running_loop().time() - started_s)
+        return _with(seen, await self._wanted(left_s))
 
     async def _read_web(self) -> Observation:
         slow = self._reads % SLOW_EVERY == 0
@@ -124,7 +132,9 @@ class VnishAdapter:
         if slow or self._identity is None:
             self._identity = parse.identity(await self._session.get("/info"))
             uptime_s = self._identity.uptime_s
-        readings = parse.summary(await self._session.get("/summary"), self._identity.hash_unit)
+            self._note_uptime(uptime_s)
+        page = await self._session.get("/summary")
+        readings = parse.summary(page, self._identity.hash_unit)
         asks_preset = self._reads % PRESET_EVERY == 0 or self._just_written()
         running = await self._running() if asks_preset else None
         self._reads += 1
@@ -134,24 +144,39 @@ class VnishAdapter:
             readings["throttle_pct"] = Reading(status.throttle_pct)
         if running is not None:
             readings["preset_w"] = fields.reading(running.preset_w)
+        if "setpoint_c" in readings:
+            self._target_c = readings["setpoint_c"].value
         return Observation(
             readings=readings,
             state=status.state,
             preset=running.preset if running is not None else None,
             algorithm=self._identity.algorithm,
+            faults=(*status.faults, *parse.summary_faults(page)),
         )
 
-    async def _running(self) -> Running | None:
-        """The running preset; a page that does not answer costs the preset, not the whole read."""
-        try:
-            return ladder.running(await self._session.get("/perf-summary"))
-        except (Busy, MalformedReply, Unsupported) as error:
-            _log.debug("%s: running preset unknown: %s", self._name, error)
-            return None
+    def _note_uptime(self, uptime_s: float | None) -> None:
+        """Less time up than before: the machine has rebooted, and its logins with it."""
+        if uptime_s is not None and self._uptime_s is not None and uptime_s < self._uptime_s:
+            self._session.rebooted()
+        self._uptime_s = uptime_s
 
     def _just_written(self) -> bool:
-        written_s = self._preset_written_s
+        written_s = self._written_s
         return written_s is not None and self._clock.monotonic() - written_s <= AFTER_WRITE_S
+
+    def _asks_settings(self) -> bool:
+        if self._identity is None or not self._identity.firmware.known or not self._session.can_log_in:
+            return False
+        return (self._reads - 1) % SETTINGS_EVERY == 0 or self._just_written()
+
+    async def _wanted(self, left_s: float) -> Wanted:
+        """What the settings ask for. They may be broken, refused or slow; that costs nothing else."""
+        try:
+            async with asyncio.timeout(left_s):
+                return settings.wanted(await self._session.get("/settings", login=True))
+        except (DeviceError, TimeoutError) as error:
+            _log.debug("%s: settings unknown: %s", self._name, error)
+            return Wanted()
 
     async def _read_socket(self, failure: DeviceError, cause: BaseException) -> Observation:
         if self._socket is None:
@@ -169,26 +194,44 @@ class VnishAdapter:
     # ------------------------------------------------------------ rare
 
     async def facts(self) -> DeviceFacts:
-        """Identity, ladder (empty without a credential), abilities, default password.
+        """Identity, ladder (empty without a credential), abilities of this machine, default password.
 
-        Raises `DeviceError`.
+        Raises `DeviceError`. A firmware that was never tested is told apart here and warned of; no password
+        is sent to it.
         """
         self._identity = found = parse.identity(await self._session.get("/info"))
-        model = fields.as_object(await self._session.get("/model"))
-        ladder = await self._ladder() if self._session.can_log_in else ()
+        model = await self._model()
+        self._limits = abilities.limits(model)
+        page = fields.as_object(model)
+        trusted = found.firmware.known
+        if not trusted and self._warned != found.firmware:
+            self._warned = found.firmware
+            _log.warning("%s runs %s, which was never tested: read only", self._name, found.firmware.words)
+        rungs = await self._ladder() if trusted and self._session.can_log_in else ()
         return DeviceFacts(
-            model=fields.text(model, "full_name") or found.model,
-            firmware=found.firmware,
+            model=fields.text(page, "full_name") or found.model,
+            firmware=found.firmware.words,
             mac=found.mac,
-            serial=found.serial or fields.text(model, "serial") or "",
+            serial=found.serial or fields.text(page, "serial") or "",
             algorithm=found.algorithm,
-            presets=ladder,
-            capabilities=capabilities(),
-            default_password=await self._has_default_password(),
+            presets=rungs,
+            capabilities=abilities.declared(
+                found.firmware, self._limits, rungs, immersed=await self._is_immersed()
+            ),
+            default_password=trusted and await self._has_default_password(),
         )
 
-    async def _ladder(self) -> tuple[Preset, ...]:
-        return ladder.presets(await self._session.get("/autotune/presets", login=True))
+    async def _model(self) -> object:
+        """`/model`; None where the firmware does not have the page (1.2.0)."""
+        try:
+            return await self._session.get("/model")
+        except Unsupported:
+            return None
+
+    async def _is_immersed(self) -> bool | None:
+        """Whether the machine sits in oil or water; None while it does not tell."""
+        mode, _ = parse.cooling_mode(await self._session.get("/summary"))
+        return None if mode is None else mode in parse.IMMERSED
 
     async def _has_default_password(self) -> bool:
         """A machine has one password: where ours let us in, the default does exactly if it is ours."""
@@ -204,67 +247,71 @@ class VnishAdapter:
             self._default_password = await self._session.accepts_password(DEFAULT_PASSWORD)
         return self._default_password is True
 
+    # ------------------------------------------------------------ parts, logs, history
+
+    async def boards(self) -> tuple[Board, ...]:
+        """All boards by index, with serial numbers where the machine knows them. Raises `DeviceError`."""
+        unit = (await self._know()).hash_unit
+        summary = await self._session.get("/summary")
+        return parts.boards(summary, await self._factory(), unit)
+
+    async def _factory(self) -> object:
+        try:
+            return await self._session.get("/chains/factory-info")
+        except (Busy, MalformedReply, Unsupported) as error:
+            _log.debug("%s: serial numbers of boards unknown: %s", self._name, error)
+            return None
+
+    async def chips(self) -> tuple[Chip, ...]:
+        """All chips by board and index, from whichever page this firmware has. Raises `DeviceError`."""
+        unit = (await self._know()).hash_unit
+        pages = [self._chip_page] if self._chip_page is not None else list(parts.CHIP_PAGES)
+        for page in pages:
+            try:
+                found = parts.chips(await self._session.get(page), unit)
+            except (MalformedReply, Unsupported) as error:
+                # An unknown path may be a 404, or a page for people with status 200.
+                _log.debug("%s: no chips at %s: %s", self._name, page, error)
+                continue
+            self._chip_page = page
+            return found
+        self._chip_page = None
+        raise Unsupported(f"{self._name} has none of {', '.join(parts.CHIP_PAGES)}")
+
+    async def pools(self) -> tuple[Pool, ...]:
+        """All pools in the firmware's order, its own dev fee among them. Raises `DeviceError`."""
+        return pools(await self._session.get("/summary"))
+
+    async def log(self, name: str) -> str:
+        """The newest 256 kB of log `name`. Raises `Unsupported` for another name than the declared ones."""
+        known = (await self._may(Ability.LOGS)).choices
+        if name not in known:
+            raise Unsupported(f"{self._name} has no log {name!r}; it has {', '.join(known)}")
+        return await self._session.text(f"/logs/{name}")
+
+    async def history(self, span_s: float, step_s: float) -> History:
+        """The machine's own record of the last `span_s` s (at most 72 h) in steps of `step_s` s.
+
+        Times are the machine's clock. Raises `DeviceError`, `Unsupported` for a span that is not positive.
+        """
+        if not (math.isfinite(span_s) and math.isfinite(step_s) and span_s > 0 and step_s > 0):
+            raise Unsupported(f"{self._name}: a history of {span_s:g} s in steps of {step_s:g} s is none")
+        identity = await self._know()
+        span = int(min(max(span_s, SHORTEST_STEP_S), LONGEST_S))
+        # A reply is bounded, so a long span comes in longer steps.
+        step = max(int(step_s), int(SHORTEST_STEP_S), math.ceil(span / MOST_POINTS))
+        query = f"time_slice={span}&step={step}"
+        if identity.firmware.first:
+            query += f"&until={self._clock.utc_ms() // 1000}"
+        return history(await self._session.get(f"/metrics?{query}"), identity.hash_unit)
+
     async def close(self) -> None:
         """Let go of connections."""
         await self._http.close()
 
-    # ------------------------------------------------------------ control
 
-    async def set_preset(self, name: str) -> None:
-        """Ask for a tuned rung of the machine's own ladder, with the switcher's ceiling moved to it.
-
-        A machine that is mining is restarted where the firmware wants that; one that is stopped stays so.
-        Raises `Unsupported` for a rung that is unknown or untuned (tuning runs for hours at full power),
-        `Busy` where the machine refuses now, and what any request raises.
-        """
-        ladder = await self._ladder()
-        self._check_rung(name, ladder)
-        overclock: dict[str, object] = {"preset": name}
-        # Unknown switcher or not: a preset that is lowered without its ceiling is better than none lowered.
-        running = await self._running()
-        if running and running.switcher and fields.flag(running.switcher, "enabled") is not False:
-            overclock["preset_switcher"] = _held_at(name, running.switcher, ladder)
-        self._preset_written_s = self._clock.monotonic()
-        saved = await self._session.post("/settings", {"miner": {"overclock": overclock}})
-        await self._obey(saved)
-
-    def _check_rung(self, name: str, ladder: Sequence[Preset]) -> None:
-        rung = next((rung for rung in ladder if rung.name == name), None)
-        if rung is None:
-            raise Unsupported(
-                f"{self._name} has no preset {name!r}; it has {', '.join(r.name for r in ladder)}"
-            )
-        if not rung.tuned:
-            raise Unsupported(f"{self._name}: preset {name!r} is not tuned; selecting it would start tuning")
-
-    async def _obey(self, saved: fields.Object | None) -> None:
-        """Restart mining if the change needs it. `/status` is asked as well: the reply may have been empty,
-        and restarting a stopped machine would start it."""
-        status = parse.status(await self._session.get("/status"))
-        if fields.flag(saved, "reboot_required"):
-            # A reboot ends in mining, so it is never a side effect; read-back will not confirm.
-            _log.warning("%s: the setting waits for a reboot", self._name)
-        wanted = fields.flag(saved, "restart_required") or status.restart_required
-        if wanted and status.state.draws_power and status.state is not MinerState.SHUTTING_DOWN:
-            await self._session.post("/mining/restart")
-
-    async def stop_mining(self) -> None:
-        """Ask to stop. Raises `Busy` where the state does not allow it, as on a machine that is stopped."""
-        await self._session.post("/mining/stop")
-
-    async def start_mining(self) -> None:
-        """Ask to start. Raises `Busy` where the state does not allow it, as on a machine that is mining."""
-        await self._session.post("/mining/start")
-
-
-def _held_at(name: str, switcher: fields.Object, ladder: Sequence[Preset]) -> fields.Object:
-    """The switcher as it is, but with `name` as its ceiling; it would climb back to a higher one by itself.
-
-    Sent whole, because whether the firmware merges a part of it is not known.
-    """
-    watts = {rung.name: rung.power_w for rung in ladder}
-    held = {**switcher, "top_preset": name, "autochange_top_preset": False}
-    floor = fields.text(switcher, "min_preset")
-    if floor is not None and watts.get(floor, 0.0) > watts[name]:
-        held["min_preset"] = name
-    return held
+def _with(seen: Observation, asked: Wanted) -> Observation:
+    readings = seen.readings
+    if asked.power_limit_w is not None:
+        readings = {**readings, "power_limit_w": Reading(asked.power_limit_w)}
+    return msgspec.structs.replace(seen, readings=readings, preset_requested=asked.preset)

@@ -6,7 +6,7 @@ Shapes follow the API documents of 1.2.6 and 1.3.4 and the traps of miners.md §
 
 from collections.abc import Callable
 
-from firmware_adapters.miners.emulated import BoardView, MinerView
+from firmware_adapters.miners.emulated import BoardView, MinerView, PoolView
 from firmware_adapters.miners.vnish.emulator_traps import Traps
 from shared.telemetry import MinerState
 from shared.units import Algorithm
@@ -16,6 +16,7 @@ Json = dict[str, object]
 THS_TO_VENDOR = {Algorithm.SHA256D: 1e3, Algorithm.SCRYPT: 1e6, Algorithm.UNKNOWN: 1e3}
 _HR_MEASURE = {Algorithm.SHA256D: "GH/s", Algorithm.SCRYPT: "MH/s", Algorithm.UNKNOWN: "N/A"}
 _DEVFEE_PCT = 2.81
+_FEE = _DEVFEE_PCT / 100
 BAD_SENSOR_C = 13
 
 
@@ -259,32 +260,52 @@ def _sensor_lists(board: BoardView, *, broken: int) -> Json:
 
 
 def _pools(view: MinerView) -> list[Json]:
-    def pool(number: int, kind: str, url: str, user: str, accepted: int, rejected: int) -> Json:
-        return {
-            "id": number,
-            "url": url,
-            "pool_type": kind,
-            "user": user,
-            "status": "active" if view.state is MinerState.MINING else "offline",
-            "asic_boost": True,
-            "diff": "262K",
-            "accepted": accepted,
-            "rejected": rejected,
-            "stale": 0,
-            "ls_diff": 262_144.0,
-            "ls_time": "0",
-            "diffa": 0.0,
-            "ping": 20,
-        }
-
-    fee = round(view.shares_accepted * _DEVFEE_PCT / 100)
+    first = PoolView(
+        url=view.pool_url,
+        user=view.pool_user,
+        shares_accepted=view.shares_accepted,
+        shares_rejected=view.shares_rejected,
+        shares_stale=view.shares_stale,
+    )
+    own = (first, *view.other_pools)
+    fee = PoolView(url="DevFee", user="DevFee", shares_accepted=round(_FEE * view.shares_accepted))
     return [
-        pool(0, "UserPool", view.pool_url, view.pool_user, view.shares_accepted, view.shares_rejected),
-        pool(1, "DevFee", "DevFee", "DevFee", fee, 0),
+        *(_pool(number, "UserPool", pool, view) for number, pool in enumerate(own)),
+        _pool(len(own), "DevFee", fee, view),
     ]
 
 
-def model(view: MinerView, *, v13: bool) -> Json:
+def _pool(number: int, kind: str, pool: PoolView, view: MinerView) -> Json:
+    chosen = number == view.pool
+    mining = view.state in (MinerState.MINING, MinerState.AUTO_TUNING)
+    status = "offline" if not mining or not pool.alive else "active" if chosen else "working"
+    return {
+        "id": number,
+        "url": pool.url,
+        "pool_type": kind,
+        "user": pool.user,
+        "status": status,
+        "asic_boost": True,
+        "diff": "262K",
+        "accepted": pool.shares_accepted,
+        "rejected": pool.shares_rejected,
+        "stale": pool.shares_stale,
+        "ls_diff": 262_144.0,
+        "ls_time": share_age_text(view.last_share_age_s) if chosen else "0",
+        "diffa": 0.0,
+        "ping": 20,
+    }
+
+
+def share_age_text(seconds: float | None) -> str:
+    """ "0:00:12", as stock firmware prints the time since the last share; "0" where there was none."""
+    if seconds is None:
+        return "0"
+    minutes, left = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{left:02d}"
+
+
+def model(view: MinerView, *, v13: bool, has_power_limit: bool = True) -> Json:
     """`/model`."""
     overclock: Json = {
         "min_freq": 50,
@@ -296,7 +317,7 @@ def model(view: MinerView, *, v13: bool) -> Json:
         "default_voltage": 1300,
         "max_voltage_stock_psu": 1500,
     }
-    if v13:
+    if v13 and has_power_limit:
         overclock |= {"max_power_limit": 6000, "power_metering": view.power_metered}
     code = model_code(view.model)
     return {
@@ -325,11 +346,24 @@ def model(view: MinerView, *, v13: bool) -> Json:
 
 
 def factory_info(view: MinerView) -> Json:
-    """`/chains/factory-info`; most machines leave most of it null."""
+    """`/chains/factory-info`: some machines fill it, most leave it null."""
+    rate = vendor_rate(view)
+    boards = [
+        {
+            "id": number,
+            "board_model": f"{model_code(view.model).upper()}-BOARD",
+            "serial": f"{view.serial}-{number}",
+            "chip_bin": 1,
+            "freq": round(board.freq_mhz),
+            "volt": round(board.volt_v * 100),
+            "hashrate": rate(board.hashrate_nominal_ths),
+        }
+        for number, board in enumerate(view.boards, 1)
+    ]
     return {
-        "hr_stock": view.hashrate_stock_ths * THS_TO_VENDOR[view.algorithm],
+        "hr_stock": rate(view.hashrate_stock_ths),
         "has_pics": None,
         "psu_model": None,
         "psu_serial": None,
-        "chains": [],
+        "chains": boards if view.serial else None,
     }

@@ -4,12 +4,17 @@ Requested is not running. A change that a mining machine was told waits for `/mi
 and the watt limit lower what is asked; the switcher moves by temperature on its own, both ways.
 """
 
+from typing import Literal
+
 import msgspec
 
 from firmware_adapters.miners.emulated import EmulatedMiner, MinerView, PresetView
-from firmware_adapters.miners.vnish.fields import Object, child, flag, number, text
+from firmware_adapters.miners.vnish import emulator_old as old
+from firmware_adapters.miners.vnish.fields import Object, child, children, flag, number, text
 from shared.clock import Clock
 from shared.telemetry import MinerState
+
+_LIMIT = ("power_limit", "power_limit_enabled")
 
 
 class Switcher(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +45,8 @@ class Settings:
         self._pending: str | None = None
         self._limit_w: float | None = None
         self._checked_s = clock.monotonic()
-        self.misc: Object = {"restart_temp": 90, "quiet_mode": False, "power_limit_enabled": False}
+        self.misc: Object = {"restart_temp": 90, "quiet_mode": False}
+        self._pools: list[Object] | None = None
 
     @property
     def restart_required(self) -> bool:
@@ -54,16 +60,22 @@ class Settings:
     def store(self, body: Object, view: MinerView, *, has_power_limit: bool) -> None:
         """Take a (partial) POST /settings. Raises `Refused` and then changes nothing."""
         overclock, misc = child(child(body, "miner"), "overclock"), child(child(body, "miner"), "misc")
+        cooling = _mode(child(child(body, "miner"), "cooling"))
         asked = text(overclock, "preset")
         if asked is not None and asked not in {rung.name for rung in view.presets}:
             raise Refused(f"unknown preset: {asked}")
         self.switcher = _merged(self.switcher, child(overclock, "preset_switcher"), view)
         if misc is not None:
-            self.misc = {**self.misc, **misc}
+            known = {name: value for name, value in misc.items() if has_power_limit or name not in _LIMIT}
+            self.misc = {**self.misc, **known}
         if has_power_limit:
             on = flag(self.misc, "power_limit_enabled") is True
             self._limit_w = number(self.misc, "power_limit") if on else None
         self._requested = asked or self._requested
+        if (pools := child(body, "miner")) is not None and isinstance(pools.get("pools"), list):
+            self._pools = children(pools, "pools")
+        if cooling is not None:
+            self._machine.set_cooling(*cooling)
         self._settle(view)
 
     def _settle(self, view: MinerView) -> None:
@@ -136,23 +148,56 @@ class Settings:
         page: Object = msgspec.to_builtins(self.switcher)
         return page if v13 else {**page, "power_delta": 0}
 
-    def page(self, view: MinerView, *, v13: bool) -> Object:
+    def page(self, view: MinerView, *, v13: bool, first: bool, has_power_limit: bool) -> Object:
         """GET /settings, as far as this firmware's settings matter to anyone here."""
+        name = "immers" if view.cooling == "immersion" else view.cooling
+        mode: Object = {"name": name}
+        if name != "immers":
+            mode["param"] = round(view.target_temp_c if name == "auto" else view.fan_duty_pct)
+        limits: Object = {"power_limit": 0, "power_limit_enabled": False} if has_power_limit else {}
+        main: Object = {"url": view.pool_url, "user": view.pool_user, "pass": "x"}
+        switcher = self.switcher_page(v13=v13)
+        others: list[Object] = [
+            {"url": pool.url, "user": pool.user, "pass": "x"} for pool in view.other_pools
+        ]
         return {
             "miner": {
-                "cooling": {"mode": {"name": "auto", "param": round(view.target_temp_c)}},
-                "misc": self.misc,
+                "cooling": {"mode": mode, "fan_min_count": 4, "fan_min_duty": 10, "fan_max_duty": 100},
+                "misc": {**limits, **self.misc},
                 "overclock": {
                     "preset": self.requested(view),
                     "modded_psu": False,
-                    "preset_switcher": self.switcher_page(v13=v13),
+                    "preset_switcher": old.switcher(switcher) if first else switcher,
                 },
-                "pools": [{"url": view.pool_url, "user": view.pool_user, "pass": "x"}],
+                "pools": self._pools if self._pools is not None else [main, *others],
             },
-            "network": {"hostname": view.hostname, "dhcp": True},
+            "ui": {"timezone": "GMT"},
+            "network": {
+                "hostname": view.hostname,
+                "dhcp": True,
+                "ipaddress": "127.0.0.1",
+                "netmask": "255.0.0.0",
+                "gateway": "127.0.0.1",
+                "dnsservers": [],
+            },
             "regional": {"timezone": {"current": "GMT"}},
             "password": None,
         }
+
+
+def _mode(cooling: Object | None) -> tuple[Literal["auto", "manual", "immersion"], float] | None:
+    """The cooling mode in a post: written `immers`, read back as `immersion`."""
+    mode = child(cooling, "mode")
+    if mode is None:
+        return None
+    name, param = text(mode, "name"), number(mode, "param")
+    if name == "immers":
+        return "immersion", 0.0
+    if name not in ("auto", "manual") or param is None or param < 0 or param != int(param):
+        raise Refused("cooling: data did not match any variant of ModeRaw")
+    if name == "auto":
+        return "auto", param
+    return "manual", param
 
 
 def _merged(old: Switcher, new: Object | None, view: MinerView) -> Switcher:

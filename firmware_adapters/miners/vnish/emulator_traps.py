@@ -7,8 +7,8 @@ class Traps(WireTraps, frozen=True, kw_only=True):
     """How one emulated machine misbehaves (miners.md §1.7). Replace `emulator.traps` to switch.
 
     What needs no switch because it always holds: text uptime, state conflicts as HTTP 500, 0/0 temperatures
-    and empty boards and fans in failure, `/chains` gone from 1.3, mining again after a reboot (which is the
-    machine's part).
+    and empty boards and fans in failure, `/chains` gone from 1.3, what 1.2.0 lacks, sessions that end with a
+    reboot, mining again after it (which is the machine's part).
     """
 
     command_body: str = ""
@@ -32,3 +32,13 @@ class Traps(WireTraps, frozen=True, kw_only=True):
     """Total hashrate as a fraction of the sum over boards (0.7 in both 1.2.0 recordings)."""
     throttle_delay_s: float = 0.0
     """How long a throttle command waits before it reaches the machine (about 80 s seen live)."""
+    find_toggles: bool = False
+    """`/find-miner` ignores its body and turns the light over at each call."""
+    find_ignored: bool = False
+    """`/find-miner` says 200 and the light stays as it is."""
+    clock_skew_s: float = 0.0
+    """How far the machine's own clock is ahead, for history, logs and the socket."""
+    long_log: bool = False
+    """Logs are far longer than anybody wants to read."""
+    empty_settings_reply: bool = False
+    """POST /settings says 200 with an empty body."""

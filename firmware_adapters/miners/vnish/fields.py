@@ -4,6 +4,7 @@ None always means "the reply does not say". Only `decode` raises.
 """
 
 import math
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
@@ -54,6 +55,18 @@ def children(parent: Object | None, key: str) -> list[Object]:
 def number(parent: Object | None, key: str) -> float | None:
     """A finite number under `key`; digits in text count, because the 4028 socket writes some so."""
     return as_number(parent.get(key)) if parent is not None else None
+
+
+def amount(parent: Object | None, key: str) -> float | None:
+    """A number that cannot be negative; a negative one is a lie and so missing."""
+    value = number(parent, key)
+    return value if value is not None and value >= 0 else None
+
+
+def total(values: Sequence[float]) -> float | None:
+    """The sum; None of nothing, and where it is too large to be a number."""
+    summed = float(sum(values))
+    return summed if values and math.isfinite(summed) else None
 
 
 def as_number(value: object) -> float | None:

@@ -1,4 +1,4 @@
-"""VNish HTTP pages → readings, state, identity, ladder. Pure; raises nothing but `MalformedReply`.
+"""VNish HTTP pages → readings, state, faults, identity. Pure; raises nothing but `MalformedReply`.
 
 Sources for every field and trap: miners.md §1.5-1.7, recorded replies and the vendor's API documents for
 1.2.0 to 1.3.4. Rules: a field is found by meaning and may be absent in any version; 0/0 temperatures are no
@@ -14,6 +14,7 @@ import msgspec
 from firmware_adapters.miners.vnish.fields import (
     NOT_JSON,
     Object,
+    amount,
     as_object,
     as_page,
     child,
@@ -22,15 +23,22 @@ from firmware_adapters.miners.vnish.fields import (
     number,
     reading,
     text,
+    total,
 )
+from firmware_adapters.miners.vnish.pools import pools, shares
 from firmware_adapters.miners.vnish.temperatures import Range, hottest_psu, temperature_range
+from firmware_adapters.miners.vnish.versions import Firmware, firmware
+from shared.details import Fault
 from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading
 from shared.units import Algorithm, ghs_to_ths, mhs_to_ths
 
 HASH_UNITS = MappingProxyType({"GH/s": ghs_to_ths, "MH/s": mhs_to_ths})
 _UNIT_OF = MappingProxyType({Algorithm.SHA256D: "GH/s", Algorithm.SCRYPT: "MH/s"})
-_BROKEN_BOARD = frozenset({"failure", "disconnected", "disabled", "unknown"})
+BROKEN_BOARD = frozenset({"failure", "disconnected", "disabled", "unknown"})
+IMMERSED = ("immersion", "immers")
+_ALGORITHM_OF = MappingProxyType({"GH/s": Algorithm.SHA256D, "MH/s": Algorithm.SCRYPT})
+_SERIES = re.compile(r"(?:antminer )?([stl])\d", re.IGNORECASE)
 _SPLIT_TOLERANCE = 0.02
 """Total and boards may differ by this much before the total counts as an estimate only [default]."""
 
@@ -50,7 +58,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """`/info`: who the machine is and in which unit it counts hashes (`hash_unit` None: it does not say)."""
 
     model: str
-    firmware: str
+    firmware: Firmware
     mac: str
     serial: str
     algorithm: Algorithm
@@ -65,25 +73,34 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     throttle_pct: float | None
     restart_required: bool | None
     reboot_required: bool | None
+    locating: bool | None
+    """It blinks, so that a person finds it."""
+    faults: tuple[Fault, ...]
+    """The machine's own failure, by its code; boards and fans stand in `/summary`."""
 
 
 # ---------------------------------------------------------------- identity
 
 
 def identity(body: object) -> Identity:
-    """Read `/info`. Raises `MalformedReply` if it is no object or not VNish's."""
+    """Read `/info`. Raises `MalformedReply` if it is no object or names neither a firmware nor a machine.
+
+    A firmware with another name is an identity like any other: whether it may be commanded is for
+    `Firmware.known` to say.
+    """
     info = as_page(body, "/info")
+    model = text(info, "miner") or text(info, "model") or ""
     name = text(info, "fw_name")
-    if name is None or "vnish" not in name.lower():
-        raise MalformedReply(f"/info: the firmware calls itself {name!r}, not Vnish")
-    algorithm = _algorithm(text(info, "algorithm"))
+    if name is None and not model:
+        raise MalformedReply("/info: it names neither a firmware nor a machine")
     unit = text(info, "hr_measure")
+    algorithm = _algorithm(text(info, "algorithm"), unit, model)
     if unit not in HASH_UNITS:
         unit = _UNIT_OF.get(algorithm)
     system = child(info, "system")
     return Identity(
-        model=text(info, "miner") or text(info, "model") or "",
-        firmware=f"{name} {text(info, 'fw_version') or '?'}",
+        model=model,
+        firmware=firmware(name, text(info, "fw_version")),
         mac=(text(child(system, "network_status"), "mac") or "").lower(),
         serial=text(info, "serial") or "",
         algorithm=algorithm,
@@ -92,23 +109,33 @@ def identity(body: object) -> Identity:
     )
 
 
-def _algorithm(word: str | None) -> Algorithm:
+def _algorithm(word: str | None, unit: str | None, model: str) -> Algorithm:
+    """As told, else by the unit, else by the model's letter: 1.2.0 tells the unit only."""
     try:
-        return Algorithm(word or "unknown")
+        told = Algorithm(word or "unknown")
     except ValueError:
-        return Algorithm.UNKNOWN
+        told = Algorithm.UNKNOWN
+    if told is not Algorithm.UNKNOWN or word not in (None, "unknown"):
+        return told
+    series = _SERIES.match(model)
+    by_model = Algorithm.UNKNOWN
+    if series is not None:
+        by_model = Algorithm.SCRYPT if series[1].lower() == "l" else Algorithm.SHA256D
+    return _ALGORITHM_OF.get(unit or "", by_model)
 
 
-_UPTIME = re.compile(r"(?:(\d{1,6}) days?,\s*)?(\d{1,6}):(\d{1,2})(?::(\d{1,2}))?", re.ASCII)
+_UPTIME = re.compile(
+    r"(?:(\d{1,6}) days?,\s*)?(?:(\d{1,6}):(\d{1,2})(?::(\d{1,2}))?|(\d{1,6}) min)", re.ASCII
+)
 
 
 def uptime_s(words: str | None) -> float | None:
-    """Seconds in "0:06", "1:55" (h:mm) or "9 days,  3:58"; None for anything else ("23 min" included)."""
+    """Seconds in "0:06", "1:55" (h:mm), "9 days,  3:58" or "23 min"; None for anything else."""
     match = _UPTIME.fullmatch(words or "")
     if match is None:
         return None
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+    days, hours, minutes, seconds, only_minutes = (int(part or 0) for part in match.groups())
+    return float(((days * 24 + hours) * 60 + minutes + only_minutes) * 60 + seconds)
 
 
 # ---------------------------------------------------------------- state
@@ -125,7 +152,17 @@ def status(body: object) -> Status:
         throttle_pct=number(page, "throttled"),
         restart_required=flag(page, "restart_required"),
         reboot_required=flag(page, "reboot_required"),
+        locating=flag(page, "find_miner"),
+        faults=_failure(page, word),
     )
+
+
+def _failure(page: Object, state: str) -> tuple[Fault, ...]:
+    """The failure that `/status` names. A description alone is a fault only in the state of failure."""
+    code, words = number(page, "failure_code"), text(page, "description") or ""
+    if code is None or code == 0:
+        return (Fault(code="", words=words),) if state == MinerState.FAILURE else ()
+    return (Fault(code=str(int(code)) if code == int(code) else str(code), words=words),)
 
 
 def miner_state(word: str | None) -> MinerState:
@@ -149,14 +186,14 @@ def summary(body: object, hash_unit: str | None) -> dict[str, Reading]:
     miner = as_object(page.get("miner"))
     if miner is None:
         return readings
-    boards = children(miner, "chains") or children(miner, "boards")
+    boards = _boards(miner)
     readings |= _hashrates(miner, boards, hash_unit)
     readings["power_w"] = _power(miner)
     readings |= _named("chip", temperature_range(miner, boards, "chip"), Quality.ESTIMATED)
     readings |= _named("board", temperature_range(miner, boards, "pcb"), Quality.GOOD)
     readings |= _fans(child(miner, "cooling"))
-    readings |= _shares(children(miner, "pools"))
-    readings["hw_errors"] = reading(_count(miner, "hw_errors"))
+    readings |= shares(pools(page))
+    readings["hw_errors"] = reading(amount(miner, "hw_errors"))
     readings["boards_working"] = _boards_working(boards)
     psu_c = hottest_psu(child(child(miner, "psu"), "temps"))
     if psu_c is not None:
@@ -164,29 +201,40 @@ def summary(body: object, hash_unit: str | None) -> dict[str, Reading]:
     return readings
 
 
+def _boards(miner: Object | None) -> list[Object]:
+    return children(miner, "chains") or children(miner, "boards")
+
+
 def _hashrates(miner: Object, boards: list[Object], hash_unit: str | None) -> dict[str, Reading]:
     convert = HASH_UNITS.get(hash_unit or "")
     if convert is None:
         return {}
-    total = _amount(miner, "hr_realtime")
-    per_board = [value for board in boards if (value := _amount(board, "hashrate_rt")) is not None]
+    whole, summed = amount(miner, "hr_realtime"), _sum(boards, "hashrate_rt")
     quality = Quality.GOOD
-    if total is not None and len(per_board) == len(boards) > 0:
+    if "hr_realtime" not in miner:
+        whole, quality = summed, Quality.ESTIMATED
+    elif whole is not None and summed is not None and abs(whole - summed) > _SPLIT_TOLERANCE * max(whole, summed):
         # Both 1.2.0 recordings show 0.7 of what their boards add up to: then neither is certain.
-        boards_sum = sum(per_board)
-        if abs(total - boards_sum) > _SPLIT_TOLERANCE * max(total, boards_sum):
-            quality = Quality.ESTIMATED
-    nominal = _amount(miner, "hr_nominal")
+        quality = Quality.ESTIMATED
+    nominal, sure = amount(miner, "hr_nominal"), Quality.GOOD
+    if "hr_nominal" not in miner:  # as in 1.2.0
+        nominal, sure = _sum(boards, "hashrate_ideal"), Quality.ESTIMATED
     return {
-        "hashrate_ths": MISSING if total is None else Reading(convert(total), quality),
-        "hashrate_nominal_ths": MISSING if nominal is None else Reading(convert(nominal)),
+        "hashrate_ths": MISSING if whole is None else Reading(convert(whole), quality),
+        "hashrate_nominal_ths": MISSING if nominal is None else Reading(convert(nominal), sure),
     }
 
 
+def _sum(boards: list[Object], key: str) -> float | None:
+    """The sum over all boards; None where one of them does not say, or there is none."""
+    values = [value for board in boards if (value := amount(board, key)) is not None]
+    return total(values) if len(values) == len(boards) else None
+
+
 def _power(miner: Object) -> Reading:
-    watts = _amount(miner, "power_consumption")
+    watts = amount(miner, "power_consumption")
     if watts is None:
-        watts = _amount(miner, "power_usage")
+        watts = amount(miner, "power_usage")
         # The documents call `power_usage` the efficiency; only where it differs from that is it watts.
         if watts is not None and watts == number(miner, "power_efficiency"):
             return MISSING
@@ -204,36 +252,63 @@ def _named(what: str, span: Range, quality: Quality) -> dict[str, Reading]:
     }
 
 
+def cooling_mode(body: object) -> tuple[str | None, float | None]:
+    """Mode and its parameter in `/summary`: (`auto`, target °C), (`manual`, duty %), (`immersion`, None)."""
+    mode = child(child(child(child(as_object(body), "miner"), "cooling"), "settings"), "mode")
+    return text(mode, "name"), amount(mode, "param")
+
+
 def _fans(cooling: Object | None) -> dict[str, Reading]:
-    mode = text(child(child(cooling, "settings"), "mode"), "name")
-    if mode in ("immersion", "immers"):
+    mode = child(child(cooling, "settings"), "mode")
+    if text(mode, "name") in IMMERSED:
         # Immersed machines have no fans and report every one as lost: that is health, not failure.
         return {}
     found: dict[str, Reading] = {}
-    for position, fan in enumerate(children(cooling, "fans")):
-        own = number(fan, "id")
-        index = int(own) if own is not None and 0 <= own < 16 else position
-        found[f"fan_rpm.{index}"] = reading(_amount(fan, "rpm"))
-    duty = _amount(cooling, "fan_duty")
+    for index, fan in _numbered(cooling):
+        found[f"fan_rpm.{index}"] = reading(amount(fan, "rpm"))
+    duty = amount(cooling, "fan_duty")
     if found and duty is not None:
         found["fan_duty_pct"] = Reading(duty)
+    target_c = amount(mode, "param")
+    if text(mode, "name") == "auto" and target_c is not None:
+        found["setpoint_c"] = Reading(target_c)
     return found
 
 
-def _shares(pools: list[Object]) -> dict[str, Reading]:
-    own = [pool for pool in pools if text(pool, "pool_type") != "DevFee"]
-    counted = {}
-    for word in ("accepted", "rejected"):
-        counts = [count for pool in own if (count := _count(pool, word)) is not None]
-        counted[f"shares_{word}"] = Reading(float(sum(counts))) if counts else MISSING
-    return counted
+def _numbered(cooling: Object | None) -> list[tuple[int, Object]]:
+    listed = []
+    for position, fan in enumerate(children(cooling, "fans")):
+        own = number(fan, "id")
+        listed.append((int(own) if own is not None and 0 <= own < 16 else position, fan))
+    return listed
+
+
+def summary_faults(body: object) -> tuple[Fault, ...]:
+    """What `/summary` says is wrong with boards and fans. The firmware has no codes for these."""
+    miner = child(as_object(body), "miner")
+    found = []
+    for position, board in enumerate(_boards(miner)):
+        status = child(board, "status")
+        if text(status, "state") in ("failure", "disconnected"):
+            own = amount(board, "id")
+            which = int(own) if own is not None and own < 1000 else position + 1
+            why = text(status, "description") or text(status, "state") or ""
+            found.append(Fault(code="", words=f"board {which}: {why}"))
+    cooling = child(miner, "cooling")
+    if text(child(child(cooling, "settings"), "mode"), "name") not in IMMERSED:
+        found += [
+            Fault(code="", words=f"fan {index} is lost")
+            for index, fan in _numbered(cooling)
+            if text(fan, "status") == "lost"
+        ]
+    return tuple(found)
 
 
 def _boards_working(boards: list[Object]) -> Reading:
     states = [text(child(board, "status"), "state") for board in boards]
     if not states or None in states:
         return MISSING
-    return Reading(float(sum(state not in _BROKEN_BOARD for state in states)))
+    return Reading(float(sum(state not in BROKEN_BOARD for state in states)))
 
 
 # ---------------------------------------------------------------- small
@@ -246,12 +321,3 @@ def error_text(body: bytes) -> str:
     except NOT_JSON:
         told = None
     return told or body[:200].decode("utf-8", "replace")
-
-
-def _amount(parent: Object | None, key: str) -> float | None:
-    """A number that cannot be negative; a negative one is a lie and so missing."""
-    value = number(parent, key)
-    return value if value is not None and value >= 0 else None
-
-
-_count = _amount

@@ -1,8 +1,9 @@
 """One machine's web session: login, headers, one re-login on 401, and status codes as typed failures.
 
 Facts: miners.md §1.2, §1.4. Two logins at the same time can invalidate each other, so login is serialised per
-machine. A refused password is not tried again before the machine's own lock-out (or `WRONG_PASSWORD_WAIT_S`)
-is over, because more tries only lengthen it.
+machine. A refused password is not tried again before the machine's own lock-out is over, and each refusal of
+it makes our own wait longer (`WRONG_PASSWORD_WAITS_S`), so that the firmware never locks anybody out because
+of us; after a few tries in a row it is one a day.
 """
 
 import asyncio
@@ -10,15 +11,18 @@ from http import HTTPStatus
 
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.vnish import fields, parse
-from firmware_adapters.transport.http import HttpReply, HttpTransport
+from firmware_adapters.transport.http import HttpReply, HttpTransport, TailTransport
 from shared.clock import Clock
 from shared.errors import AuthFailed, Busy, MalformedReply, Unsupported
 
 API = "/api/v1"
 API_KEY_USER = "api-key"
 """A credential with this user name holds a 32-character API key instead of the password."""
-WRONG_PASSWORD_WAIT_S = 60.0
-"""Wait after a refusal for which the machine names no time [default]."""
+WRONG_PASSWORD_WAITS_S = (60.0, 600.0, 86_400.0)
+"""Wait after the first, second, any further refusal in a row; longer if the machine says so [default]."""
+LONGEST_LOG_BYTES = 256 * 1024
+MOST_LOG_BYTES = 16 * 1024 * 1024
+"""A log that is longer than this is not read to its end."""
 
 
 class Session:
@@ -31,6 +35,7 @@ class Session:
         self._login_lock = asyncio.Lock()
         self._token: str | None = None
         self._refused_until_s: float | None = None
+        self._refusals = 0
 
     @property
     def _api_key(self) -> str | None:
@@ -53,6 +58,23 @@ class Session:
         reply = await self._send("GET", path, None, login=login)
         return fields.decode(reply.body, path)
 
+    async def text(self, path: str) -> str:
+        """The newest part of a text page, at most `LONGEST_LOG_BYTES`. Raises `DeviceError`."""
+        if isinstance(self._http, TailTransport):
+            reply = await self._http.tail(
+                f"{API}{path}", self._headers(self._token), keep=LONGEST_LOG_BYTES, most=MOST_LOG_BYTES
+            )
+        else:
+            reply = await self._request("GET", path, None, self._token)
+        _raise_for_status(reply, "GET", path)
+        return reply.body[-LONGEST_LOG_BYTES:].decode("utf-8", "replace")
+
+    def rebooted(self) -> None:
+        """The machine has started anew: its sessions are gone, and so is its count of wrong passwords."""
+        self._token = None
+        self._refusals = 0
+        self._refused_until_s = None
+
     async def post(self, path: str, body: object | None = None) -> fields.Object | None:
         """Send a command; the object in the reply, or None where a success has another body or none.
 
@@ -67,8 +89,11 @@ class Session:
 
     async def accepts_password(self, password: str) -> bool | None:
         """Whether the machine lets `password` in; None where it will not say now (locked out, odd reply)."""
-        async with self._login_lock:
-            reply = await self._http.request("POST", f"{API}/unlock", {"pw": password})
+        try:
+            async with self._login_lock:
+                reply = await self._http.request("POST", f"{API}/unlock", {"pw": password})
+        except (AuthFailed, Unsupported):
+            return None  # a transport that only reads does not let this through
         if reply.status == HTTPStatus.OK:
             return True
         return False if reply.status == HTTPStatus.FORBIDDEN else None
@@ -85,12 +110,12 @@ class Session:
         return reply
 
     async def _request(self, method: str, path: str, body: object | None, token: str | None) -> HttpReply:
-        headers = {}
+        return await self._http.request(method, API + path, body, self._headers(token))
+
+    def _headers(self, token: str | None) -> dict[str, str]:
         if self._api_key is not None:
-            headers["x-api-key"] = self._api_key
-        elif token is not None:
-            headers["Authorization"] = f"Bearer {token}"
-        return await self._http.request(method, API + path, body, headers)
+            return {"x-api-key": self._api_key}
+        return {} if token is None else {"Authorization": f"Bearer {token}"}
 
     async def _log_in(self, stale: str | None) -> str:
         """A token other than `stale`; whoever waited for the lock takes the token that the first one got."""
@@ -115,6 +140,7 @@ class Session:
         token = fields.text(fields.as_object(fields.decode(reply.body, "/unlock")), "token")
         if token is None or not token.isascii() or not token.isprintable():
             raise MalformedReply("/unlock: no usable token in the reply")
+        self._refusals = 0
         return token
 
     def _wait_s(self) -> float:
@@ -126,10 +152,17 @@ class Session:
             told = fields.number(fields.as_object(fields.decode(reply.body, "/unlock")), "unlock_timeout")
         except MalformedReply:
             told = None
-        wait_s = told if told is not None and told > 0 else WRONG_PASSWORD_WAIT_S
+        wait_s = told if told is not None and told > 0 else 0.0
+        why = "too many tries"
+        if reply.status == HTTPStatus.FORBIDDEN:
+            why = "wrong password"
+            own = WRONG_PASSWORD_WAITS_S[min(self._refusals, len(WRONG_PASSWORD_WAITS_S) - 1)]
+            wait_s = max(wait_s, own)
+            self._refusals += 1
+        elif not wait_s:
+            wait_s = WRONG_PASSWORD_WAITS_S[0]
         self._refused_until_s = self._clock.monotonic() + wait_s
-        why = "wrong password" if reply.status == HTTPStatus.FORBIDDEN else "too many tries"
-        return AuthFailed(f"/unlock: {why}", retry_after_s=wait_s)
+        return AuthFailed(f"/unlock: {why}; not tried again for {wait_s:.0f} s", retry_after_s=wait_s)
 
 
 def _raise_for_status(reply: HttpReply, method: str, path: str) -> None:

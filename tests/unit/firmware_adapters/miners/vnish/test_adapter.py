@@ -10,6 +10,7 @@ from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.vnish import adapter as module
 from firmware_adapters.miners.vnish.adapter import (
     PRESET_EVERY,
+    SETTINGS_EVERY,
     SLOW_EVERY,
     VnishAdapter,
     capabilities,
@@ -65,13 +66,33 @@ FAST = ["GET /status", "GET /summary"]
 
 async def test_a_read_is_two_requests_and_the_preset_and_identity_come_at_their_own_cadence() -> None:
     bench = Bench()
-    for number in range(2 * SLOW_EVERY * PRESET_EVERY):
+    for number in range(2 * SETTINGS_EVERY):
         await bench.adapter.read()
         asked = bench.asked()
         assert [page for page in asked if page in FAST] == FAST
         assert ("GET /info" in asked) == (number % SLOW_EVERY == 0)
         assert ("GET /perf-summary" in asked) == (number % PRESET_EVERY == 0)
-        assert len(asked) <= len(FAST) + 2
+        assert ("GET /settings" in asked) == (number % SETTINGS_EVERY == 0)
+        assert ("POST /unlock" in asked) == (number == 0)
+        assert len(asked) <= len(FAST) + (2 if number % SETTINGS_EVERY else 4)
+
+
+async def test_between_its_turns_a_read_is_two_requests_and_nothing_else() -> None:
+    bench = Bench()
+    for _ in range(2):
+        await bench.adapter.read()
+    bench.asked()
+    for number in range(2, 2 + SLOW_EVERY * PRESET_EVERY):
+        await bench.adapter.read()
+        asked = bench.asked()
+        if number % SLOW_EVERY and number % PRESET_EVERY:
+            assert asked == FAST
+
+
+async def test_without_a_credential_the_settings_are_not_asked_for() -> None:
+    bench = Bench(credential=None)
+    assert (await bench.adapter.read()).preset_requested is None
+    assert not [page for page in bench.asked() if "settings" in page or "unlock" in page]
 
 
 async def test_a_preset_that_was_not_asked_for_is_unknown_and_not_remembered() -> None:
@@ -381,7 +402,7 @@ async def test_facts_name_the_machine_and_its_ladder() -> None:
         "aa:bb:cc:00:00:01",
     )
     assert [rung.name for rung in facts.presets] == ["2550", "2800", "3160", "4690"]
-    assert facts.capabilities == capabilities()
+    assert [found.ability for found in facts.capabilities] == [found.ability for found in capabilities()]
     assert facts.algorithm == "sha256d"
 
 

@@ -1,17 +1,20 @@
 """Pages → readings: units, and every trap in which a firmware's reply means something else than it says."""
 
 import copy
+import math
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware_adapters.miners.emulated import MinerView, PresetView
+from firmware_adapters.miners.emulated import FanView, MinerView, PoolView, PresetView
 from firmware_adapters.miners.vnish import emulator_ladder as ladders
 from firmware_adapters.miners.vnish import emulator_pages as pages
 from firmware_adapters.miners.vnish import fields, ladder, parse
 from firmware_adapters.miners.vnish.emulator_traps import Traps
+from firmware_adapters.miners.vnish.versions import Firmware, firmware
+from shared.details import Fault
 from shared.errors import MalformedReply
 from shared.telemetry import METRICS, MISSING, MinerState, Quality, Reading, metric_of
 from shared.units import Algorithm
@@ -58,6 +61,8 @@ def test_a_healthy_machine_reads_in_our_units(v13: bool) -> None:
         "hw_errors": (57.0, Quality.GOOD),
         "shares_accepted": (4057.0, Quality.GOOD),
         "shares_rejected": (8.0, Quality.GOOD),
+        "shares_stale": (0.0, Quality.GOOD),
+        "setpoint_c": (65.0, Quality.GOOD),
         "boards_working": (3.0, Quality.GOOD),
         "psu_temp_c": (47.0, Quality.GOOD),
     }
@@ -209,6 +214,59 @@ def test_a_page_that_is_no_object_is_malformed(body: object) -> None:
             parser(body)
 
 
+def test_stale_shares_count_and_the_newest_share_tells_the_age() -> None:
+    other = PoolView(url="x", shares_accepted=3, shares_stale=2)
+    readings = read(page(s21_pro(shares_stale=4, last_share_age_s=3723.0, other_pools=(other,))))
+    assert readings["shares_accepted"].value == 4060
+    assert readings["shares_stale"].value == 6
+    assert readings["last_share_age_s"].value == 3723
+    assert "last_share_age_s" not in read(page(s21_pro(last_share_age_s=None)))
+
+
+def test_the_target_of_automatic_fans_is_read_back_and_a_duty_is_none() -> None:
+    assert read(page(s21_pro(target_temp_c=58)))["setpoint_c"].value == 58
+    manual = read(page(s21_pro(cooling="manual", fan_duty_pct=80)))
+    assert "setpoint_c" not in manual
+    assert manual["fan_duty_pct"].value == 80
+    assert "setpoint_c" not in read(page(s21_pro(cooling="immersion")))
+
+
+def test_a_first_firmware_without_a_total_is_read_from_its_boards() -> None:
+    summary = page()
+    for name in ("hr_realtime", "hr_nominal"):
+        del miner(summary)[name]
+    readings = read(summary)
+    assert readings["hashrate_ths"] == Reading(186.0, Quality.ESTIMATED)
+    assert readings["hashrate_nominal_ths"] == Reading(187.5, Quality.ESTIMATED)
+    boards = miner(summary)["chains"]
+    assert isinstance(boards, list)
+    del boards[1]["hashrate_rt"]
+    assert read(summary)["hashrate_ths"] == MISSING, "two boards of three are no total"
+
+
+def test_the_machines_failure_is_a_fault_with_its_code() -> None:
+    broken = s21_pro(state=MinerState.FAILURE, failure_code=1002, description="Failed to parse")
+    told = parse.status(pages.status(broken, v13=True, restart_required=False, unlocked=False))
+    assert told.faults == (Fault(code="1002", words="Failed to parse"),)
+    assert parse.status({"miner_state": "failure"}).faults == (Fault(code="", words=""),)
+    tuning = {"miner_state": "auto-tuning", "description": "step 3 of 9", "failure_code": 0}
+    assert parse.status(tuning).faults == ()
+
+
+def test_boards_and_fans_that_failed_are_faults_and_an_immersed_machines_fans_are_not() -> None:
+    view = s21_pro(boards=(board(), board(working=False)), fans=(FanView(rpm=5800), FanView(rpm=0, ok=False)))
+    summary = page(view)
+    boards = miner(summary)["chains"]
+    assert isinstance(boards, list)
+    boards[1]["status"]["description"] = "chain break"
+    assert parse.summary_faults(summary) == (
+        Fault(code="", words="board 2: chain break"),
+        Fault(code="", words="fan 1 is lost"),
+    )
+    assert parse.summary_faults(page(s21_pro(cooling="immersion"))) == ()
+    assert parse.summary_faults({"miner": None}) == ()
+
+
 # ---------------------------------------------------------------- any reply
 
 
@@ -224,7 +282,7 @@ def _paths(value: object, at: tuple[object, ...] = ()) -> list[tuple[object, ...
     return [at, *(path for key, item in inner for path in _paths(item, (*at, key)))]
 
 
-_SUMMARY = page()
+_SUMMARY = page(s21_pro(shares_stale=4, last_share_age_s=12.0))
 _SENSORS = page(traps=Traps(sensor_error=True))
 
 
@@ -254,9 +312,11 @@ def test_whatever_comes_there_are_readings_or_malformed(body: object, unit: str 
     except MalformedReply:
         return
     assert set(parse.CORE_POINTS) <= set(readings)
+    assert all(isinstance(fault.words, str) for fault in parse.summary_faults(body))
     for name, found in readings.items():
         assert metric_of(name) in METRICS.values()
         assert (found.value is None) == (not found.quality.usable)
+        assert found.value is None or math.isfinite(found.value)
 
 
 @given(st.sampled_from(sorted(miner(_SUMMARY))))
@@ -270,6 +330,8 @@ def test_a_missing_field_never_becomes_a_zero(name: str) -> None:
 @given(_anything)
 @settings(max_examples=300, deadline=None)
 def test_no_page_raises_anything_but_malformed(body: object) -> None:
+    assert isinstance(parse.summary_faults(body), tuple)
+    assert len(parse.cooling_mode(body)) == 2
     for parser in (parse.status, parse.identity, ladder.running, ladder.presets):
         try:
             parser(body)
@@ -301,7 +363,7 @@ def test_identity_of_a_real_looking_machine() -> None:
     found = parse.identity(pages.info(s21_pro(), "1.2.7", "127.0.0.2", logged_in=True))
     assert found == parse.Identity(
         model="Antminer S21 Pro",
-        firmware="Vnish 1.2.7",
+        firmware=Firmware(name="Vnish", version="1.2.7", number=(1, 2, 7)),
         mac="aa:bb:cc:00:00:01",
         serial="SN0001",
         algorithm=Algorithm.SHA256D,
@@ -318,9 +380,54 @@ def test_a_unit_that_is_not_said_follows_from_the_algorithm_or_stays_unknown() -
     assert (odd.hash_unit, odd.algorithm) == (None, Algorithm.UNKNOWN)
 
 
-def test_another_firmware_is_not_taken_for_vnish() -> None:
-    with pytest.raises(MalformedReply, match="LuxOS"):
-        parse.identity({"fw_name": "LuxOS"})
+def test_another_firmware_is_an_identity_that_may_not_be_commanded() -> None:
+    other = parse.identity({"fw_name": "LuxOS", "fw_version": "1.2.7"})
+    assert (other.firmware.words, other.firmware.known) == ("LuxOS 1.2.7", False)
+    for nothing in ({}, {"fw_version": "1.2.7"}, {"fw_name": "N/A"}):
+        with pytest.raises(MalformedReply):
+            parse.identity(nothing)
+
+
+@pytest.mark.parametrize(
+    ("version", "number", "known"),
+    [
+        ("1.2.0-beta10", (1, 2, 0), True),
+        ("1.2.0-rc5", (1, 2, 0), True),
+        ("1.2.7", (1, 2, 7), True),
+        ("v1.3.5", (1, 3, 5), True),
+        ("1.3", (1, 3, 0), True),
+        ("1.1.9", (1, 1, 9), False),
+        ("1.4.0", (1, 4, 0), False),
+        ("3.9.0", (3, 9, 0), False),
+        ("2026-05", (), False),
+        ("", (), False),
+        (None, (), False),
+    ],
+)
+def test_only_1_2_and_1_3_are_known(version: str | None, number: tuple[int, ...], known: bool) -> None:
+    found = firmware("Vnish", version)
+    assert (found.number, found.known) == (number, known)
+    assert not firmware("AnthillOS", version).known
+    assert found.since(1, 3) == (number >= (1, 3))
+    assert found.first == (number == (1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("info", "algorithm", "unit"),
+    [
+        ({"hr_measure": "GH/s"}, Algorithm.SHA256D, "GH/s"),
+        ({"hr_measure": "MH/s"}, Algorithm.SCRYPT, "MH/s"),
+        ({"model": "s19jpro"}, Algorithm.SHA256D, "GH/s"),
+        ({"miner": "Antminer T21"}, Algorithm.SHA256D, "GH/s"),
+        ({"miner": "Antminer L9"}, Algorithm.SCRYPT, "MH/s"),
+        ({"model": "z15"}, Algorithm.UNKNOWN, None),
+    ],
+)
+def test_the_first_firmwares_do_not_name_their_algorithm(
+    info: dict[str, str], algorithm: Algorithm, unit: str | None
+) -> None:
+    found = parse.identity({"fw_name": "Vnish", **info})
+    assert (found.algorithm, found.hash_unit) == (algorithm, unit)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +438,9 @@ def test_another_firmware_is_not_taken_for_vnish() -> None:
         ("1 day,  0:00", 86400.0),
         ("9 days,  3:58", 791_880.0),
         ("12:00:30", 43_230.0),
-        ("23 min", None),
+        ("23 min", 1380.0),
+        ("9 days, 23 min", 778_980.0),
+        ("min", None),
         ("", None),
         (None, None),
         ("²:55", None),
@@ -349,7 +458,12 @@ def test_uptime_comes_back_to_the_minute(seconds: int) -> None:
 def test_status_with_and_without_throttle() -> None:
     old = parse.status(pages.status(s21_pro(), v13=False, restart_required=True, unlocked=False))
     assert old == parse.Status(
-        state=MinerState.MINING, throttle_pct=None, restart_required=True, reboot_required=False
+        state=MinerState.MINING,
+        throttle_pct=None,
+        restart_required=True,
+        reboot_required=False,
+        locating=False,
+        faults=(),
     )
     new = parse.status(
         pages.status(s21_pro(throttle_pct=60), v13=True, restart_required=False, unlocked=False)

@@ -1,0 +1,46 @@
+"""Which VNish this is: name and number of a firmware, and whether we have ever seen its like. Pure.
+
+Versions 1.2 and 1.3 are known from documents and recordings (miners.md §1.1); whatever else answers is read
+as well as it can be and never commanded.
+"""
+
+import re
+
+import msgspec
+
+_NUMBER = re.compile(r"v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", re.ASCII | re.IGNORECASE)
+_KNOWN = ((1, 2), (1, 3))
+
+
+class Firmware(msgspec.Struct, frozen=True, kw_only=True):
+    """A firmware as `/info` names it; `number` is empty where it tells none ("1.2.0-beta10" is 1.2.0)."""
+
+    name: str = ""
+    version: str = ""
+    number: tuple[int, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """For people and for `DeviceFacts.firmware`: "Vnish 1.3.4"."""
+        return f"{self.name or '?'} {self.version or '?'}"
+
+    @property
+    def known(self) -> bool:
+        """Whether it may be commanded."""
+        return "vnish" in self.name.lower() and self.number[:2] in _KNOWN
+
+    @property
+    def first(self) -> bool:
+        """1.2.0 and its betas, which lack many of the later pages."""
+        return self.number == (1, 2, 0)
+
+    def since(self, *number: int) -> bool:
+        """Whether it is that version or a later one; False where it tells none."""
+        return bool(self.number) and self.number >= number
+
+
+def firmware(name: str | None, version: str | None) -> Firmware:
+    """A firmware by its name and version as text; a beta counts as what it will be."""
+    match = _NUMBER.match(version or "")
+    number = tuple(int(part or 0) for part in match.groups()) if match is not None else ()
+    return Firmware(name=name or "", version=version or "", number=number)
