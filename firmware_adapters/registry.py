@@ -13,6 +13,9 @@ from shared.inventory import DeviceEntry
 
 ADAPTERS: dict[str, str] = {
     "vnish": "firmware_adapters.miners.vnish.adapter",
+    "whatsminer": "firmware_adapters.miners.whatsminer.adapter",
+    "whatsminer-v3": "firmware_adapters.miners.whatsminer_v3.adapter",
+    "avalon": "firmware_adapters.miners.avalon.adapter",
     "antminer": "firmware_adapters.miners.antminer.adapter",
     "braiins": "firmware_adapters.miners.braiins.adapter",
     "axeos": "firmware_adapters.miners.axeos.adapter",

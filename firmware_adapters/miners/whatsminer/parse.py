@@ -1,0 +1,373 @@
+"""Whatsminer replies → readings, boards, pools, state, identity. Pure; raises nothing but `MalformedReply`.
+
+For both APIs: v2 counts MH/s and GH/s under names that say so (`MHS av`, `Factory GHS`; `HS RT` is MH/s
+too), v3 counts TH/s (`hash-realtime`). Sources: miners.md §2 and recorded replies of v2. Rules: a field is
+found by meaning and may be absent; 0/0 temperatures are no data; watts are an estimate; an average hashrate
+is not the one of now and so never stands for it.
+"""
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from firmware_adapters.miners.fields import reading
+from firmware_adapters.miners.whatsminer.faults import faults_in, faults_of_summary
+from firmware_adapters.miners.whatsminer.fields import (
+    Page,
+    amount,
+    message,
+    number,
+    numbers,
+    page,
+    section,
+    text,
+    truth,
+)
+from shared.details import Board, Fault, Pool, PoolState
+from shared.errors import MalformedReply
+from shared.telemetry import MinerState, Quality, Reading
+from shared.units import ghs_to_ths, mhs_to_ths
+
+CORE_POINTS = (
+    "hashrate_ths",
+    "hashrate_nominal_ths",
+    "power_w",
+    "chip_temp_max_c",
+    "chip_temp_min_c",
+    "board_temp_max_c",
+    "board_temp_min_c",
+)
+"""Points that every observation names, MISSING where no reply said."""
+RAMP_S = 1800.0
+"""A cold start takes 6-10 min (miners.md §5.1, plant.md S21); after this long without a hash it is no start
+any more [default]."""
+_MODEL = re.compile(r"M\d(\d)", re.ASCII)
+_UNIX = 1e9
+"""A smaller number of seconds is no date."""
+_PLAIN = (
+    ("power_limit_w", ("powerlimit",)),
+    ("uptime_s", ("uptime", "bootuptime")),
+    ("shares_accepted", ("accepted",)),
+    ("shares_rejected", ("rejected",)),
+    ("shares_stale", ("stale",)),
+    ("hw_errors", ("hardwareerrors",)),
+)
+"""Points that are one number in `summary`, and named only where it is there."""
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """`summary`; None where it does not say."""
+
+    readings: dict[str, Reading]
+    stable: bool | None = None
+    """The ramp of frequencies is over."""
+    elapsed_s: float | None = None
+    mode: str | None = None
+    """The power mode that runs, in lower case."""
+    faults: tuple[Fault, ...] | None = None
+    boards_c: tuple[float, ...] = ()
+    """v3: the boards' temperatures in their order, °C; 0 is no data."""
+
+
+class Switch(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether mining is switched off, and the power mode that was asked for; None where it does not say."""
+
+    off: bool | None = None
+    mode: str | None = None
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who the machine is; empty where it does not say."""
+
+    model: str = ""
+    firmware: str = ""
+    mac: str = ""
+    serial: str = ""
+
+
+def stands_in_liquid(model: str) -> bool:
+    """Whether it has no fans: M_3 is water-cooled, M_6 immersed (M33S, M53, M56, M66S)."""
+    found = _MODEL.search(model)
+    return found is not None and found.group(1) in "36"
+
+
+# ---------------------------------------------------------------- summary
+
+
+def summary(body: object, *, liquid: bool = False) -> Summary:
+    """Read `summary`. `liquid`: the model has no fans, so what it prints of fans and air is nothing.
+
+    Raises `MalformedReply` where the reply holds no summary.
+    """
+    found = section(body, "summary")
+    if not found:
+        raise MalformedReply("summary: there is none in the reply")
+    said = found[0]
+    boards_c = tuple(numbers(said, "boardtemperature"))
+    watts = amount(said, "powerrealtime", "powerrt", "power")
+    readings = {
+        "hashrate_ths": reading("hashrate_ths", _hashrate_now(said)),
+        "hashrate_nominal_ths": _nominal(said),
+        "power_w": reading("power_w", watts, Quality.ESTIMATED),
+        **_span("chip", [amount(said, "chiptempmin"), amount(said, "chiptempmax")]),
+        **_span("board", boards_c or [number(said, "temperature")]),
+    }
+    if not liquid:
+        readings |= _air(said)
+    for point, names in _PLAIN:
+        value = amount(said, *names)
+        if value is not None:
+            readings[point] = reading(point, value)
+    mode = text(said, "powermode")
+    return Summary(
+        readings=readings,
+        stable=_stable(said),
+        elapsed_s=amount(said, "elapsed"),
+        mode=mode.lower() if mode is not None else None,
+        faults=faults_of_summary(said),
+        boards_c=boards_c,
+    )
+
+
+def _hashrate_now(said: Page) -> float | None:
+    ths = amount(said, "hashrealtime")
+    if ths is not None:
+        return ths
+    mhs = amount(said, "hsrt", "mhs5s", "mhs1m")
+    return None if mhs is None else mhs_to_ths(mhs)
+
+
+def _nominal(said: Page) -> Reading:
+    """At the present clocks where it tells; the factory's rating only stands in for it, so as an estimate."""
+    target = amount(said, "targetmhs")
+    if target:
+        return reading("hashrate_nominal_ths", mhs_to_ths(target))
+    return reading("hashrate_nominal_ths", _factory(said), Quality.ESTIMATED)
+
+
+def _factory(said: Page) -> float | None:
+    ths = amount(said, "factoryhash", "hashfactory")
+    if ths:
+        return ths
+    ghs = amount(said, "factoryghs")
+    # 0 is what a machine prints whose boards it has not found yet.
+    return ghs_to_ths(ghs) if ghs else None
+
+
+def _span(what: str, values: Sequence[float | None]) -> dict[str, Reading]:
+    """Coolest and hottest; a zero is no data, as everywhere in this family."""
+    known = [value for value in values if value]
+    low, high = f"{what}_temp_min_c", f"{what}_temp_max_c"
+    return {low: reading(low, min(known, default=None)), high: reading(high, max(known, default=None))}
+
+
+def _air(said: Page) -> dict[str, Reading]:
+    found: dict[str, Reading] = {}
+    for index, name in enumerate(("fanspeedin", "fanspeedout")):
+        rpm = amount(said, name)
+        if rpm is not None:
+            found[f"fan_rpm.{index}"] = reading(f"fan_rpm.{index}", rpm)
+    inlet_c = number(said, "envtemp", "environmenttemperature")
+    if inlet_c:
+        found["air_temp_c"] = reading("air_temp_c", inlet_c)
+    return found
+
+
+def _stable(said: Page) -> bool | None:
+    told = truth(said, "hashstable")
+    if told is None:
+        finished = number(said, "upfreqfinish")
+        told = None if finished is None else finished != 0
+    return told
+
+
+# ---------------------------------------------------------------- state
+
+
+def status(body: object) -> Switch:
+    """Read v2's `status`. Raises `MalformedReply` where it says nothing."""
+    said = message(body, "status")
+    mode = text(said, "powermode")
+    return Switch(off=truth(said, "mineroff", "btmineroff"), mode=mode.lower() if mode is not None else None)
+
+
+def miner_state(switch: Switch, seen: Summary | None) -> MinerState:
+    """What it does, from its switch and its hashrate; UNKNOWN where they do not tell.
+
+    A ramp of frequencies hashes, so it counts as tuning, which is a state of full power.
+    """
+    if switch.off:
+        return MinerState.STOPPED
+    hashrate = seen.readings["hashrate_ths"].usable if seen is not None else None
+    if seen is None or hashrate is None:
+        return MinerState.UNKNOWN
+    if hashrate > 0:
+        return MinerState.AUTO_TUNING if seen.stable is False else MinerState.MINING
+    if switch.off is False and seen.elapsed_s is not None and seen.elapsed_s <= RAMP_S:
+        return MinerState.INITIALIZING
+    return MinerState.UNKNOWN
+
+
+# ---------------------------------------------------------------- parts
+
+
+def boards(body: object, boards_c: tuple[float, ...] = ()) -> tuple[Board, ...]:
+    """The boards in `devs` or `edevs`; `boards_c` are their temperatures where only the summary has them.
+
+    Raises `MalformedReply` where the reply holds none such.
+    """
+    found = section(body, "devs", "edevs")
+    if found is None:
+        raise MalformedReply("devs: there are none in the reply")
+    listed = [
+        _board(said, position, boards_c[position] if position < len(boards_c) else None)
+        for position, said in enumerate(found)
+    ]
+    slots = [_index(said, "slot") for said in found]
+    if None in slots or len(set(slots)) < len(slots):
+        # Some versions print slot 0 for every board: then they count by `ASC`, and else by their order.
+        slots = [_index(said, "asc", "id") for said in found]
+    if None in slots or len(set(slots)) < len(slots):
+        slots = list(range(len(found)))
+    named = [msgspec.structs.replace(board, index=slot) for board, slot in zip(listed, slots, strict=True)]
+    return tuple(sorted(named, key=lambda board: board.index))
+
+
+def _board(said: Page, position: int, told_c: float | None) -> Board:
+    ths = amount(said, "hashrealtime", "hashaverage")
+    mhs = amount(said, "mhs5s", "mhs1m", "mhsav")
+    temperature = amount(said, "temperature") or told_c or None
+    chips = amount(said, "effectivechips")
+    return Board(
+        index=position,
+        working=_works(said, chips),
+        hashrate_ths=ths if ths is not None else None if mhs is None else mhs_to_ths(mhs),
+        hashrate_nominal_ths=_factory(said),
+        chip_temp_max_c=amount(said, "chiptempmax") or None,
+        chip_temp_min_c=amount(said, "chiptempmin") or None,
+        board_temp_max_c=temperature,
+        board_temp_min_c=temperature,
+        frequency_mhz=amount(said, "chipfrequency", "frequency", "freq") or None,
+        hw_errors=amount(said, "hardwareerrors"),
+        chips=int(chips) if chips is not None and chips <= 10_000 else None,
+        serial=text(said, "pcbsn") or "",
+    )
+
+
+def _works(said: Page, chips: float | None) -> bool | None:
+    """v2 says whether a board is alive; v3 only how many of its chips answer."""
+    alive = text(said, "status")
+    if alive is None:
+        return None if chips is None else chips > 0
+    return alive.lower() == "alive" and text(said, "enabled") in ("Y", None) and chips != 0
+
+
+def _index(said: Page, *names: str) -> int | None:
+    value = amount(said, *names)
+    return int(value) if value is not None and value < 16 else None
+
+
+def readings_of_boards(found: tuple[Board, ...]) -> dict[str, Reading]:
+    """What the boards add to a sample: board temperatures, and how many work."""
+    known = [board.board_temp_max_c for board in found if board.board_temp_max_c is not None]
+    readings = _span("board", known) if known else {}
+    states = [board.working for board in found]
+    if states and None not in states:
+        readings["boards_working"] = Reading(float(sum(state is True for state in states)))
+    return readings
+
+
+def pools(body: object) -> tuple[Pool, ...]:
+    """The pools in their order. Raises `MalformedReply` where the reply holds none such."""
+    found = section(body, "pools")
+    if found is None:
+        raise MalformedReply("pools: there are none in the reply")
+    heads = section(body, "status") or [page(body) or {}]
+    now_s = amount(heads[0] if heads else None, "when")
+    return tuple(_pool(said, position, now_s) for position, said in enumerate(found))
+
+
+def _pool(said: Page, position: int, now_s: float | None) -> Pool:
+    number_of = amount(said, "pool", "id")
+    share_s = amount(said, "lastsharetime")
+    known = now_s is not None and share_s is not None and share_s >= _UNIX
+    return Pool(
+        index=int(number_of) if number_of is not None and number_of < 100 else position,
+        url=text(said, "url") or "",
+        user=text(said, "user", "account") or "",
+        state=_pool_state(text(said, "status"), active=truth(said, "stratumactive", "active")),
+        accepted=amount(said, "accepted"),
+        rejected=amount(said, "rejected"),
+        stale=amount(said, "stale"),
+        last_share_age_s=max((now_s or 0.0) - (share_s or 0.0), 0.0) if known else None,
+    )
+
+
+def _pool_state(word: str | None, *, active: bool | None) -> PoolState:
+    match (word or "").lower():
+        case "alive":
+            if active is None:
+                return PoolState.UNKNOWN
+            return PoolState.ACTIVE if active else PoolState.STANDBY
+        case "dead":
+            return PoolState.DEAD
+        case "rejecting":
+            return PoolState.REJECTING
+        case "disabled":
+            return PoolState.DISABLED
+        case _:
+            return PoolState.UNKNOWN
+
+
+def readings_of_pools(found: tuple[Pool, ...]) -> dict[str, Reading]:
+    """Shares over all pools, as far as every one of them tells."""
+    told: dict[str, Reading] = {}
+    for point, counts in (
+        ("shares_rejected", [pool.rejected for pool in found]),
+        ("shares_stale", [pool.stale for pool in found]),
+    ):
+        known = [count for count in counts if count is not None]
+        if known and len(known) == len(counts):
+            told[point] = reading(point, sum(known))
+    ages = [pool.last_share_age_s for pool in found if pool.last_share_age_s is not None]
+    if ages:
+        told["last_share_age_s"] = reading("last_share_age_s", min(ages))
+    return told
+
+
+def faults(body: object) -> tuple[Fault, ...]:
+    """The codes in v2's `get_error_code`. Raises `MalformedReply` where it holds no list of them."""
+    said = message(body, "get_error_code")
+    if "errorcode" not in said:
+        raise MalformedReply("get_error_code: no list of codes in the reply")
+    return faults_in(said["errorcode"])
+
+
+def psu_temp_c(body: object) -> float | None:
+    """The supply's temperature in v2's `get_psu`, °C; not every version tells. Raises `MalformedReply`."""
+    return amount(message(body, "get_psu"), "temp0", "temp") or None
+
+
+# ---------------------------------------------------------------- identity
+
+
+def identity(version: object, info: object = None, details: object = None) -> Identity:
+    """v2: who it is, from `get_version`, `get_miner_info` and `devdetails` (None: not answered).
+
+    Raises `MalformedReply` where `get_version` says nothing.
+    """
+    said = message(version, "get_version")
+    about = section(info, "msg") if info is not None else None
+    own = about[0] if about else {}
+    listed = section(details, "devdetails") if details is not None else None
+    board = listed[0] if listed else {}
+    firmware = text(said, "fwver", "firmwareversion")
+    if firmware is None and "apiver" not in said:
+        raise MalformedReply("get_version: neither a firmware nor an API version in the reply")
+    return Identity(
+        model=text(said, "minertype") or text(own, "minertype") or text(board, "model") or "",
+        firmware=firmware or "",
+        mac=(text(own, "mac") or "").lower(),
+        serial=text(own, "minersn") or "",
+    )
