@@ -81,6 +81,8 @@ async def _bare(site: Site, steps: dict[str, str], target_w: float) -> float:
             body = {"miner": {"overclock": {"preset": steps[miner]}}}
             async with session.post(bases[miner] + "/settings", json=body, headers=headers) as reply:
                 assert reply.status == 200
+            async with session.post(bases[miner] + "/mining/restart", headers=headers) as reply:
+                assert reply.status == 200
 
         words = await asyncio.gather(*(token(miner) for miner in steps))
         began_s = _CLOCK.monotonic()
