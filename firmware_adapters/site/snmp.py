@@ -1,29 +1,41 @@
 """The one driver for everything that speaks SNMP; what a device is stands in its profile.
 
-Optional objects that the agent does not have are learnt at the first read and not asked for again until
-`facts()` looks anew, so a 8-outlet PDU under a 48-outlet profile costs 8 outlets. A value that is no number,
-or that the profile's enumeration does not list, is `SENSOR_ERROR` and carries no number.
+What the agent has is learnt at the first read and kept until `facts()` looks anew, or until the agent starts
+anew: optional objects that it lacks are not asked for again, so an 8-outlet PDU under a 48-outlet profile
+costs 8 outlets; decimals and the rows of sensor tables are read once. A value that is no number, or that the
+profile's enumeration does not list, is `SENSOR_ERROR` and carries no number.
 
-Without a credential the community is `public` and nothing can be written: writing needs a named secret.
+Without a credential the community is `public` and nothing can be written: writing needs a named secret. A
+credential with a user is one of SNMP v3 (`transport.snmp_user`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from firmware_adapters.capabilities import Credential, Observation
-from firmware_adapters.site.codec import BAD, to_reading
-from firmware_adapters.site.profile import Point, Profile, SnmpRules, load_profile
+from firmware_adapters.site.profile import Profile, SnmpRules, WriteRule, load_profile
+from firmware_adapters.site.snmp_learnt import (
+    UPTIME,
+    Learnt,
+    Row,
+    present_points,
+    readings_of,
+    rows_of,
+    whole_digits,
+)
 from firmware_adapters.transport.snmp import SnmpLink, SnmpValue, open_link
+from firmware_adapters.transport.snmp_user import Access, access_of
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.errors import AuthFailed, ConfigError, Unsupported
 from shared.inventory import DeviceEntry
-from shared.telemetry import MISSING, DeviceKind, Reading
+from shared.telemetry import DeviceKind
 
 PUBLIC = "public"
 DEFAULT_COMMUNITIES = ("public", "private")
+OUTLET = "outlet_on."
 
 
 class SnmpDevice:
-    """One SNMP agent seen through a profile: `Telemetry` and `OutletControl`."""
+    """One SNMP agent seen through a profile: `Telemetry`, and `OutletControl` where it has outlets."""
 
     def __init__(
         self,
@@ -33,87 +45,139 @@ class SnmpDevice:
         timeout_s: float,
         may_write: bool,
         default_password: bool = False,
+        unit: int = 1,
     ) -> None:
         """`may_write` false refuses every write. Raises `ConfigError` for a profile that is not SNMP."""
         if profile.snmp is None:
             raise ConfigError(f"profile {profile.model!r} is not for SNMP")
         self.kind: DeviceKind = profile.kind
-        self._profile = profile
+        self._profile = profile.for_unit(unit)
         self._rules: SnmpRules = profile.snmp
         self._link = link
         self._timeout_s = timeout_s
         self._may_write = may_write
         self._default_password = default_password
-        self._present: tuple[Point, ...] | None = None
+        self._learnt: Learnt | None = None
+        self._uptime: SnmpValue | None = None
 
     async def read(self) -> Observation:
         """See `Telemetry`. Raises `Unsupported` when the agent has none of the profile's objects."""
-        asked = self._present if self._present is not None else self._profile.points
-        found = await self._get(point.oid for point in asked if point.oid is not None)
-        if not found:
+        learnt = self._learnt
+        if learnt is None:
+            return await self._learn()
+        found = await self._get(learnt.oids)
+        if self._started_anew(found):
+            return await self._learn()
+        if not found.keys() - {UPTIME}:
             raise Unsupported(f"the agent has no object of {self._profile.model}; is it another model?")
-        if self._present is None:
-            self._present = tuple(p for p in self._profile.points if not p.optional or p.oid in found)
-        return Observation(
-            readings={point.name: _reading(point, found.get(point.oid or "")) for point in self._present}
-        )
+        return Observation(readings=readings_of(learnt, self._rules.sensors, found))
+
+    async def _learn(self) -> Observation:
+        """The first read: asks for everything that the profile knows, and keeps what there is."""
+        self._learnt = None
+        found = await self._get(point.oid for point in self._profile.points if point.oid is not None)
+        points = present_points(self._profile, found) if found else ()
+        wanted = {point.digits_oid for point in points if point.digits_oid is not None and point.oid in found}
+        digits = whole_digits(await self._get(sorted(wanted))) if wanted else {}
+        learnt = Learnt(points=points, digits=digits, rows=await self._rows())
+        if learnt.beside:
+            found |= await self._get(learnt.beside)
+        if not found.keys() - {UPTIME}:
+            raise Unsupported(f"the agent has no object of {self._profile.model}; is it another model?")
+        self._uptime = found.get(UPTIME)
+        self._learnt = learnt
+        return Observation(readings=readings_of(learnt, self._rules.sensors, found))
+
+    async def _rows(self) -> tuple[Row, ...]:
+        table = self._rules.sensors
+        if table is None:
+            return ()
+        types = await self._walk(table.type, table.max_rows)
+        if not types:
+            return ()
+        exponents = await self._walk(table.exponent, table.max_rows)
+        return rows_of(table, types, exponents, await self._walk(table.digits, table.max_rows))
+
+    def _started_anew(self, found: dict[str, SnmpValue]) -> bool:
+        before, self._uptime = self._uptime, found.get(UPTIME)
+        return isinstance(before, int) and isinstance(self._uptime, int) and self._uptime < before
 
     async def _get(self, oids: Iterable[str]) -> dict[str, SnmpValue]:
-        return await self._link.get(tuple(oids), timeout_s=self._timeout_s)
+        asked = tuple(oids)
+        return await self._link.get(asked, timeout_s=self._timeout_s) if asked else {}
 
-    async def switch_outlet(self, outlet: int, on: bool) -> None:  # noqa: FBT001 - signature of OutletControl
-        """See `OutletControl`. Raises `Unsupported` for an outlet that the profile does not have."""
-        point = self._profile.point(f"outlet_on.{outlet}")
+    async def _walk(self, oid: str, max_rows: int) -> dict[str, SnmpValue]:
+        return await self._link.walk(oid, timeout_s=self._timeout_s, max_rows=max_rows)
+
+    async def switch_outlet(self, outlet: int, *, on: bool) -> None:
+        """See `OutletControl`. Raises `Unsupported` for an outlet that this device does not have."""
+        point = self._profile.point(f"{OUTLET}{outlet}")
         rule = point.write if point is not None else None
         if point is None or rule is None:
             raise Unsupported(f"{self._profile.model} has no switched outlet {outlet}")
-        if self._present is not None and point not in self._present:
+        if self._learnt is not None and point not in self._learnt.points:
             raise Unsupported(f"this {self._profile.model} has no outlet {outlet}")
         if not self._may_write:
             raise AuthFailed(f"switching an outlet of {self._profile.model} needs a credential")
-        oid, value = rule.oid or point.oid, rule.values.get("1" if on else "0")
+        word = "1" if on else "0"
+        oid, value = command_of(rule, point.oid, word), rule.values.get(word)
         if oid is None or value is None:
             raise Unsupported(f"{self._profile.model} cannot switch an outlet {'on' if on else 'off'}")
         await self._link.set_integer(oid, value, timeout_s=self._timeout_s)
 
     async def facts(self) -> DeviceFacts:
-        """See `Telemetry`. `firmware` is what the agent says of itself."""
-        self._present = None
+        """See `Telemetry`. `firmware` is what the agent says of itself; learns the device anew."""
         found = await self._get((self._rules.identity_oid,))
+        await self._learn()
         said = found.get(self._rules.identity_oid, "")
         text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
         return DeviceFacts(
             model=self._profile.model,
             firmware=text[:200],
-            capabilities=capabilities_of(self._profile, may_write=self._may_write),
+            capabilities=capabilities_of(
+                self._profile, may_write=self._may_write, only=await self._commanded()
+            ),
             default_password=self._default_password,
         )
+
+    async def _commanded(self) -> set[str]:
+        """The present points whose command objects the agent has; a metered tier has none."""
+        learnt = self._learnt.points if self._learnt is not None else ()
+        commands = {
+            point.name: oids
+            for point in learnt
+            if point.write is not None and (oids := commands_of(point.write, point.oid))
+        }
+        found = await self._get(sorted({oid for oids in commands.values() for oid in oids}))
+        return {name for name, oids in commands.items() if oids <= found.keys()}
 
     async def close(self) -> None:
         """See `Telemetry`."""
         await self._link.close()
 
 
-def _reading(point: Point, value: SnmpValue | None) -> Reading:
-    if value is None:
-        return MISSING
-    if not isinstance(value, int | float):
-        return BAD
-    low, high = point.bounds
-    return to_reading(
-        float(value),
-        scale=point.scale,
-        offset=point.offset,
-        low=low,
-        high=high,
-        not_available=point.not_available,
-        values=point.values,
+def command_of(rule: WriteRule, read_oid: str | None, value: str) -> str | None:
+    """The object that commands `value`; None where the profile has none."""
+    return rule.oids.get(value) if rule.oids else rule.oid or read_oid
+
+
+def commands_of(rule: WriteRule, read_oid: str | None) -> set[str]:
+    """All objects that command a point."""
+    return {oid for value in rule.values if (oid := command_of(rule, read_oid, value)) is not None}
+
+
+def capabilities_of(
+    profile: Profile, *, may_write: bool, only: Collection[str] | None = None
+) -> tuple[Capability, ...]:
+    """Telemetry, and OUTLETS where there are switched outlets and a secret allows writing.
+
+    `only` are the points that the device at hand can really switch; None: as many as the profile knows.
+    """
+    outlets = tuple(
+        point
+        for point in profile.writable
+        if point.name.startswith(OUTLET) and (only is None or point.name in only)
     )
-
-
-def capabilities_of(profile: Profile, *, may_write: bool) -> tuple[Capability, ...]:
-    """Telemetry, and OUTLETS where the profile has switched outlets and a secret allows writing."""
-    outlets = tuple(point for point in profile.writable if point.name.startswith("outlet_on."))
     telemetry = Capability(ability=Ability.TELEMETRY)
     if not outlets or not may_write:
         return (telemetry,)
@@ -126,7 +190,7 @@ def capabilities_of(profile: Profile, *, may_write: bool) -> tuple[Capability, .
 
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> SnmpDevice:
-    """The driver for one entry; the credential's secret is the community. Raises `ConfigError`."""
+    """The driver for one entry; `unit_id` is the unit in a chain of PDUs. Raises `ConfigError`."""
     if entry.profile is None:
         raise ConfigError(f"device {entry.id}: an SNMP device needs a profile")
     profile = load_profile(entry.profile)
@@ -136,11 +200,14 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
         )
     if profile.snmp is None:
         raise ConfigError(f"device {entry.id}: profile {entry.profile} is not for SNMP")
-    community = credential.secret if credential is not None else PUBLIC
+    access: Access = PUBLIC
+    if credential is not None:
+        access = access_of(credential.user, credential.secret)
     return SnmpDevice(
         profile,
-        open_link(entry.host, entry.port, community, max_oids=profile.snmp.max_oids),
+        open_link(entry.host, entry.port, access, max_oids=profile.snmp.max_oids),
         timeout_s=timeout_s,
         may_write=credential is not None,
-        default_password=credential is not None and community in DEFAULT_COMMUNITIES,
+        default_password=credential is not None and access in DEFAULT_COMMUNITIES,
+        unit=entry.unit_id,
     )

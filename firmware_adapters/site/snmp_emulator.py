@@ -1,18 +1,22 @@
-"""SNMP v2c agent on a loopback port: a profile's objects, filled from a point source.
+"""SNMP v2c and v3 agent on a loopback port: a profile's objects, filled from a point source.
 
 Answers GET, GETNEXT, GETBULK and SET with pysnmp's messages (RFC 3416), drops a wrong community without a
-word as real agents do, and misbehaves on request.
+word as real agents do, says tooBig above the size it is given, and misbehaves on request. v3 needs users;
+its door is `snmp_emulator_v3`.
 """
 
 import asyncio
 import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import cast
 
-from firmware_adapters.site.codec import to_raw
+import msgspec
+
 from firmware_adapters.site.point_source import PointSource
-from firmware_adapters.site.profile import Point, Profile
+from firmware_adapters.site.profile import Profile
+from firmware_adapters.site.snmp_emulator_objects import Commands, objects_of
+from firmware_adapters.site.snmp_emulator_v3 import UsmDoor
 from firmware_adapters.transport.snmp_message import (
     Absent,
     ErrorStatus,
@@ -25,6 +29,7 @@ from firmware_adapters.transport.snmp_message import (
     oid_key,
     response,
 )
+from firmware_adapters.transport.snmp_user import UsmUser
 from shared.errors import ConfigError, MalformedReply
 
 
@@ -39,6 +44,8 @@ class Misbehaviour(StrEnum):
     """Error-status 5 with the request's NULLs."""
     EMPTY = "empty"
     """A response without any object."""
+    ENDLESS = "endless"
+    """A walk meets the same object again and again; nothing else is wrong."""
 
 
 class SnmpAgent:
@@ -51,12 +58,15 @@ class SnmpAgent:
         profile: Profile,
         source: PointSource,
         *,
+        unit: int = 1,
         read_communities: tuple[str, ...] = ("public", "private"),
         write_communities: tuple[str, ...] = ("private",),
+        users: Sequence[UsmUser] = (),
+        write_users: tuple[str, ...] = (),
         description: str = "",
         largest: int = 1400,
     ) -> None:
-        """Raises `ConfigError` for a profile that is not SNMP."""
+        """`users` are those of v3, `write_users` the names that may SET. Raises `ConfigError`."""
         if profile.snmp is None:
             raise ConfigError(f"profile {profile.model!r} is not for SNMP")
         self.host = host
@@ -64,16 +74,22 @@ class SnmpAgent:
         self.fault: Misbehaviour | None = None
         self.dark = False
         """Without supply it answers nothing."""
+        self.deaf = False
+        """Takes a SET with a good word and does nothing."""
         self.largest = largest
         self.requests = 0
-        self._profile = profile
+        self._profile = profile.for_unit(unit)
         self._source = source
         self._readers = {name.encode() for name in read_communities}
         self._writers = {name.encode() for name in write_communities}
+        self._write_users = write_users
         self._identity = {profile.snmp.identity_oid: (description or f"{profile.model} (emulated)").encode()}
-        self._by_command = {
-            point.write.oid or point.oid or "": point for point in profile.writable if point.write
-        }
+        self._commands = Commands(self._profile)
+        self._usm: UsmDoor | None = None
+        if users:
+            # Enterprise 0 and a text of our own: an id that no other agent of the process has.
+            engine_id = b"\x80\x00\x00\x00\x04" + f"{profile.model} {id(self):x}".encode()[:24]
+            self._usm = UsmDoor(users, engine_id=engine_id, answering=self._answer_user)
         self._transport: asyncio.DatagramTransport | None = None
 
     async def start(self) -> None:
@@ -94,73 +110,74 @@ class SnmpAgent:
 
     def answer(self, data: bytes) -> bytes | None:
         """The reply to one datagram, or None for silence; never raises."""
+        if self.dark or self.fault is Misbehaviour.SILENT:
+            return None
+        encoded = self._answer_v3(data) if _is_v3(data) else self._answer_v2c(data)
+        if encoded is None:
+            return None
+        if self.fault is Misbehaviour.TRUNCATED:
+            return encoded[: len(encoded) // 2]
+        if self.fault is Misbehaviour.GARBAGE:
+            return b"\x30\x82\xff\xffnot BER at all"
+        return encoded
+
+    def _answer_v2c(self, data: bytes) -> bytes | None:
         try:
             request = decode(data)
         except MalformedReply:
             return None
-        self.requests += 1
-        if self.dark or request.community not in self._readers | self._writers:
+        if request.community not in self._readers | self._writers:
             return None
-        reply = self._reply(request)
-        if reply is None:
-            return None
-        if self.fault is not None:
-            return self._broken(request, reply)
-        encoded = encode(reply)
-        if len(encoded) > self.largest:
-            return encode(response(request, (), status=ErrorStatus.TOO_BIG))
-        return encoded
+        reply = self._answered(request, may_write=request.community in self._writers)
+        return None if reply is None else encode(reply)
 
-    def _reply(self, request: Message) -> Message | None:
+    def _answer_v3(self, data: bytes) -> bytes | None:
+        return None if self._usm is None else self._usm.answer(data)
+
+    def _answer_user(self, request: Message, user: str) -> Message | None:
+        return self._answered(request, may_write=user in self._write_users)
+
+    def _answered(self, request: Message, *, may_write: bool) -> Message | None:
+        self.requests += 1
+        reply = self._reply(request, may_write=may_write)
+        match self.fault:
+            case None if reply is not None and len(encode(reply)) > self.largest:
+                return response(request, (), status=ErrorStatus.TOO_BIG)
+            case Misbehaviour.WRONG_REQUEST_ID if reply is not None:
+                return msgspec.structs.replace(reply, request_id=reply.request_id ^ 0x55)
+            case Misbehaviour.GEN_ERR:
+                return response(request, request.varbinds, status=ErrorStatus.GEN_ERR, index=1)
+            case Misbehaviour.EMPTY:
+                return response(request, ())
+        return reply
+
+    def _reply(self, request: Message, *, may_write: bool) -> Message | None:
+        oids = [bind.oid for bind in request.varbinds]
         match request.kind:
             case PduKind.GET:
                 objects = self._objects()
-                return response(request, [_found(objects, bind.oid) for bind in request.varbinds])
+                return response(request, [_found(objects, oid) for oid in oids])
             case PduKind.GET_NEXT:
-                return response(request, self._walk([bind.oid for bind in request.varbinds], 1))
+                return response(request, self._walk(oids, 1))
             case PduKind.GET_BULK:
-                oids = [bind.oid for bind in request.varbinds]
                 first, rest = oids[: request.status], oids[request.status :]
                 binds = self._walk(first, 1) + self._walk(rest, min(max(request.index, 0), 100))
-                return response(request, binds)
+                return response(request, self._fitting(request, binds))
             case PduKind.SET:
-                return self._set(request)
+                return self._set(request, may_write=may_write)
             case PduKind.RESPONSE:
                 return None
 
-    def _broken(self, request: Message, reply: Message) -> bytes | None:
-        match self.fault:
-            case Misbehaviour.WRONG_REQUEST_ID:
-                other = Message(
-                    community=reply.community,
-                    kind=reply.kind,
-                    request_id=reply.request_id ^ 0x55,
-                    varbinds=reply.varbinds,
-                )
-                return encode(other)
-            case Misbehaviour.TRUNCATED:
-                encoded = encode(reply)
-                return encoded[: len(encoded) // 2]
-            case Misbehaviour.GARBAGE:
-                return b"\x30\x82\xff\xffnot BER at all"
-            case Misbehaviour.GEN_ERR:
-                return encode(response(request, request.varbinds, status=ErrorStatus.GEN_ERR, index=1))
-            case Misbehaviour.EMPTY:
-                return encode(response(request, ()))
-        return None
+    def _fitting(self, request: Message, binds: list[VarBind]) -> list[VarBind]:
+        """A GETBULK is cut to what fits rather than refused (RFC 3416 §4.2.3)."""
+        while len(binds) > 1 and len(encode(response(request, binds))) > self.largest:
+            binds = binds[: len(binds) // 2]
+        return binds
 
     # ---------------------------------------------------------------- objects
 
     def _objects(self) -> dict[str, Value]:
-        values = self._source.points()
-        objects: dict[str, Value] = dict(self._identity)
-        for point in self._profile.points:
-            if point.name in values and point.oid is not None:
-                raw = _raw(point, values[point.name])
-                objects[point.oid] = raw
-                if point.write is not None and point.write.oid is not None:
-                    objects[point.write.oid] = point.write.values.get(f"{values[point.name]:g}", raw)
-        return objects
+        return {**self._identity, **objects_of(self._profile, self._source.points())}
 
     def _walk(self, oids: list[str], repetitions: int) -> list[VarBind]:
         objects = self._objects()
@@ -170,47 +187,36 @@ class SnmpAgent:
         places = [bisect.bisect_right(keys, oid_key(oid)) for oid in oids]
         for step in range(repetitions):
             for column, place in enumerate(places):
-                at = place + step
+                at = place if self.fault is Misbehaviour.ENDLESS else place + step
                 if at < len(order):
                     binds.append(VarBind(order[at], objects[order[at]]))
                 else:
                     binds.append(VarBind(order[-1] if order else oids[column], None, Absent.END_OF_MIB_VIEW))
         return binds
 
-    def _set(self, request: Message) -> Message:
+    def _set(self, request: Message, *, may_write: bool) -> Message:
         present = self._source.points()
-        taken: list[tuple[Point, float]] = []
+        taken: list[tuple[str, float]] = []
         for index, bind in enumerate(request.varbinds, start=1):
-            status, value = ErrorStatus.NO_ERROR, 0.0
-            point = self._by_command.get(bind.oid)
-            if request.community not in self._writers:
-                status = ErrorStatus.NO_ACCESS
-            elif point is None or point.write is None or point.name not in present:
-                status = ErrorStatus.NOT_WRITABLE
-            elif not isinstance(bind.value, int):
-                status = ErrorStatus.WRONG_TYPE
-            else:
-                meaning = {raw: float(text) for text, raw in point.write.values.items()}
-                if bind.value in meaning:
-                    value = meaning[bind.value]
-                    taken.append((point, value))
-                else:
-                    status = ErrorStatus.WRONG_VALUE
-            if status:
-                return response(request, request.varbinds, status=status, index=index)
+            meant = self._commands.meaning(bind, present) if may_write else ErrorStatus.NO_ACCESS
+            if isinstance(meant, ErrorStatus):
+                return response(request, request.varbinds, status=meant, index=index)
+            taken.append(meant)
         for point, value in taken:
-            self._source.write_point(point.name, value)
+            if not self.deaf:
+                self._source.write_point(point, value)
         return response(request, request.varbinds)
 
 
-def _raw(point: Point, value: float) -> int:
-    for raw, meaning in point.values.items():
-        if meaning == value:
-            return int(raw)
-    return round(to_raw(value, scale=point.scale, offset=point.offset))
+def _is_v3(data: bytes) -> bool:
+    """Whether this is a BER sequence that begins with INTEGER 3."""
+    if len(data) < 2 or data[0] != 0x30:
+        return False
+    start = 2 + (data[1] & 0x7F if data[1] & 0x80 else 0)
+    return data[start : start + 3] == b"\x02\x01\x03"
 
 
-def _found(objects: dict[str, Value], oid: str) -> VarBind:
+def _found(objects: Mapping[str, Value], oid: str) -> VarBind:
     if oid in objects:
         return VarBind(oid, objects[oid])
     column = oid.rpartition(".")[0] + "."

@@ -1,23 +1,24 @@
-"""SNMP v2c: many OIDs per request, absent is not zero, one seam with two backends behind it.
+"""SNMP v2c and v3: many OIDs per request, absent is not zero, one seam with two backends behind it.
 
-`gufo` (Rust, about thirty times less CPU per request, edge.md §4.2) reads; it has no SET, so its writes go
-out through the `pysnmp` backend, which can do everything and is also the fallback where no gufo wheel exists.
+`gufo` (Rust, about thirty times less CPU per request, edge.md §4.2) reads, request after request. What it
+cannot do goes through the `pysnmp` backend, which can do everything and is also the fallback where no gufo
+wheel exists (decision 14): SET; walks, where gufo shows an error of the agent as the end of a table; and an
+empty answer, where gufo does not say whether the agent lacks all of the objects or refused the request.
+
 An object that the agent does not have (noSuchObject, noSuchInstance, endOfMibView) is left out of the answer;
-it is never a zero. A request that the agent finds too big is halved until it fits.
+it is never a zero. A request that the agent finds too big is halved until it fits, and the size that fitted
+is kept until the next failure.
 
 Errors raised: `Unreachable`, `DeviceTimeout`, `MalformedReply`, `AuthFailed`, `Busy`, `Unsupported`. A wrong
-community looks like silence on v2c, so it shows as `DeviceTimeout`.
+community looks like silence on v2c, so it shows as `DeviceTimeout`; a v3 agent says that it refuses.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from typing import Protocol, cast
 
-from gufo.snmp import NoSuchInstance, SnmpError, SnmpVersion, ValueType
-from gufo.snmp.aio import SnmpSession
-
-from shared.errors import ConfigError, DeviceError, DeviceTimeout, MalformedReply, Unreachable
+from firmware_adapters.transport.snmp_user import Access
+from shared.errors import ConfigError, MalformedReply
 
 SnmpValue = int | float | str | bytes
 """Integers and counters, opaque floats, OIDs and addresses as text, octet strings."""
@@ -28,6 +29,14 @@ class SnmpLink(Protocol):
 
     async def get(self, oids: Sequence[str], *, timeout_s: float) -> dict[str, SnmpValue]:
         """The objects that the agent has, of those asked for. Raises `DeviceError`."""
+        ...
+
+    async def walk(self, oid: str, *, timeout_s: float, max_rows: int) -> dict[str, SnmpValue]:
+        """Everything below `oid` by GETBULK, in the agent's order; `timeout_s` for each request.
+
+        Raises `DeviceError`; `MalformedReply` where there are more than `max_rows`, or an order that would
+        never end.
+        """
         ...
 
     async def set_integer(self, oid: str, value: int, *, timeout_s: float) -> None:
@@ -46,18 +55,18 @@ class TooBig(MalformedReply):
 
 
 BACKENDS: dict[str, str] = {
-    "gufo": "firmware_adapters.transport.snmp",
+    "gufo": "firmware_adapters.transport.snmp_gufo",
     "pysnmp": "firmware_adapters.transport.snmp_pysnmp",
 }
-"""Backend name → module with `open_backend(host, port, community, max_oids=...)`."""
+"""Backend name → module with `open_backend(host, port, access, max_oids=...)`."""
 
 
-def open_link(host: str, port: int, community: str, *, max_oids: int = 30, backend: str = "gufo") -> SnmpLink:
+def open_link(host: str, port: int, access: Access, *, max_oids: int = 30, backend: str = "gufo") -> SnmpLink:
     """A link through the named backend. Raises `ConfigError` for an unknown name."""
     if backend not in BACKENDS:
         raise ConfigError(f"no SNMP backend {backend!r}; known are {', '.join(sorted(BACKENDS))}")
     opener = cast(Callable[..., SnmpLink], import_module(BACKENDS[backend]).open_backend)
-    return opener(host, port, community, max_oids=max_oids)
+    return opener(host, port, access, max_oids=max_oids)
 
 
 Ask = Callable[[Sequence[str]], Awaitable[dict[str, SnmpValue]]]
@@ -84,101 +93,17 @@ async def get_in_parts(ask: Ask, oids: Sequence[str], max_oids: int) -> dict[str
     return answer
 
 
-class GufoSnmp:
-    """SNMP through gufo-snmp. One request at a time per agent."""
+class OidLimit:
+    """How many objects go into one request: what the profile says, less once the agent found it too big."""
 
-    def __init__(self, host: str, port: int, community: str, *, max_oids: int) -> None:
-        self._host = host
-        self._port = port
-        self._community = community
-        self._max_oids = max_oids
-        self._session: SnmpSession | None = None
-        self._writer: SnmpLink | None = None
-        self._lock = asyncio.Lock()
-        self.requests = 0
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.now = most
 
-    async def get(self, oids: Sequence[str], *, timeout_s: float) -> dict[str, SnmpValue]:
-        """See `SnmpLink`."""
-        async with self._lock:
-            return await get_in_parts(lambda part: self._ask(part, timeout_s), oids, self._max_oids)
+    def refused(self, count: int) -> None:
+        """`count` at once were too big."""
+        self.now = max(1, min(self.now, count // 2))
 
-    async def _ask(self, part: Sequence[str], timeout_s: float) -> dict[str, SnmpValue]:
-        name = f"{self._host}:{self._port}"
-        self.requests += 1
-        done = False
-        try:
-            async with asyncio.timeout(timeout_s):
-                found = await self._request(self._opened(timeout_s), part)
-            done = True
-        except TimeoutError as error:
-            raise DeviceTimeout(f"{name}: no SNMP answer within {timeout_s:g} s") from error
-        except SnmpError as error:
-            raise _failure(name, part, error) from error
-        except (OSError, ValueError) as error:
-            raise Unreachable(f"{name}: {error}") from error
-        finally:
-            if not done:
-                # A late answer must never meet the next request: the next one uses a new socket.
-                self._session = None
-        return found
-
-    @staticmethod
-    async def _request(session: SnmpSession, part: Sequence[str]) -> dict[str, SnmpValue]:
-        if len(part) == 1:
-            try:
-                return _checked({part[0]: await session.get(part[0])})
-            except NoSuchInstance:
-                return {}
-        found = await session.get_many(part)
-        if not found:
-            # gufo shows an error status (tooBig, genErr) and "none of them exists" alike: look closer.
-            raise TooBig("empty answer to many objects")
-        return _checked(found)
-
-    def _opened(self, timeout_s: float) -> SnmpSession:
-        if self._session is None:
-            self._session = SnmpSession(
-                self._host,
-                self._port,
-                community=self._community,
-                version=SnmpVersion.v2c,
-                timeout=timeout_s,
-            )
-        return self._session
-
-    async def set_integer(self, oid: str, value: int, *, timeout_s: float) -> None:
-        """See `SnmpLink`. gufo-snmp cannot SET, so the other backend does."""
-        if self._writer is None:
-            self._writer = open_link(self._host, self._port, self._community, backend="pysnmp")
-        await self._writer.set_integer(oid, value, timeout_s=timeout_s)
-
-    async def close(self) -> None:
-        """See `SnmpLink`."""
-        self._session = None
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            await writer.close()
-
-
-def _checked(found: dict[str, ValueType]) -> dict[str, SnmpValue]:
-    """Refuse NULL values, which only an error reply carries."""
-    values = {oid: value for oid, value in found.items() if value is not None}
-    if len(values) != len(found):
-        raise (
-            TooBig("NULL in the answer: the agent reported an error")
-            if len(found) > 1
-            else MalformedReply("NULL instead of a value: the agent reported an error")
-        )
-    return values
-
-
-def _failure(name: str, part: Sequence[str], error: SnmpError) -> DeviceError:
-    if len(part) > 1:
-        # The receive buffer may have been too small, or one object may have spoilt the reply.
-        return TooBig(f"{name}: {error}")
-    return MalformedReply(f"{name}: {part[0]}: {error}")
-
-
-def open_backend(host: str, port: int, community: str, *, max_oids: int) -> GufoSnmp:
-    """The gufo backend; see `BACKENDS`."""
-    return GufoSnmp(host, port, community, max_oids=max_oids)
+    def forget(self) -> None:
+        """The agent may be another one by now."""
+        self.now = self._most

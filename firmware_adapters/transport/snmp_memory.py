@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from firmware_adapters.transport.snmp import SnmpValue
-from shared.errors import DeviceError, Unsupported
+from firmware_adapters.transport.snmp_message import oid_key
+from shared.errors import DeviceError, MalformedReply, Unsupported
 
 
 class MemorySnmp:
@@ -14,6 +15,7 @@ class MemorySnmp:
         self.objects = dict(objects)
         self.failures: deque[DeviceError | None] = deque()
         self.gets: list[tuple[str, ...]] = []
+        self.walks: list[str] = []
         self.sets: list[tuple[str, int]] = []
         self.closed = False
 
@@ -22,6 +24,15 @@ class MemorySnmp:
         self.gets.append(tuple(oids))
         self._fail()
         return {oid: self.objects[oid] for oid in oids if oid in self.objects}
+
+    async def walk(self, oid: str, *, timeout_s: float, max_rows: int) -> dict[str, SnmpValue]:
+        """See `SnmpLink`."""
+        self.walks.append(oid)
+        self._fail()
+        below = sorted((name for name in self.objects if name.startswith(oid + ".")), key=oid_key)
+        if len(below) > max_rows:
+            raise MalformedReply(f"more than {max_rows} objects below {oid}")
+        return {name: self.objects[name] for name in below}
 
     async def set_integer(self, oid: str, value: int, *, timeout_s: float) -> None:
         """See `SnmpLink`."""

@@ -106,7 +106,7 @@ def encode(message: Message) -> bytes:
         api.set_error_status(pdu, message.status)
         if message.index:
             api.set_error_index(pdu, message.index)
-    api.set_varbinds(pdu, [(oid_key(bind.oid), _wrapped(bind)) for bind in message.varbinds])
+    api.set_varbinds(pdu, [(oid_key(bind.oid), wrapped(bind)) for bind in message.varbinds])
     outer = v2c.Message()
     v2c.apiMessage.set_defaults(outer)
     v2c.apiMessage.set_community(outer, message.community)
@@ -114,7 +114,8 @@ def encode(message: Message) -> bytes:
     return bytes(encoder.encode(outer))
 
 
-def _wrapped(bind: VarBind) -> Any:
+def wrapped(bind: VarBind) -> Any:
+    """Our value as pysnmp's."""
     if bind.absent is not None:
         return _ABSENT[bind.absent]
     match bind.value:
@@ -143,14 +144,15 @@ def decode(data: bytes) -> Message:
             request_id=int(pdu[0]),
             status=int(pdu[1]),
             index=int(pdu[2]),
-            varbinds=tuple(_unwrapped(oid, value) for oid, value in v2c.apiPDU.get_varbinds(pdu)),
+            varbinds=tuple(bind_of(oid, value) for oid, value in v2c.apiPDU.get_varbinds(pdu)),
         )
     except (PyAsn1Error, ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
         # pyasn1 reports broken BER by any of these, depending on where it breaks.
         raise MalformedReply(f"SNMP message does not decode: {error}") from error
 
 
-def _unwrapped(oid: Any, value: Any) -> VarBind:
+def bind_of(oid: Any, value: Any) -> VarBind:
+    """pysnmp's pair of name and value as ours."""
     for absent, marker in _ABSENT.items():
         if value.tagSet == marker.tagSet:
             return VarBind(str(oid), None, absent)

@@ -146,7 +146,7 @@ async def test_what_is_written_shows_in_later_reads_of_other_devices(running: Ru
     await until(wall, lambda seen: (seen.readings["speed_pct"].value or 0) > 89)
     await miner.stop_mining()
     await until(miner, lambda seen: seen.state is MinerState.STOPPED)
-    await pdu.switch_outlet(3, False)
+    await pdu.switch_outlet(3, on=False)
     await until(pdu, lambda seen: seen.readings["outlet_on.3"].value == 0.0)
     await until_silent(other)
     assert before_w is not None

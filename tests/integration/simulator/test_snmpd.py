@@ -80,11 +80,11 @@ async def test_reads_the_pdu_that_net_snmp_plays(port: int, backend: str, max_oi
 @backends
 async def test_sets_the_command_object(port: int, backend: str) -> None:
     device = pdu(port, backend)
-    await device.switch_outlet(2, False)
+    await device.switch_outlet(2, on=False)
     link = open_link("127.0.0.1", port, "public", backend=backend)
     command = f"{BASE[1:]}9.2.4.1.5.2"
     assert await link.get([command], timeout_s=1) == {command: 2}
-    await device.switch_outlet(2, True)
+    await device.switch_outlet(2, on=True)
     assert await link.get([command], timeout_s=1) == {command: 1}
     await link.close()
     await device.close()
@@ -94,7 +94,7 @@ async def test_sets_the_command_object(port: int, backend: str) -> None:
 async def test_a_read_only_community_and_a_read_only_object_are_refused(port: int, backend: str) -> None:
     reader = pdu(port, backend, community="public")
     with pytest.raises(DeviceError):
-        await reader.switch_outlet(1, False)
+        await reader.switch_outlet(1, on=False)
     link = open_link("127.0.0.1", port, "private", backend=backend)
     with pytest.raises(Unsupported):
         await link.set_integer(f"{BASE[1:]}4.3.1.5.1", 5, timeout_s=1)

@@ -45,10 +45,10 @@ async def test_switches_an_outlet_and_the_next_read_shows_it(backend: str) -> No
     """State and command use opposite codes; a mistake in one of them would show here."""
     async with served_agent() as served:
         pdu = served.driver(backend=backend)
-        await pdu.switch_outlet(3, False)
+        await pdu.switch_outlet(3, on=False)
         seen = (await pdu.read()).readings
         assert (seen["outlet_on.3"].value, seen["outlet_on.4"].value) == (0.0, 1.0)
-        await pdu.switch_outlet(3, True)
+        await pdu.switch_outlet(3, on=True)
         assert (await pdu.read()).readings["outlet_on.3"].value == 1.0
         await pdu.close()
 
@@ -112,7 +112,7 @@ async def test_a_failed_poll_raises() -> None:
 async def test_without_a_credential_nothing_is_switched() -> None:
     pdu, link = device({POWER: 10, STATE + "1": 2, COMMAND + "1": 1}, may_write=False)
     with pytest.raises(AuthFailed):
-        await pdu.switch_outlet(1, False)
+        await pdu.switch_outlet(1, on=False)
     assert link.sets == []
     assert {c.ability for c in (await pdu.facts()).capabilities} == {Ability.TELEMETRY}
 
@@ -122,7 +122,7 @@ async def test_an_outlet_that_is_not_there_is_unsupported(outlet: int) -> None:
     pdu, link = device({POWER: 10, STATE + "1": 2, COMMAND + "1": 1})
     await pdu.read()
     with pytest.raises(Unsupported):
-        await pdu.switch_outlet(outlet, True)
+        await pdu.switch_outlet(outlet, on=True)
     assert link.sets == []
 
 
@@ -192,7 +192,7 @@ async def test_the_registry_opens_it_and_it_does_what_it_declares() -> None:
         for capability in facts.capabilities:
             assert isinstance(pdu, PROTOCOL_OF[capability.ability])
         assert isinstance(pdu, OutletControl)
-        await pdu.switch_outlet(1, False)
+        await pdu.switch_outlet(1, on=False)
         assert served.source.writes == [("outlet_on.1", 0.0)]
         await pdu.close()
 

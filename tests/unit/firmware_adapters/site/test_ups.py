@@ -131,7 +131,7 @@ async def test_over_the_wire_and_back(backend: str) -> None:
         seen = (await device.read()).readings
         assert {name: reading.value for name, reading in seen.items()} == source.values
         with pytest.raises((Unsupported, AuthFailed)):
-            await device.switch_outlet(1, False)
+            await device.switch_outlet(1, on=False)
         agent.dark = True
         with pytest.raises(DeviceError):
             await device.read()

@@ -58,6 +58,73 @@ async def test_an_agent_with_small_replies_is_asked_in_halves(backend: str) -> N
 
 
 @backends
+async def test_a_size_that_was_too_big_is_not_tried_again_until_the_agent_fell_silent(backend: str) -> None:
+    async with served_agent(outlets=20) as served:
+        served.agent.largest = 200
+        link = open_link(HOST, served.agent.port, "public", backend=backend)
+        oids = [STATE + str(n) for n in range(1, 21)]
+        await link.get(oids, timeout_s=0.5)
+        first, served.agent.requests = served.agent.requests, 0
+        await link.get(oids, timeout_s=0.5)
+        learnt, served.agent.requests = served.agent.requests, 0
+        assert learnt < first
+        served.agent.largest = 1400
+        served.agent.dark = True
+        with pytest.raises(DeviceTimeout):
+            await link.get(oids, timeout_s=0.05)
+        served.agent.dark = False
+        assert len(await link.get(oids, timeout_s=0.5)) == 20
+        assert served.agent.requests == 1
+        await link.close()
+
+
+@backends
+async def test_many_objects_that_the_agent_lacks_cost_few_requests(backend: str) -> None:
+    """gufo shows an error and "none of them" alike; asking for each by itself would be 60 requests."""
+    async with served_agent(outlets=4) as served:
+        link = open_link(HOST, served.agent.port, "public", backend=backend)
+        oids = [STATE + str(n) for n in range(10, 40)]
+        assert await link.get(oids, timeout_s=0.5) == {}
+        assert served.agent.requests <= 2
+        await link.close()
+
+
+@backends
+@pytest.mark.parametrize("largest", [1400, 200])
+async def test_a_walk_brings_the_whole_table_and_nothing_beside_it(backend: str, largest: int) -> None:
+    async with served_agent(outlets=20) as served:
+        served.agent.largest = largest
+        link = open_link(HOST, served.agent.port, "public", max_oids=7, backend=backend)
+        rows = await link.walk(STATE[:-1], timeout_s=0.5, max_rows=20)
+        assert list(rows) == [STATE + str(n) for n in range(1, 21)]
+        assert set(rows.values()) == {2}
+        assert await link.walk("1.3.6.1.9", timeout_s=0.5, max_rows=5) == {}
+        with pytest.raises(MalformedReply, match="more than 19"):
+            await link.walk(STATE[:-1], timeout_s=0.5, max_rows=19)
+        await link.close()
+
+
+@backends
+async def test_a_walk_that_would_never_end_is_a_failure(backend: str) -> None:
+    async with served_agent(outlets=20) as served:
+        served.agent.fault = Misbehaviour.ENDLESS
+        link = open_link(HOST, served.agent.port, "public", max_oids=5, backend=backend)
+        with pytest.raises(MalformedReply, match="does not move on"):
+            await link.walk(STATE[:-1], timeout_s=0.5, max_rows=20)
+        await link.close()
+
+
+@backends
+async def test_an_error_in_a_walk_is_not_the_end_of_the_table(backend: str) -> None:
+    async with served_agent(outlets=20) as served:
+        served.agent.fault = Misbehaviour.GEN_ERR
+        link = open_link(HOST, served.agent.port, "public", backend=backend)
+        with pytest.raises(Busy):
+            await link.walk(STATE[:-1], timeout_s=0.5, max_rows=20)
+        await link.close()
+
+
+@backends
 async def test_set_is_seen_by_the_agent(backend: str) -> None:
     async with served_agent() as served:
         link = open_link(HOST, served.agent.port, "private", backend=backend)
@@ -84,7 +151,7 @@ async def test_set_refused_by_the_agent_is_typed(backend: str) -> None:
 
 
 @backends
-@pytest.mark.parametrize("fault", list(Misbehaviour))
+@pytest.mark.parametrize("fault", [fault for fault in Misbehaviour if fault is not Misbehaviour.ENDLESS])
 async def test_misbehaviour_never_yields_a_value(backend: str, fault: Misbehaviour) -> None:
     async with served_agent() as served:
         link = open_link(HOST, served.agent.port, "public", backend=backend)
