@@ -29,9 +29,7 @@ def lines(found: Probed) -> list[str]:
         what = "something answers, but no firmware that we know" if found.answered else "nothing answers"
         return [f"{found.host}:{found.port}: {what}; --adapter names one", *silent]
     told = device_words(found)
-    name = " ".join(
-        part for part in (told["model"] or "a miner", f"with {best.adapter}", told["firmware"]) if part
-    )
+    name = f"{told['model'] or 'a miner'}, {told['firmware'] or 'firmware version not told'} ({best.adapter})"
     out = [f"{found.host}:{found.port}: {name}"]
     out.append(_row("confidence", f"{best.confidence:.0%}" + (" (named by you)" if found.named else "")))
     out += [_row("", f"because {clue}") for clue in best.evidence]
@@ -79,7 +77,7 @@ def _sample(report: Json) -> list[str]:
             remark = "" if quality[name] == "good" else f" ({quality[name]})"
             out.append(
                 _row(
-                    name.rsplit("_", 1)[0] if _has_unit(name) else name,
+                    _label(name),
                     _number(told[name], unit_of(name)) + remark,
                 )
             )
@@ -107,8 +105,12 @@ def _counted(report: Json) -> list[str]:
     return out
 
 
-def _has_unit(name: str) -> bool:
-    return name.rsplit("_", 1)[-1] in ("ths", "w", "c", "pct", "s")
+def _label(name: str) -> str:
+    """The unit stands behind the number; `preset_w` is not the preset."""
+    if name == "preset_w":
+        return "preset is rated"
+    head, _, unit = name.rpartition("_")
+    return head.replace("_", " ") if unit in ("ths", "w", "c", "pct", "s") else name.replace("_", " ")
 
 
 def _number(value: object, unit: str) -> str:
