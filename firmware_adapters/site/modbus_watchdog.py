@@ -55,9 +55,9 @@ class ModbusWatchdogDevice(ModbusDevice):
     async def armed_s(self) -> float | None:
         """See `WatchdogControl`."""
         dog = self._dog
-        if dog.action is not None:
-            (action,) = await self._words(Span(Table.HOLDING, dog.action.address, 1))
-            if action != dog.action.value:
+        for step in (*dog.prepare, *((dog.action,) if dog.action is not None else ())):
+            (word,) = await self._words(Span(Table.HOLDING, step.address, 1))
+            if word != step.value:
                 return None
         if dog.revert is not None:
             safe = await self._safe_words()

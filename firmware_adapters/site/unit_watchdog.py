@@ -34,7 +34,7 @@ class UnitWatchdog:
         self._order = order
         self._source = source
         self._clock = clock
-        raw = to_raw(rules.low, scale=rules.scale, offset=0.0)
+        raw = to_raw(rules.low if rules.action is not None else OFF, scale=rules.scale, offset=0.0)
         self.cells = dict(enumerate(number_to_words(raw, rules.type, order), start=rules.address))
         if rules.action is not None:
             self.cells[rules.action.address] = OFF
