@@ -1,0 +1,355 @@
+"""The adapter in front of the emulator: what is asked when, modes, the socket behind, what is refused."""
+
+import logging
+
+import pytest
+
+from firmware_adapters.capabilities import Credential
+from firmware_adapters.miners.antminer.adapter import AFTER_WRITE_S, SLOW_EVERY, AntminerAdapter, capabilities
+from firmware_adapters.miners.antminer.emulator import AntminerEmulator
+from firmware_adapters.miners.antminer.emulator_traps import Traps
+from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
+from firmware_adapters.transport.line_json import MemoryLine
+from shared.capabilities import Ability
+from shared.clock import ManualClock, SystemClock
+from shared.details import PoolState
+from shared.errors import AuthFailed, Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
+from shared.telemetry import MISSING, MinerState
+from support.antminer import ROOT, emulator_of, in_memory, opened
+from support.miners import Machine, s21_pro
+
+ALL = {one.ability for one in capabilities()}
+
+
+class Scene:
+    """A machine, its emulator and the adapter, without sockets."""
+
+    def __init__(self, machine: Machine | None = None, *, key: Credential = ROOT, **options: object) -> None:
+        self.clock = ManualClock()
+        self.machine = machine or Machine()
+        self.emulator: AntminerEmulator = emulator_of(self.machine, self.clock, **options)
+        self.http = in_memory(self.emulator)
+        self.adapter = AntminerAdapter(self.http, key, timeout_s=5, clock=self.clock)
+
+    def asked(self) -> list[str]:
+        """The pages that were asked for with a proof of the password, since the last call."""
+        pages = [r.path.removeprefix("/cgi-bin/") for r in self.http.requests if "Authorization" in r.headers]
+        self.http.requests.clear()
+        return pages
+
+
+# ---------------------------------------------------------------- reading
+
+
+async def test_a_read_is_one_page_and_the_rest_comes_at_its_own_cadence() -> None:
+    scene = Scene()
+    await scene.adapter.read()
+    assert scene.asked() == ["stats.cgi", "get_miner_conf.cgi", "pools.cgi", "summary.cgi"]
+    asked = []
+    for _ in range(SLOW_EVERY - 1):
+        await scene.adapter.read()
+        asked.append(scene.asked())
+    assert asked == [["stats.cgi"], ["stats.cgi", "pools.cgi"], ["stats.cgi"], ["stats.cgi", "pools.cgi"]]
+
+
+async def test_the_first_read_tells_everything() -> None:
+    view = s21_pro(last_share_age_s=7.0, shares_stale=2)
+    seen = await Scene(Machine(view)).adapter.read()
+    told = {name: found.value for name, found in seen.readings.items()}
+    assert told["shares_accepted"] == 4057
+    assert (told["shares_rejected"], told["shares_stale"], told["last_share_age_s"]) == (8, 2, 7)
+    assert (seen.state, seen.preset, seen.preset_requested) == (MinerState.MINING, "normal", "normal")
+    assert seen.faults == ()
+
+
+async def test_what_was_not_asked_for_is_absent_and_not_remembered() -> None:
+    scene = Scene()
+    await scene.adapter.read()
+    seen = await scene.adapter.read()
+    assert "shares_accepted" not in seen.readings
+    assert seen.preset_requested is None
+    assert seen.faults is None
+
+
+async def test_power_is_never_a_number() -> None:
+    for view in (s21_pro(), s21_pro(power_metered=True), s21_pro(state=MinerState.STOPPED)):
+        assert (await Scene(Machine(view)).adapter.read()).readings["power_w"] == MISSING
+
+
+async def test_a_sleeping_machine_is_stopped_and_what_wakes_is_starting() -> None:
+    scene = Scene()
+    await scene.adapter.stop_mining()
+    assert (await scene.adapter.read()).state is MinerState.STOPPED
+    await scene.adapter.start_mining()
+    scene.machine.set(state=MinerState.STARTING)
+    seen = await scene.adapter.read()
+    assert (seen.state, seen.preset_requested) == (MinerState.STARTING, "normal")
+    scene.clock.advance(1000)
+    assert (await scene.adapter.read()).state is MinerState.UNKNOWN, "too long to be starting still"
+
+
+async def test_a_machine_that_ends_its_mining_process_in_sleep_is_stopped_too() -> None:
+    scene = Scene(traps=Traps(silent_in_sleep=True))
+    await scene.adapter.stop_mining()
+    seen = await scene.adapter.read()
+    assert seen.state is MinerState.STOPPED
+    assert set(seen.readings.values()) == {MISSING}, "no number from a process that is not there"
+    scene.emulator.mode = 0
+    scene.emulator.traps = Traps()
+    await scene.adapter.read()
+
+
+async def test_a_mining_process_that_is_silent_without_reason_is_a_failed_read() -> None:
+    scene = Scene(traps=Traps(silent_in_sleep=True))
+    await scene.adapter.stop_mining()
+    real = scene.http._answer
+
+    async def contradict(request: HttpRequest) -> HttpReply:
+        reply = await real(request)
+        assert isinstance(reply, HttpReply)
+        told = reply.body.replace(b'"bitmain-work-mode":"1"', b'"bitmain-work-mode":"0"')
+        return HttpReply(reply.status, told, reply.headers)
+
+    scene.http._answer = contradict
+    with pytest.raises(Busy):
+        await scene.adapter.read()
+
+
+async def test_an_optional_page_that_fails_costs_its_points_only() -> None:
+    scene = Scene()
+    real = scene.http._answer
+
+    async def answer(request: HttpRequest) -> HttpReply | DeviceError:
+        broken = {"pools.cgi": HttpReply(200, b"<html>"), "summary.cgi": HttpReply(404, b"")}
+        return broken.get(request.path.removeprefix("/cgi-bin/")) or await real(request)
+
+    scene.http._answer = answer
+    seen = await scene.adapter.read()
+    assert "shares_accepted" not in seen.readings
+    assert seen.faults is None
+    assert seen.readings["hashrate_ths"].value == 186
+
+
+# ---------------------------------------------------------------- facts, boards, pools, log
+
+
+async def test_who_it_is() -> None:
+    facts = await Scene().adapter.facts()
+    assert (facts.model, facts.firmware) == ("Antminer S21 Pro", "Fri Mar 14 16:23:42 CST 2025")
+    assert (facts.mac, facts.serial, facts.algorithm) == ("aa:bb:cc:00:00:01", "SN0001", "sha256d")
+    assert {one.ability for one in facts.capabilities} == ALL
+    assert facts.presets == (), "it tells no watts of its modes, so there is no ladder"
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        (Credential(user=None, secret="root"), True),
+        (Credential(user="root", secret="root"), True),
+        (Credential(user="root", secret="better"), False),
+    ],
+)
+async def test_the_default_password_is_told(key: Credential, told: bool) -> None:
+    scene = Scene(key=key, password=key.secret)
+    assert (await scene.adapter.facts()).default_password is told
+
+
+async def test_the_mac_comes_from_the_network_page_where_the_system_page_has_none() -> None:
+    scene = Scene()
+    real = scene.http._answer
+
+    async def answer(request: HttpRequest) -> HttpReply:
+        reply = await real(request)
+        assert isinstance(reply, HttpReply)
+        if request.path.endswith("system_info.cgi"):
+            return HttpReply(reply.status, reply.body.replace(b'"macaddr":', b'"other":'), reply.headers)
+        return reply
+
+    scene.http._answer = answer
+    assert (await scene.adapter.facts()).mac == "aa:bb:cc:00:00:01"
+
+
+async def test_boards_and_pools() -> None:
+    scene = Scene()
+    boards = await scene.adapter.boards()
+    assert [(one.index, one.working, one.chips, one.serial) for one in boards] == [
+        (index, True, 65, f"SN0001-{index}") for index in range(3)
+    ]
+    assert (boards[0].hashrate_ths, boards[0].hashrate_nominal_ths) == (62.0, 62.5)
+    assert (boards[0].frequency_mhz, boards[0].hw_errors) == (470, 19)
+    (pool,) = await scene.adapter.pools()
+    assert (pool.index, pool.url, pool.user) == (0, "stratum+tcp://pool.invalid:3333", "site.worker")
+    assert pool.state is PoolState.ACTIVE, "the first that lives, because the page does not say"
+    assert (pool.accepted, pool.rejected, pool.stale) == (4057, 8, 0)
+
+
+async def test_the_log() -> None:
+    scene = Scene()
+    assert "This is Antminer S21 Pro" in await scene.adapter.log("kernel")
+    with pytest.raises(Unsupported, match="kernel"):
+        await scene.adapter.log("../../etc/shadow")
+
+
+# ---------------------------------------------------------------- control
+
+
+async def test_a_mode_is_changed_by_the_whole_configuration() -> None:
+    scene = Scene()
+    before = scene.emulator.configuration(scene.machine.view())
+    await scene.adapter.set_preset("low-power")
+    assert scene.emulator.configuration(scene.machine.view()) == {**before, "bitmain-work-mode": "2"}
+    assert (await scene.adapter.read()).preset == "low-power"
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+async def test_the_mode_is_written_as_the_machine_writes_it(numbers: bool) -> None:
+    scene = Scene(traps=Traps(mode_as_number=numbers))
+    await scene.adapter.stop_mining()
+    sent = next(request for request in scene.http.requests if b"miner-mode" in request.body)
+    assert (b'"miner-mode":1' in sent.body) == numbers
+    assert scene.machine.seen.state is MinerState.STOPPED
+
+
+async def test_a_start_goes_back_to_the_mode_before() -> None:
+    scene = Scene()
+    await scene.adapter.set_preset("low-power")
+    await scene.adapter.stop_mining()
+    await scene.adapter.start_mining()
+    assert scene.emulator.mode == 2, "a start that ends in more power than before would be a raise"
+
+
+async def test_choosing_a_mode_never_starts_a_machine() -> None:
+    scene = Scene()
+    await scene.adapter.stop_mining()
+    scene.machine.commands.clear()
+    with pytest.raises(Busy, match="sleeps"):
+        await scene.adapter.set_preset("normal")
+    assert scene.machine.commands == []
+
+
+async def test_a_start_of_a_machine_that_does_not_sleep_is_busy_and_restarts_nothing() -> None:
+    scene = Scene()
+    with pytest.raises(Busy):
+        await scene.adapter.start_mining()
+    assert scene.machine.commands == []
+
+
+async def test_a_stop_is_asked_again_of_a_machine_that_ignored_it() -> None:
+    scene = Scene(traps=Traps(settings_ignored=True))
+    await scene.adapter.stop_mining()
+    assert (await scene.adapter.read()).state is MinerState.MINING
+    scene.emulator.traps = Traps()
+    await scene.adapter.stop_mining()
+    assert (await scene.adapter.read()).state is MinerState.STOPPED
+
+
+async def test_a_refusal_inside_a_good_reply_is_busy() -> None:
+    scene = Scene(traps=Traps(settings_refused=True))
+    with pytest.raises(Busy, match="Request error"):
+        await scene.adapter.stop_mining()
+
+
+async def test_a_stop_lasts_over_a_reboot() -> None:
+    scene = Scene()
+    await scene.adapter.stop_mining()
+    await scene.adapter.reboot()
+    assert (await scene.adapter.read()).state is MinerState.STOPPED
+
+
+async def test_blinking() -> None:
+    scene = Scene()
+    for on in (True, False):
+        await scene.adapter.locate(on=on)
+        assert scene.machine.seen.locating is on
+
+
+async def test_the_mode_is_read_back_after_a_write() -> None:
+    scene = Scene()
+    for _ in range(2):
+        await scene.adapter.read()
+    await scene.adapter.set_preset("low-power")
+    scene.asked()
+    await scene.adapter.read()
+    assert "get_miner_conf.cgi" in scene.asked()
+    scene.clock.advance(AFTER_WRITE_S + 1)
+    await scene.adapter.read()
+    assert "get_miner_conf.cgi" not in scene.asked()
+
+
+async def test_a_build_without_modes_declares_none_and_refuses_them() -> None:
+    scene = Scene(traps=Traps(no_modes=True))
+    declared = {one.ability for one in (await scene.adapter.facts()).capabilities}
+    assert declared == ALL - {Ability.MINING, Ability.PRESET}
+    for command in (
+        scene.adapter.stop_mining(),
+        scene.adapter.start_mining(),
+        scene.adapter.set_preset("normal"),
+    ):
+        with pytest.raises(Unsupported):
+            await command
+    await scene.adapter.locate(on=True)
+    assert scene.machine.commands == ["locate on"]
+
+
+async def test_a_build_never_seen_is_read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firmware_adapters.miners.antminer.emulator_pages.BUILD", "AM-2041.3")
+    scene = Scene()
+    for command in (scene.adapter.stop_mining(), scene.adapter.reboot(), scene.adapter.locate(on=True)):
+        with pytest.raises(Unsupported, match="not known"):
+            await command
+    assert scene.machine.commands == []
+    declared = {one.ability for one in (await scene.adapter.facts()).capabilities}
+    assert declared == {Ability.TELEMETRY, Ability.BOARDS, Ability.POOLS, Ability.LOGS}
+    assert (await scene.adapter.read()).readings["hashrate_ths"].value == 186
+
+
+# ---------------------------------------------------------------- the socket behind
+
+
+async def test_the_socket_answers_while_the_web_server_fails_and_that_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    emulator = emulator_of(Machine())
+    async with opened(emulator, "127.9.1.1", timeout_s=0.6) as adapter:
+        await adapter.read()
+        emulator.traps = Traps(hang=True)
+        for _ in range(2):
+            seen = await adapter.read()
+            assert seen.readings["hashrate_ths"].value == 186
+            assert seen.readings["chip_temp_max_c"].value == 65
+            assert (seen.state, seen.preset) == (MinerState.MINING, None)
+        emulator.traps = Traps()
+        assert (await adapter.read()).preset == "normal"
+    words = [record.message for record in caplog.records if "antminer" in record.name]
+    assert [text.partition(",")[0] for text in words] == [
+        "antminer: reading port 4028",
+        "antminer: the web server answers again",
+    ]
+
+
+async def test_a_refused_password_still_leaves_the_socket() -> None:
+    emulator = emulator_of(Machine(), password="changed")
+    async with opened(emulator, "127.9.1.2", timeout_s=0.6) as adapter:
+        assert (await adapter.read()).readings["board_temp_max_c"].value == 50
+        with pytest.raises(AuthFailed):
+            await adapter.facts()
+        with pytest.raises(AuthFailed):
+            await adapter.stop_mining()
+
+
+async def test_where_both_fail_the_web_servers_failure_is_raised() -> None:
+    async def refuse(_request: HttpRequest) -> MalformedReply:
+        return MalformedReply("nonsense")
+
+    adapter = AntminerAdapter(MemoryHttp(refuse), ROOT, timeout_s=5, socket=MemoryLine({}))
+    with pytest.raises(MalformedReply, match="nonsense"):
+        await adapter.read()
+
+
+async def test_a_read_has_one_deadline_over_all_its_pages() -> None:
+    emulator = emulator_of(Machine(), SystemClock(), traps=Traps(slow_s=0.25))
+    async with opened(emulator, "127.9.1.3", timeout_s=0.6) as adapter:
+        adapter._socket = None
+        with pytest.raises(DeviceTimeout):
+            await adapter.read()
