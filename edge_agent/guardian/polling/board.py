@@ -53,6 +53,7 @@ class Board:
                 after = msgspec.structs.replace(before, failure=sample.failure, failed_in_a_row=failed)
             else:
                 told = sample.preset is not None
+                chip_c, board_c = _hottest(sample)
                 state = readback.believed(sample, self._nominal_w.get(sample.device))
                 after = Last(
                     good=sample,
@@ -60,8 +61,8 @@ class Board:
                     stopped_since_s=_stopped_since(before, state, sample.at_s),
                     preset=sample.preset if told else before.preset,
                     preset_at_s=sample.at_s if told else before.preset_at_s,
-                    chip_c=max(sample.values("chip_temp_max_c"), default=None),
-                    board_c=max(sample.values("board_temp_max_c"), default=None),
+                    chip_c=chip_c,
+                    board_c=board_c,
                 )
             self._last[sample.device] = after
         return after
@@ -79,3 +80,23 @@ def _stopped_since(before: Last, state: MinerState | None, at_s: float) -> float
     if state is None or state.draws_power:
         return None
     return before.stopped_since_s if before.stopped_since_s is not None else at_s
+
+
+_CHIP, _BOARD = "chip_temp_max_c", "board_temp_max_c"
+
+
+def _hottest(sample: Sample) -> tuple[float | None, float | None]:
+    """The hottest usable chip and board over all their indexes (°C); one pass, every sample comes by."""
+    chip_c: float | None = None
+    board_c: float | None = None
+    for name, reading in sample.readings.items():
+        if not name.startswith((_CHIP, _BOARD)):
+            continue
+        value, metric = reading.usable, name.partition(".")[0]
+        if value is None:
+            continue
+        if metric == _CHIP:
+            chip_c = value if chip_c is None else max(chip_c, value)
+        elif metric == _BOARD:
+            board_c = value if board_c is None else max(board_c, value)
+    return chip_c, board_c

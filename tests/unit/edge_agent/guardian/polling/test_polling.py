@@ -19,7 +19,7 @@ from firmware_adapters.capabilities import Observation
 from shared.capabilities import DeviceFacts
 from shared.clock import ManualClock
 from shared.errors import AuthFailed, MalformedReply, Unreachable
-from shared.telemetry import DeviceKind, MinerState, Reading, Sample
+from shared.telemetry import DeviceKind, MinerState, Quality, Reading, Sample
 from support.guardian import LADDER, FakeMiner, FakeWall, miner_id
 from support.polling import Rig
 
@@ -43,6 +43,18 @@ class TestBoard:
         board.put(sample(1, at_s=10.0, preset="2500"))
         last = board.put(sample(2, at_s=12.0))
         assert (last.preset, last.preset_at_s) == ("2500", 10.0)
+
+    def test_the_hottest_usable_of_all_indexes(self) -> None:
+        readings = {
+            "chip_temp_max_c": Reading(60.0),
+            "chip_temp_max_c.1": Reading(71.0, Quality.ESTIMATED),
+            "chip_temp_max_c.2": Reading(99.0, Quality.STUCK),
+            "chip_temp_max_change": Reading(200.0),
+            "board_temp_max_c.0": Reading(None, Quality.MISSING),
+            "power_w": Reading(3000.0),
+        }
+        last = Board().put(sample(1, readings=readings))
+        assert (last.chip_c, last.board_c) == (71.0, None)
 
     def test_stopped_since_the_first_stopped_sample(self) -> None:
         board = Board()
