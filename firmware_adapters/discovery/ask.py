@@ -8,6 +8,7 @@ stop as soon as one firmware is certain and has told its model and version.
 import asyncio
 import contextlib
 import struct
+from collections.abc import Callable
 
 import aiohttp
 import msgspec
@@ -92,7 +93,7 @@ class Asker:
             *([self._commands(host, ways.line, notes)] if ways.line is not None else []),
             *([self._frame(host, ways.frames, notes)] if ways.frames is not None else []),
         ]
-        await asyncio.gather(*jobs)
+        await _until(notes.enough, [asyncio.create_task(job) for job in jobs])
         web_hangs = notes.silent.get(f"GET :{ways.web}/") == TOO_LATE
         if ways.beside is not None and not notes.commands and (notes.pages or web_hangs):
             await self._ask_beside(host, ways.beside, notes)
@@ -185,6 +186,20 @@ class Asker:
     async def _connected(self, host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         async with asyncio.timeout(self._connect_s):
             return await asyncio.open_connection(host, port, limit=MAX_BYTES)
+
+
+async def _until(enough: Callable[[], bool], jobs: list[asyncio.Task[None]]) -> None:
+    """Wait for the jobs; once one has brought enough, the others are not waited for."""
+    waiting = set(jobs)
+    try:
+        while waiting and not enough():
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for job in done:
+                job.result()
+    finally:
+        for job in waiting:
+            job.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
 
 class _Notes:

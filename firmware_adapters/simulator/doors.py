@@ -127,8 +127,10 @@ class MinerDoors:
         """Stop listening and cut what is open."""
         for door in self._doors:
             await door.close()
-        for writer in tuple(self._streams):
+        cut = tuple(self._streams)
+        for writer in cut:
             writer.transport.abort()
+        await asyncio.gather(*(writer.wait_closed() for writer in cut), return_exceptions=True)
         if self._server is not None:
             await self._server.shutdown(timeout=0.2)
 
@@ -159,6 +161,7 @@ class MinerDoors:
             await emulator.handle_socket(reader, writer)
         finally:
             self._streams.discard(writer)
+            writer.transport.abort()  # a client that went away in mid-request leaves it open
 
 
 def socket_port(port: int) -> int:

@@ -61,6 +61,7 @@ class ReadOnly:
         self._credential = credential
         self.refused_login: str | None = None
         """The first refusal, in words; from then on no login leaves."""
+        self._nonces: set[str] = set()
 
     def http(self, method: str, path: str, body: object, headers: Mapping[str, str]) -> None:
         """Raises `Unsupported` for what may change something, `AuthFailed` for a login that may not be."""
@@ -89,7 +90,11 @@ class ReadOnly:
     def http_said(self, method: str, path: str, headers: Mapping[str, str], said: HttpSaid) -> None:
         """Remember a refused login."""
         tried = (method == "POST" and path.partition("?")[0] in LOGINS) or _carries_secret(headers)
-        if tried and said.status in _REFUSED and not _is_stale(said):
+        nonce = _nonce(headers)
+        is_first = nonce is None or nonce not in self._nonces
+        if nonce is not None:
+            self._nonces.add(nonce)
+        if tried and said.status in _REFUSED and is_first and not _is_stale(said):
             self.refused_login = f"{method} {path}: HTTP {said.status}"
 
     def command(self, command: str, parameter: str | None) -> None:
@@ -104,6 +109,13 @@ def _carries_secret(headers: Mapping[str, str]) -> bool:
     return value.split(" ", 1)[0].lower() in ("digest", "basic") or any(
         name.lower() == "x-api-key" for name in headers
     )
+
+
+def _nonce(headers: Mapping[str, str]) -> str | None:
+    """The nonce of a digest proof. A wrong password fails with a fresh one; a used one may be forgotten."""
+    value = next((value for name, value in headers.items() if name.lower() == "authorization"), "")
+    found = re.search(r"\bnonce=\"([^\"]*)\"", value)
+    return found[1] if found is not None else None
 
 
 def _is_stale(said: HttpSaid) -> bool:

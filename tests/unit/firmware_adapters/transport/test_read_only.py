@@ -108,3 +108,14 @@ def test_a_nonce_that_went_stale_is_no_refusal() -> None:
     guard = ReadOnly(GIVEN)
     guard.http_said("GET", "/cgi-bin/stats.cgi", {"authorization": "Digest x"}, Stale())
     assert guard.refused_login is None
+
+
+def test_a_server_that_forgot_its_nonce_did_not_refuse_the_password() -> None:
+    """Answered once with this nonce, so the password is right; a fresh one that fails is a refusal."""
+    guard = ReadOnly(GIVEN)
+    old = {"Authorization": 'Digest username="root", nonce="1"'}
+    guard.http_said("GET", "/cgi-bin/stats.cgi", old, HttpReply(200, b"{}"))
+    guard.http_said("GET", "/cgi-bin/stats.cgi", old, HttpReply(401, b""))
+    assert guard.refused_login is None
+    guard.http_said("GET", "/cgi-bin/stats.cgi", {"Authorization": 'Digest nonce="2"'}, HttpReply(401, b""))
+    assert guard.refused_login == "GET /cgi-bin/stats.cgi: HTTP 401"
