@@ -121,12 +121,10 @@ class Control:
         await self._change("/settings", settings.preset_post(name, held), takes_over=True)
 
     async def _switcher(self) -> fields.Object | None:
-        """The preset switcher; 1.2.0 tells it in its settings only."""
+        """The preset switcher; the first firmwares tell it in their settings only."""
         running = await self._running()
         if running is not None:
             return running.switcher
-        if not (await self._know()).firmware.first:
-            return None
         try:
             return settings.wanted(await self._session.get("/settings", login=True)).switcher
         except (Busy, MalformedReply, Unsupported):

@@ -44,7 +44,8 @@ class Commands(WebEmulator):
         self.diary = Diary(machine, clock)
         number = firmware("Vnish", version)
         self._v13 = number.since(1, 3)
-        self._first = number.first
+        # The document of 1.2.0-rc5 lacks many of the later pages; none is known of 1.2.0 itself.
+        self._first = number.first and number.trial
         self._has_power_limit = number.since(1, 3, 4)
         self.logins = Logins(clock, password, api_keys)
         self._throttles: list[tuple[float, float]] = []

@@ -1,4 +1,4 @@
-"""What 1.2.0 and its betas print otherwise than the versions after them (miners.md §1.5, recorded replies).
+"""What the betas of 1.2.0 print otherwise than the versions after them (miners.md §1.5, recorded replies).
 
 Pages of `emulator_pages` in, the same page as the old firmware has it out.
 """

@@ -213,8 +213,7 @@ def _hashrates(miner: Object, boards: list[Object], hash_unit: str | None) -> di
     quality = Quality.GOOD
     if "hr_realtime" not in miner:
         whole, quality = summed, Quality.ESTIMATED
-    elif whole is not None and summed is not None and abs(whole - summed) > _SPLIT_TOLERANCE * max(whole, summed):
-        # Both 1.2.0 recordings show 0.7 of what their boards add up to: then neither is certain.
+    elif whole is not None and summed is not None and _differ(whole, summed):
         quality = Quality.ESTIMATED
     nominal, sure = amount(miner, "hr_nominal"), Quality.GOOD
     if "hr_nominal" not in miner:  # as in 1.2.0
@@ -223,6 +222,11 @@ def _hashrates(miner: Object, boards: list[Object], hash_unit: str | None) -> di
         "hashrate_ths": MISSING if whole is None else Reading(convert(whole), quality),
         "hashrate_nominal_ths": MISSING if nominal is None else Reading(convert(nominal), sure),
     }
+
+
+def _differ(whole: float, summed: float) -> bool:
+    """Both 1.2.0 recordings show 0.7 of what their boards add up to: then neither is certain."""
+    return abs(whole - summed) > _SPLIT_TOLERANCE * max(whole, summed)
 
 
 def _sum(boards: list[Object], key: str) -> float | None:

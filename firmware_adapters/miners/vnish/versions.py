@@ -31,8 +31,13 @@ class Firmware(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def first(self) -> bool:
-        """1.2.0 and its betas, which lack many of the later pages."""
+        """1.2.0 and its betas."""
         return self.number == (1, 2, 0)
+
+    @property
+    def trial(self) -> bool:
+        """A beta or release candidate ("1.2.0-rc5")."""
+        return bool(self.number) and "-" in self.version
 
     def since(self, *number: int) -> bool:
         """Whether it is that version or a later one; False where it tells none."""
