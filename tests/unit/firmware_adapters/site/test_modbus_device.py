@@ -90,6 +90,63 @@ async def test_a_speed_command_starts_the_drive() -> None:
         assert served.source.registers == {49999: 0x047C}
 
 
+@pytest.mark.parametrize("runs", [0.0, 1.0, None])
+async def test_an_abb_drive_gets_its_starting_edge_only_where_it_does_not_run(runs: float | None) -> None:
+    """0x047E ramps a running drive down; one that stands does not start without it (plant.md §6)."""
+    link = filled("abb-drives")
+    link.put(1, Table.HOLDING, 3, 0x0004 if runs else 0)
+    if runs is None:
+        link.failures.append(Busy("no status now"))
+    await driver("abb-drives", link).write_point("speed_setpoint_pct", 50.0)
+    told = [(address, value) for _, _, address, value in link.writes]
+    edge = [] if runs else [(0, 0x047E)]
+    assert told == [*edge, (1, 10_000), (0, 0x047F)]
+
+
+async def test_codes_are_written_as_codes_and_a_value_without_one_is_refused() -> None:
+    async with served_unit("danfoss-ekc202d") as served:
+        device = served.driver()
+        for value in (0.0, 1.0):
+            await device.write_point("running", value)
+            assert (await device.read()).readings["running"].value == value
+        with pytest.raises(Unsupported, match="none of 0, 1"):
+            await device.write_point("running", 0.5)
+
+
+async def test_a_code_that_the_profile_does_not_know_is_a_sensor_error() -> None:
+    link = filled("danfoss-ekc202d")
+    for code, value in ((0, 0.0), (1, 1.0), (0xFFFF, 0.0)):
+        link.put(1, Table.HOLDING, 116, code)
+        assert (await driver("danfoss-ekc202d", link).read()).readings["running"].value == value
+    link.put(1, Table.HOLDING, 116, 7)
+    seen = (await driver("danfoss-ekc202d", link).read()).readings["running"]
+    assert (seen.value, seen.quality) == (None, Quality.SENSOR_ERROR)
+
+
+async def test_a_64_bit_counter_and_a_kilowatt_come_out_in_our_units() -> None:
+    link = filled("schneider-pm5xxx")
+    link.put(1, Table.HOLDING, 3059, 0x41C8, 0x0000)  # 25.0 kW
+    link.put(1, Table.HOLDING, 3203, 0, 0, 0x0001, 0x86A0)  # 100,000 Wh
+    seen = (await driver("schneider-pm5xxx", link).read()).readings
+    assert seen["power_w"].value == 25_000.0
+    assert seen["energy_kwh"].value == 100.0
+    link.put(1, Table.HOLDING, 3203, 0x8000, 0, 0, 0)
+    assert (await driver("schneider-pm5xxx", link).read()).readings["energy_kwh"].quality is Quality.MISSING
+
+
+async def test_a_written_value_is_read_back_from_the_device_and_not_from_memory() -> None:
+    """A device that takes a write and does something else shows it at the next read."""
+    async with served_unit("carel-ir33") as served:
+        device = served.driver()
+        await device.write_point("setpoint_c", 25.0)
+        assert (await device.read()).readings["setpoint_c"].value == 25.0
+        served.source.values["setpoint_c"] = 31.0
+        assert (await device.read()).readings["setpoint_c"].value == 31.0
+        served.emulator.units[1].deaf = True
+        await device.write_point("setpoint_c", 20.0)
+        assert (await device.read()).readings["setpoint_c"].value == 31.0
+
+
 @pytest.mark.parametrize(
     ("point", "value"),
     [
@@ -250,6 +307,11 @@ async def test_the_registry_opens_it_and_it_does_what_it_declares() -> None:
     ("changes", "text"),
     [
         ({"profile": None}, "needs a profile"),
+        ({"unit_id": 300}, "0 to 255"),
+        ({"host": "/dev/ttyUSB0"}, "needs adapter"),
+        ({"host": "/dev/ttyUSB0", "adapter": "modbus-rtu"}, "serial = "),
+        ({"host": "/dev/ttyUSB0", "adapter": "modbus-rtu", "serial": "fast"}, "wall-1: serial: 'fast'"),
+        ({"profile": "./gone.toml"}, "cannot be read"),
         ({"profile": "nobody-knows"}, "no device profile"),
         ({"kind": DeviceKind.METER}, "is a drive, not a meter"),
         ({"profile": "apc-rpdu2", "kind": DeviceKind.PDU}, "not for Modbus"),
