@@ -71,7 +71,7 @@ class BlueprintEmulator(WebEmulator):
             raise Stop(HTTPStatus.UNAUTHORIZED)
         if not self.traps.commands_ignored:
             self._command(view, path, _object(body))
-        return Answer(HTTPStatus.OK)
+        return Answer(HTTPStatus.OK, b'{"accepted":true}')
 
     def _status(self, view: MinerView) -> Object:
         known = not self.traps.sensors_absent

@@ -152,6 +152,9 @@ class AxeosAdapter:
             self._full_mhz = now_mhz
         full_mhz = self._full_mhz or steps.default_mhz
         wanted_mhz = full_mhz if percent == 100.0 else _step(steps, full_mhz * percent / 100.0)
+        if self._full_mhz is None and now_mhz is not None and percent < 100.0:
+            # Somebody has it below the default, and it may not have been us: less stays less.
+            wanted_mhz = min(wanted_mhz, now_mhz)
         await self._send("PATCH", SETTINGS, {"frequency": wanted_mhz})
 
     async def set_fan_mode(self, mode: str, duty_pct: float | None = None) -> None:

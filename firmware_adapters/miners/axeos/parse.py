@@ -3,7 +3,8 @@
 Sources: miners.md §2, a recorded reply of a machine with 2.4, and field names that later 2.x releases added
 (a second fan and temperature, the expected hashrate, errors per chip). Hashrates are GH/s, voltages mV,
 currents mA, power W, measured by a sensor on the board. There is no word for the machine's state: it is
-what hashrate and overheat mode say. A sensor that is absent reads -1 or 0.
+what hashrate and overheat mode say. A sensor that is absent reads -1 or 0. The only sensor of the board
+beside the chip's is that of its voltage regulator, so that is the board's temperature.
 """
 
 from types import MappingProxyType
@@ -25,7 +26,7 @@ from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading
 from shared.units import ghs_to_ths, mhs_to_ths
 
-CORE_POINTS = ("hashrate_ths", "hashrate_nominal_ths", "power_w", "chip_temp_max_c")
+CORE_POINTS = ("hashrate_ths", "hashrate_nominal_ths", "power_w", "chip_temp_max_c", "board_temp_max_c")
 """Points that every observation names, MISSING where the reply did not say."""
 _MODELS = MappingProxyType({"BM1397": "Max", "BM1366": "Ultra", "BM1368": "Supra", "BM1370": "Gamma"})
 """What a machine with this chip is sold as, where it does not say so itself."""
@@ -78,7 +79,7 @@ def readings(page: Object) -> dict[str, Reading]:
     found["hashrate_nominal_ths"] = reading("hashrate_nominal_ths", nominal_ths(page), Quality.ESTIMATED)
     found["power_w"] = reading("power_w", amount(page, "power"))
     found["chip_temp_max_c"] = _temperature("chip_temp_max_c", page, "temp", "temp2")
-    found["psu_temp_c"] = _temperature("psu_temp_c", page, "vrTemp")
+    found["board_temp_max_c"] = _temperature("board_temp_max_c", page, "vrTemp")
     found["voltage_v"] = reading("voltage_v", _thousandth(page, "voltage"))
     found["current_a"] = reading("current_a", _thousandth(page, "current"))
     for index, key in enumerate(("fanrpm", "fan2rpm")):

@@ -79,7 +79,7 @@ def _subject(
 
     def hide() -> set[str]:
         trap(sensors_absent=True)
-        return {"chip_temp_max_c", "psu_temp_c"}
+        return {"chip_temp_max_c", "board_temp_max_c"}
 
     def truth() -> dict[str, float]:
         seen = machine.seen
@@ -88,7 +88,7 @@ def _subject(
             "hashrate_nominal_ths": seen.hashrate_nominal_ths,
             "power_w": seen.power_w,
             "chip_temp_max_c": 59.5,
-            "psu_temp_c": 63.0,
+            "board_temp_max_c": 63.0,
             "fan_rpm.0": seen.fans[0].rpm,
             "fan_duty_pct": seen.fan_duty_pct,
             "shares_accepted": seen.shares_accepted,

@@ -141,7 +141,7 @@ async def _open(version: str, base: Traps) -> AsyncIterator[Subject]:
     emulator = BraiinsEmulator(machine, clock=SystemClock(), version=version, password=PASSWORD, traps=base)
     async with on_loopback({ADDRESS: emulator}) as (port, _):
         adapter = BraiinsAdapter(
-            AiohttpTransport(ADDRESS, port, timeout_s=TIMEOUT_S),
+            AiohttpTransport(ADDRESS, port, timeout_s=TIMEOUT_S / 2),
             Credential(user="root", secret=PASSWORD),
             timeout_s=TIMEOUT_S,
         )
@@ -151,8 +151,7 @@ async def _open(version: str, base: Traps) -> AsyncIterator[Subject]:
 
 
 SUBJECTS: dict[str, Opening] = {
-    "braiins 25.07": partial(_open, "25.07", Traps()),
     "braiins 25.11": partial(_open, "25.11", Traps()),
-    "braiins that tells no ranges": partial(_open, "25.11", Traps(no_constraints=True)),
+    "braiins 25.07 that tells no ranges": partial(_open, "25.07", Traps(no_constraints=True)),
     "braiins with an API of tomorrow": partial(_open, "25.11", Traps(api_major=2)),
 }

@@ -1,0 +1,170 @@
+"""One AxeOS machine through its adapter: requests, throttling by the clock, fans, releases, statuses."""
+
+import pytest
+
+from firmware_adapters.capabilities import WRITES, MiningControl, PauseControl
+from firmware_adapters.miners.axeos.adapter import AxeosAdapter, open_device
+from firmware_adapters.miners.axeos.emulator import AxeosEmulator, Traps
+from firmware_adapters.registry import ADAPTERS
+from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
+from shared.capabilities import Ability
+from shared.clock import ManualClock
+from shared.errors import AuthFailed, Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
+from shared.inventory import DeviceEntry
+from shared.telemetry import DeviceKind, MinerState
+from support.miners import Machine
+from support.subjects.axeos import bitaxe
+from support.web_memory import in_memory
+
+
+def opened(
+    machine: Machine | None = None, *, version: str = "v2.9.0", **traps: object
+) -> tuple[AxeosAdapter, AxeosEmulator, MemoryHttp]:
+    known = Traps(**traps)  # type: ignore[arg-type] # named by the tests
+    emulator = AxeosEmulator(machine or bitaxe(), clock=ManualClock(), version=version, traps=known)
+    http = in_memory(emulator)
+    return AxeosAdapter(http, timeout_s=2), emulator, http
+
+
+async def test_a_read_is_one_request() -> None:
+    adapter, _, http = opened()
+    for _ in range(3):
+        await adapter.read()
+    assert [request.path for request in http.requests] == [
+        "/api/system/info",
+        "/api/system/asic",
+        "/api/system/info",
+        "/api/system/info",
+    ]
+
+
+async def test_the_page_of_steps_is_asked_for_again_after_a_failure_and_not_after_a_no() -> None:
+    failing = [HttpReply(500, b""), HttpReply(404, b"")]
+    _, emulator, _ = opened()
+
+    async def answer(request: HttpRequest) -> HttpReply:
+        if request.path.endswith("asic"):
+            return failing.pop(0)
+        said = emulator.answer(request.method, request.path, {}, b"")
+        return HttpReply(said.status, said.body)
+
+    adapter = AxeosAdapter(MemoryHttp(answer), timeout_s=2)
+    with pytest.raises(Busy):
+        await adapter.read()
+    for _ in range(2):
+        assert "throttle_pct" not in (await adapter.read()).readings
+    assert failing == []
+
+
+async def test_there_is_no_verb_that_stops_and_so_no_method() -> None:
+    adapter, _, _ = opened()
+    declared = {found.ability for found in (await adapter.facts()).capabilities}
+    assert not {Ability.MINING, Ability.PAUSE, Ability.POWER_LIMIT} & declared
+    assert not isinstance(adapter, MiningControl | PauseControl)
+
+
+async def test_a_throttle_follows_the_clock_that_is_read() -> None:
+    adapter, emulator, _ = opened()
+    emulator.frequency_mhz = 420
+    assert (await adapter.read()).readings["throttle_pct"].value == pytest.approx(80.0)
+    emulator.frequency_mhz = 525
+    assert (await adapter.read()).readings["throttle_pct"].value == 100.0
+
+
+async def test_the_range_is_the_machines_own_steps() -> None:
+    adapter, emulator, _ = opened()
+    throttle = next(
+        found for found in (await adapter.facts()).capabilities if found.ability is Ability.THROTTLE
+    )
+    assert (throttle.low, throttle.high) == (pytest.approx(100 * 400 / 525), 100.0)
+    for percent, mhz in ((99, 500), (95, 485), (90.5, 475), (80, 400), (throttle.low or 0, 400), (100, 525)):
+        await adapter.set_throttle(percent)
+        assert emulator.frequency_mhz == mhz
+        assert emulator.core_mv == 1150, "the voltage is left alone"
+
+
+async def test_a_throttle_never_raises_the_clock_and_taking_it_back_does_not_overclock() -> None:
+    adapter, emulator, _ = opened()
+    emulator.frequency_mhz = 425
+    await adapter.set_throttle(95)
+    assert emulator.frequency_mhz == 425, "95 % of the default would have been more than it runs at"
+    await adapter.set_throttle(100)
+    assert emulator.frequency_mhz == 525
+
+
+async def test_an_overclocked_machine_gets_back_what_it_had() -> None:
+    adapter, emulator, _ = opened()
+    emulator.frequency_mhz = 575
+    await adapter.set_throttle(80)
+    assert emulator.frequency_mhz == 450
+    assert (await adapter.read()).readings["throttle_pct"].value == pytest.approx(100 * 450 / 575)
+    await adapter.set_throttle(100)
+    assert emulator.frequency_mhz == 575
+
+
+async def test_fans_by_hand_and_by_itself() -> None:
+    machine = bitaxe()
+    adapter, _, http = opened(machine)
+    await adapter.set_fan_mode("manual", 66.6)
+    assert http.requests[-1].body == b'{"autofanspeed":0,"fanspeed":67}'
+    assert (machine.seen.cooling, machine.seen.fan_duty_pct) == ("manual", 67)
+    await adapter.set_fan_mode("auto")
+    assert machine.seen.cooling == "auto"
+
+
+async def test_overheat_mode_is_a_fault_and_off() -> None:
+    machine = bitaxe()
+    adapter, _, _ = opened(machine, power_fault="undervoltage")
+    machine.set(state=MinerState.FAILURE)
+    seen = await adapter.read()
+    assert seen.state is MinerState.FAILURE
+    assert [fault.code for fault in seen.faults or ()] == ["overheat_mode", "power_fault"]
+    assert seen.readings["boards_working"].value == 0
+
+
+async def test_a_release_that_nobody_has_seen_is_read_and_never_written_to() -> None:
+    machine = bitaxe()
+    adapter, _, http = opened(machine, version="v7.1.0")
+    facts = await adapter.facts()
+    assert not WRITES & {found.ability for found in facts.capabilities}
+    assert (await adapter.read()).readings["power_w"].value == 17.25
+    for write in (adapter.reboot(), adapter.set_throttle(90), adapter.set_fan_mode("auto")):
+        with pytest.raises(Unsupported, match=r"v7\.1\.0 is unknown"):
+            await write
+    assert machine.commands == []
+    assert {request.method for request in http.requests} == {"GET"}
+
+
+@pytest.mark.parametrize(
+    ("status", "failure"),
+    [
+        (400, Unsupported),
+        (401, AuthFailed),
+        (404, Unsupported),
+        (405, Unsupported),
+        (429, Busy),
+        (500, Busy),
+        (503, Busy),
+        (302, MalformedReply),
+    ],
+)
+async def test_every_status_is_a_typed_failure(status: int, failure: type[DeviceError]) -> None:
+    async def answer(request: HttpRequest) -> HttpReply:
+        return HttpReply(status, b"{}")
+
+    with pytest.raises(failure):
+        await AxeosAdapter(MemoryHttp(answer), timeout_s=1).read()
+
+
+async def test_a_page_that_hangs_ends_the_whole_read_in_time() -> None:
+    _, emulator, _ = opened()
+    with pytest.raises(DeviceTimeout, match="in time"):
+        await AxeosAdapter(in_memory(emulator, silent="asic"), timeout_s=0.05).read()
+
+
+async def test_the_registry_opens_it() -> None:
+    assert ADAPTERS["axeos"] == open_device.__module__
+    entry = DeviceEntry(id="b-1", kind=DeviceKind.MINER, adapter="axeos", host="127.0.0.1", port=80, zone="z")
+    adapter = open_device(entry, None, timeout_s=1)
+    assert adapter.kind is DeviceKind.MINER
+    await adapter.close()

@@ -1,0 +1,212 @@
+"""One Braiins OS machine through its adapter: cadence, closed pages, limits, fans, releases, defaults."""
+
+import logging
+
+import pytest
+
+from firmware_adapters.capabilities import WRITES, Credential
+from firmware_adapters.miners.braiins.adapter import BraiinsAdapter, open_device
+from firmware_adapters.miners.braiins.emulator import BraiinsEmulator, Traps
+from firmware_adapters.registry import ADAPTERS
+from firmware_adapters.transport.http import MemoryHttp
+from shared.capabilities import Ability
+from shared.clock import ManualClock
+from shared.errors import Busy, DeviceTimeout, Unsupported
+from shared.inventory import DeviceEntry
+from shared.telemetry import MISSING, DeviceKind, MinerState
+from support.miners import Machine
+from support.web_memory import in_memory
+
+
+def opened(
+    machine: Machine | None = None, *, password: str = "kept", version: str = "25.11", **traps: object
+) -> tuple[BraiinsAdapter, BraiinsEmulator, MemoryHttp, ManualClock]:
+    clock = ManualClock()
+    known = Traps(**traps)  # type: ignore[arg-type] # named by the tests
+    emulator = BraiinsEmulator(
+        machine or Machine(), clock=clock, version=version, password=password, traps=known
+    )
+    http = in_memory(emulator)
+    key = Credential(user="root", secret=password)
+    return BraiinsAdapter(http, key, timeout_s=2, clock=clock), emulator, http, clock
+
+
+def asked(http: MemoryHttp) -> list[str]:
+    """The pages asked since the last time, without logins."""
+    paths = [request.path.removeprefix("/api/v1/") for request in http.requests]
+    http.requests.clear()
+    return [path for path in paths if path != "auth/login"]
+
+
+async def test_what_is_asked_when() -> None:
+    adapter, _, http, _ = opened()
+    always = ["miner/details", "miner/stats", "cooling/state", "miner/hw/hashboards"]
+    target, errors = "performance/tuner-state", "miner/errors"
+    expected = [[*always, target, errors], always, [*always, target], always, [*always, target]]
+    for pages in [*expected, [*always, errors]]:
+        await adapter.read()
+        assert asked(http) == pages
+
+
+async def test_a_target_that_was_not_asked_for_is_not_remembered() -> None:
+    adapter, _, _, clock = opened()
+    assert (await adapter.read()).readings["power_limit_w"].value == 2800
+    assert "power_limit_w" not in (await adapter.read()).readings
+    await adapter.set_power_limit(2600)
+    for _ in range(3):
+        assert (await adapter.read()).readings["power_limit_w"].value == 2600
+    clock.advance(121)
+    assert "power_limit_w" not in (await adapter.read()).readings
+
+
+async def test_a_machine_whose_pages_are_closed_while_stopped_reads_as_stopped_and_unknown() -> None:
+    machine = Machine()
+    adapter, _, _, _ = opened(machine, closed_when_stopped=True)
+    await adapter.stop_mining()
+    seen = await adapter.read()
+    assert seen.state is MinerState.STOPPED
+    for point in ("hashrate_ths", "power_w", "board_temp_max_c"):
+        assert seen.readings[point] == MISSING
+    assert seen.readings["fan_rpm.0"].value == 5880, "the fans are told all the same"
+    with pytest.raises(Busy):
+        await adapter.boards()
+    await adapter.start_mining()
+    assert (await adapter.read()).readings["hashrate_ths"].value is not None
+
+
+async def test_a_machine_that_pauses_is_stopped_and_not_started_is_another_thing() -> None:
+    adapter, emulator, _, _ = opened()
+    await adapter.pause_mining()
+    assert (await adapter.read()).state is MinerState.STOPPED
+    page = emulator.details(emulator.machine.view(), None)
+    assert isinstance(page, dict)
+    assert page["status"] == 3
+    await adapter.resume_mining()
+    assert (await adapter.read()).state is MinerState.MINING
+    await adapter.stop_mining()
+    with pytest.raises(Busy):
+        await adapter.resume_mining()
+
+
+async def test_a_machine_that_starts_up_is_not_stopped() -> None:
+    machine = Machine()
+    machine.set(state=MinerState.STARTING, state_time_s=30)
+    adapter, _, _, _ = opened(machine)
+    assert (await adapter.read()).state is MinerState.INITIALIZING
+
+
+async def test_stopping_a_stopped_machine_is_accepted_or_busy_as_the_machine_has_it() -> None:
+    adapter, emulator, _, _ = opened()
+    await adapter.stop_mining()
+    await adapter.stop_mining()
+    emulator.traps = Traps(conflict_is_500=True)
+    with pytest.raises(Busy):
+        await adapter.stop_mining()
+
+
+async def test_the_power_target_is_a_closed_loop_in_the_machines_own_range() -> None:
+    machine = Machine()
+    adapter, _, _, _ = opened(machine)
+    facts = await adapter.facts()
+    limit = next(found for found in facts.capabilities if found.ability is Ability.POWER_LIMIT)
+    assert (limit.closed_loop, limit.low, limit.high) == (True, 1275.0, 3160.0)
+    await adapter.set_power_limit(2600)
+    assert machine.seen.power_limit_w == 2600
+    assert machine.seen.preset == "2550"
+    await adapter.set_power_limit(3160)
+    assert (machine.seen.power_limit_w, machine.seen.preset) == (3160, "3160"), "up as well as down"
+    for watts in (1274, 3161, float("nan"), -1):
+        with pytest.raises(Unsupported, match=r"outside 1275\.\.3160 W"):
+            await adapter.set_power_limit(watts)
+
+
+async def test_ranges_are_asked_for_even_without_the_facts_and_only_once() -> None:
+    adapter, _, http, _ = opened()
+    await adapter.set_power_limit(2600)
+    await adapter.set_power_limit(2500)
+    assert asked(http).count("configuration/constraints") == 1
+
+
+async def test_changing_the_fans_keeps_the_thresholds_of_its_own_protection() -> None:
+    adapter, emulator, _, _ = opened()
+    hot, dangerous = {"degree_c": 80.0}, {"degree_c": 90.0}
+    await adapter.set_cooling_target(55)
+    auto = {
+        "target_temperature": {"degree_c": 55},
+        "hot_temperature": hot,
+        "dangerous_temperature": dangerous,
+    }
+    assert emulator.cooling == {"auto": auto}
+    await adapter.set_fan_mode("manual", 70)
+    manual = {"fan_speed_ratio": 0.7, "hot_temperature": hot, "dangerous_temperature": dangerous}
+    assert emulator.cooling == {"manual": manual}
+    await adapter.set_fan_mode("auto")
+    auto = {
+        "target_temperature": {"degree_c": 60},
+        "hot_temperature": hot,
+        "dangerous_temperature": dangerous,
+    }
+    assert emulator.cooling == {"auto": auto}, "the target is the machine's default again"
+
+
+async def test_the_mode_without_protection_is_not_offered() -> None:
+    adapter, emulator, http, _ = opened()
+    before = emulator.cooling
+    with pytest.raises(Unsupported, match="auto, manual"):
+        await adapter.set_fan_mode("disabled", 50)
+    assert emulator.cooling is before
+    assert asked(http) == []
+
+
+@pytest.mark.parametrize("options", [{"api_major": 2}, {"version": "31.01"}])
+async def test_a_release_that_nobody_has_seen_is_read_and_never_written_to(
+    options: dict[str, object], caplog: pytest.LogCaptureFixture
+) -> None:
+    machine = Machine()
+    adapter, _, http, _ = opened(machine, **options)  # type: ignore[arg-type] # one of two, by name
+    with caplog.at_level(logging.WARNING):
+        facts = await adapter.facts()
+        await adapter.facts()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert not WRITES & {found.ability for found in facts.capabilities}
+    assert (await adapter.read()).readings["power_w"].value == 2790
+    for write in (adapter.stop_mining, adapter.pause_mining, adapter.reboot):
+        with pytest.raises(Unsupported, match="unknown"):
+            await write()
+    with pytest.raises(Unsupported):
+        await adapter.set_power_limit(2600)
+    assert machine.commands == []
+    assert not [request for request in http.requests if request.method == "PUT"]
+
+
+async def test_a_write_before_the_facts_asks_for_the_release_first() -> None:
+    machine = Machine()
+    adapter, _, http, _ = opened(machine)
+    await adapter.locate(on=True)
+    await adapter.locate(on=False)
+    assert asked(http) == ["miner/details", "version", "actions/locate", "actions/locate"]
+    assert machine.commands == ["locate on", "locate off"]
+
+
+@pytest.mark.parametrize(("password", "default"), [("", True), ("root", True), ("kept", False)])
+async def test_a_default_password_is_told(password: str, default: bool) -> None:
+    adapter, _, _, _ = opened(password=password)
+    assert (await adapter.facts()).default_password is default
+
+
+async def test_a_page_that_hangs_ends_the_whole_read_in_time() -> None:
+    _, emulator, _, clock = opened()
+    http = in_memory(emulator, silent="hashboards")
+    adapter = BraiinsAdapter(http, Credential(user=None, secret="kept"), timeout_s=0.05, clock=clock)
+    with pytest.raises(DeviceTimeout, match="in time"):
+        await adapter.read()
+
+
+async def test_the_registry_opens_it() -> None:
+    assert ADAPTERS["braiins"] == open_device.__module__
+    entry = DeviceEntry(
+        id="m-1", kind=DeviceKind.MINER, adapter="braiins", host="127.0.0.1", port=80, zone="z"
+    )
+    adapter = open_device(entry, None, timeout_s=1)
+    assert adapter.kind is DeviceKind.MINER
+    await adapter.close()

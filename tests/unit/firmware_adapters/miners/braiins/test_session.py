@@ -1,0 +1,153 @@
+"""Login: one at a time, once more on 401, waiting after a refusal, lifetimes, and statuses as failures."""
+
+import asyncio
+
+import pytest
+
+from firmware_adapters.capabilities import Credential
+from firmware_adapters.miners.braiins.emulator import BraiinsEmulator, Traps
+from firmware_adapters.miners.braiins.session import Session
+from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
+from shared.clock import ManualClock
+from shared.errors import AuthFailed, Busy, DeviceError, MalformedReply, Unsupported
+from support.miners import Machine
+from support.web_memory import in_memory
+
+SECRET = "s3cret"
+KEY = Credential(user="root", secret=SECRET)
+
+
+def emulated(clock: ManualClock, **traps: object) -> BraiinsEmulator:
+    known = Traps(**traps)  # type: ignore[arg-type] # named by the tests
+    return BraiinsEmulator(Machine(), clock=clock, password=SECRET, traps=known)
+
+
+async def test_many_requests_at_once_log_in_once() -> None:
+    clock = ManualClock()
+    emulator = emulated(clock)
+    session = Session(in_memory(emulator), KEY, clock)
+    await asyncio.gather(*(session.get("miner/details") for _ in range(8)))
+    assert emulator.logins == 1
+
+
+async def test_a_token_that_is_lost_in_mid_run_is_asked_for_again_once_for_all() -> None:
+    clock = ManualClock()
+    emulator = emulated(clock)
+    session = Session(in_memory(emulator), KEY, clock)
+    await session.get("miner/details")
+    emulator.drop_sessions()
+    await asyncio.gather(*(session.get("miner/details") for _ in range(5)))
+    assert emulator.logins == 2
+
+
+async def test_a_machine_that_forgets_at_once_is_not_asked_for_ever() -> None:
+    clock = ManualClock()
+    emulator = emulated(clock, drop_session_every=1)
+    session = Session(in_memory(emulator), KEY, clock)
+    with pytest.raises(AuthFailed):
+        await session.get("miner/details")
+    assert emulator.logins == 2
+
+
+async def test_a_token_is_not_used_beyond_its_lifetime() -> None:
+    clock = ManualClock()
+    emulator = emulated(clock)
+    http = in_memory(emulator)
+    session = Session(http, KEY, clock)
+    await session.get("miner/details")
+    clock.advance(3599)
+    await session.get("miner/details")
+    assert emulator.logins == 1
+    clock.advance(2)
+    await session.get("miner/details")
+    assert emulator.logins == 2
+    assert [request.path for request in http.requests].count("/api/v1/miner/details") == 3, "no 401 was met"
+
+
+async def test_a_wrong_password_is_not_tried_again_for_a_minute() -> None:
+    clock = ManualClock()
+    http = in_memory(emulated(clock))
+    session = Session(http, Credential(user=None, secret="wrong"), clock)
+    for _ in range(4):
+        with pytest.raises(AuthFailed) as caught:
+            await session.put("actions/stop")
+        assert caught.value.retry_after_s == pytest.approx(60)
+    assert [request.path for request in http.requests] == ["/api/v1/auth/login"]
+    clock.advance(61)
+    with pytest.raises(AuthFailed):
+        await session.get("miner/details")
+    assert len(http.requests) == 2
+
+
+async def test_the_user_is_root_where_none_is_named() -> None:
+    clock = ManualClock()
+    http = in_memory(emulated(clock))
+    await Session(http, Credential(user=None, secret=SECRET), clock).get("pools")
+    assert http.requests[0].body == b'{"username":"root","password":"s3cret"}'
+    assert http.requests[1].headers["Authorization"]
+
+
+async def test_without_a_credential_nothing_is_tried_and_the_refusal_is_typed() -> None:
+    clock = ManualClock()
+    http = in_memory(emulated(clock))
+    session = Session(http, None, clock)
+    assert await session.get("version") == {"major": 1, "minor": 1, "patch": 0}
+    with pytest.raises(AuthFailed):
+        await session.get("miner/details")
+    assert not [request for request in http.requests if request.method == "POST"]
+
+
+@pytest.mark.parametrize(
+    ("status", "failure"),
+    [
+        (400, Unsupported),
+        (401, AuthFailed),
+        (403, AuthFailed),
+        (404, Unsupported),
+        (405, Unsupported),
+        (409, Busy),
+        (422, Unsupported),
+        (429, Busy),
+        (500, Busy),
+        (503, Busy),
+        (301, MalformedReply),
+        (418, MalformedReply),
+    ],
+)
+async def test_every_status_is_a_typed_failure(status: int, failure: type[DeviceError]) -> None:
+    async def answer(request: HttpRequest) -> HttpReply:
+        return HttpReply(status, b'{"message":"because"}')
+
+    with pytest.raises(failure):
+        await Session(MemoryHttp(answer), None, ManualClock()).get("miner/details")
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+async def test_any_success_of_a_command_is_one_whatever_its_body(status: int) -> None:
+    async def answer(request: HttpRequest) -> HttpReply:
+        return HttpReply(status, b"<html>")
+
+    await Session(MemoryHttp(answer), None, ManualClock()).put("actions/stop")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"null", b"{}", b'{"token":7}', b'{"token":"a\\nb"}', '{"token":"ü"}'.encode()]
+)
+async def test_a_token_that_cannot_be_sent_is_malformed(body: bytes) -> None:
+    async def answer(request: HttpRequest) -> HttpReply:
+        return HttpReply(200, body)
+
+    with pytest.raises(MalformedReply):
+        await Session(MemoryHttp(answer), KEY, ManualClock()).get("miner/details")
+
+
+async def test_a_secret_never_shows_in_an_error() -> None:
+    async def answer(request: HttpRequest) -> HttpReply:
+        return HttpReply(401, b"")
+
+    session = Session(MemoryHttp(answer), KEY, ManualClock())
+    for _ in range(2):
+        with pytest.raises(AuthFailed) as caught:
+            await session.put("actions/stop")
+        assert SECRET not in repr(caught.value)
+        assert SECRET not in repr(KEY)
