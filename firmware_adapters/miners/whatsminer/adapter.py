@@ -177,7 +177,8 @@ class WhatsminerAdapter:
     async def facts(self) -> DeviceFacts:
         """Identity, abilities, and whether the default password opens it. Raises `DeviceError`."""
         version = await self._line.ask("get_version")
-        found = parse.identity(version, await self._rare("get_miner_info"), await self._rare("devdetails"))
+        rest = [await self._rare(page) for page in ("get_miner_info", "devdetails", "summary")]
+        found = parse.identity(version, *rest)
         self._liquid = parse.stands_in_liquid(found.model) if found.model else self._liquid
         ours = self._credential.secret if self._credential is not None else None
         return DeviceFacts(

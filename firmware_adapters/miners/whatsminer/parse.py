@@ -352,22 +352,23 @@ def psu_temp_c(body: object) -> float | None:
 # ---------------------------------------------------------------- identity
 
 
-def identity(version: object, info: object = None, details: object = None) -> Identity:
-    """v2: who it is, from `get_version`, `get_miner_info` and `devdetails` (None: not answered).
+def identity(
+    version: object, info: object = None, details: object = None, summary: object = None
+) -> Identity:
+    """v2: who it is, from `get_version`, `get_miner_info`, `devdetails` and `summary` (None: not answered).
 
     Raises `MalformedReply` where `get_version` says nothing.
     """
     said = message(version, "get_version")
-    about = section(info, "msg") if info is not None else None
-    own = about[0] if about else {}
-    listed = section(details, "devdetails") if details is not None else None
-    board = listed[0] if listed else {}
+    own = next(iter(section(info, "msg") or []), {})
+    board = next(iter(section(details, "devdetails") or []), {})
+    now = next(iter(section(summary, "summary") or []), {})
     firmware = text(said, "fwver", "firmwareversion")
     if firmware is None and "apiver" not in said:
         raise MalformedReply("get_version: neither a firmware nor an API version in the reply")
     return Identity(
         model=text(said, "minertype") or text(own, "minertype") or text(board, "model") or "",
         firmware=firmware or "",
-        mac=(text(own, "mac") or "").lower(),
+        mac=(text(own, "mac") or text(now, "mac") or "").lower(),
         serial=text(own, "minersn") or "",
     )

@@ -61,8 +61,9 @@ class Session:
                 try:
                     await self._write(command, parameters)
                 except _TokenGone as error:
+                    # It decrypted the command, so the password is right; somebody else uses up the tokens.
                     self._keys = None
-                    raise self._refused("the password signs no token that it accepts") from error
+                    raise Busy(str(error)) from error
 
     async def _write(self, command: str, parameters: dict[str, str]) -> None:
         keys = await self._token()
@@ -138,9 +139,7 @@ class Session:
 
 
 class _TokenGone(DeviceError):
-    """The machine does not accept the token (any more)."""
-
-    code = "auth"
+    """The machine does not accept the token (any more); never leaves this module."""
 
 
 def _object(raw: bytes, command: str) -> Page:

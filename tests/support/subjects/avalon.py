@@ -19,7 +19,7 @@ from support.adapter_contract import Opening, Subject, Write
 from support.miners import Machine, board, on_loopback, s21_pro
 
 ADDRESS = "127.7.5.1"
-TIMEOUT_S = 0.6
+TIMEOUT_S = 0.4
 MODES = (
     PresetView(name="eco", power_w=800, hashrate_ths=55, tuned=True),
     PresetView(name="standard", power_w=1300, hashrate_ths=80, tuned=True),

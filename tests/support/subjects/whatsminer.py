@@ -23,7 +23,7 @@ from support.adapter_contract import Opening, Subject, Write
 from support.miners import Machine, on_loopback, s21_pro
 
 ADDRESS = "127.7.4.1"
-TIMEOUT_S = 0.6
+TIMEOUT_S = 0.4
 PASSWORD = "no longer the default"
 
 

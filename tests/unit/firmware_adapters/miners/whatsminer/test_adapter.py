@@ -1,0 +1,261 @@
+"""What is asked when, what a machine may lack, and what each command does to it."""
+
+import pytest
+
+from firmware_adapters.capabilities import Credential
+from firmware_adapters.miners.whatsminer.adapter import SLOW_EVERY, WhatsminerAdapter, open_device
+from firmware_adapters.miners.whatsminer.emulator import WhatsminerEmulator
+from firmware_adapters.miners.whatsminer.emulator_traps import Traps
+from shared.capabilities import Ability
+from shared.clock import ManualClock
+from shared.details import Fault, PoolState
+from shared.errors import Busy, DeviceError, MalformedReply, Unsupported
+from shared.ids import DeviceId, ZoneId
+from shared.inventory import DeviceEntry
+from shared.telemetry import DeviceKind, MinerState
+from support.line_memory import MemorySocket
+from support.miners import Machine, board
+from support.subjects.whatsminer import m50s
+
+PASSWORD = "long enough 1"
+FAST = ["status", "summary", "devs"]
+
+
+class Scene:
+    """A machine, its emulator and an adapter in front of it."""
+
+    def __init__(self, password: str = PASSWORD, model: str = "", **traps: object) -> None:
+        self.machine = Machine(m50s())
+        self.clock = ManualClock()
+        self.emulator = WhatsminerEmulator(self.machine, clock=self.clock, password=password)
+        self.emulator.traps = Traps(**traps)  # type: ignore[arg-type] # its own fields
+        self.socket = MemorySocket(self.emulator)
+        self.adapter = WhatsminerAdapter(
+            self.socket,
+            self.socket,
+            Credential(user=None, secret=password),
+            timeout_s=5,
+            clock=self.clock,
+            model=model,
+        )
+
+
+async def test_a_read_is_three_requests_and_every_fifth_asks_the_rest() -> None:
+    scene = Scene()
+    for number in range(2 * SLOW_EVERY):
+        scene.socket.asked.clear()
+        seen = await scene.adapter.read()
+        slow = number % SLOW_EVERY == 0
+        assert scene.socket.asked == FAST + (["get_error_code", "pools", "get_psu"] if slow else [])
+        assert (seen.faults is not None) == slow
+        assert ("psu_temp_c" in seen.readings) == slow
+        if slow:
+            assert seen.readings["psu_temp_c"].value == 47
+            assert seen.readings["shares_stale"].value == 3
+            assert seen.readings["last_share_age_s"].value == 12
+
+
+async def test_faults_are_told_and_one_that_was_is_not_remembered() -> None:
+    scene = Scene(errors=((110, "2024-06-15 09:15:00"),), broken_error_list=True)
+    assert (await scene.adapter.read()).faults == (Fault(code="110", words="fans: 2024-06-15 09:15:00"),)
+    assert (await scene.adapter.read()).faults is None
+
+
+async def test_a_rare_page_that_is_nonsense_costs_only_itself() -> None:
+    scene = Scene()
+    answer = scene.emulator.answer
+
+    def odd(raw: bytes) -> bytes:
+        return b'{"STATUS":"S","Msg":"none"}' if b"get_error_code" in raw else answer(raw)
+
+    scene.emulator.answer = odd  # type: ignore[method-assign] # one page of it is odd
+    seen = await scene.adapter.read()
+    assert seen.faults is None
+    assert seen.readings["power_w"].value == 3310
+
+
+async def test_an_early_version_has_no_status_and_is_read_all_the_same() -> None:
+    scene = Scene(early=True)
+    seen = await scene.adapter.read()
+    assert seen.state is MinerState.MINING
+    assert seen.readings["boards_working"].value == 3
+    facts = await scene.adapter.facts()
+    assert facts.mac == "aa:bb:cc:00:00:01", "from the summary, without get_miner_info"
+    assert facts.model == "Whatsminer M50S_VJ30"
+
+
+async def test_switched_off_it_may_say_nothing_else() -> None:
+    scene = Scene(silent_when_off=True)
+    await scene.adapter.stop_mining()
+    seen = await scene.adapter.read()
+    assert seen.state is MinerState.STOPPED
+    assert {found.value for point, found in seen.readings.items() if point == "power_w"} == {None}
+    scene.machine.start()
+    scene.machine.set(state_time_s=30.0)
+    assert (await scene.adapter.read()).state is MinerState.INITIALIZING, "no hash yet"
+
+
+async def test_a_summary_that_is_refused_by_one_that_runs_is_a_failure() -> None:
+    scene = Scene()
+    answer = scene.emulator.answer
+
+    def without(raw: bytes) -> bytes:
+        return b'{"STATUS":"E","Code":14,"Msg":"invalid cmd"}' if b"summary" in raw else answer(raw)
+
+    scene.emulator.answer = without  # type: ignore[method-assign] # one page of it is gone
+    with pytest.raises(Unsupported):
+        await scene.adapter.read()
+
+
+async def test_edevs_serves_where_devs_is_unknown() -> None:
+    scene = Scene()
+    answer = scene.emulator.answer
+
+    def without(raw: bytes) -> bytes:
+        return b'{"STATUS":"E","Code":14,"Msg":"invalid cmd"}' if b'"devs"' in raw else answer(raw)
+
+    scene.emulator.answer = without  # type: ignore[method-assign] # one page of it is gone
+    assert len(await scene.adapter.boards()) == 3
+    assert scene.socket.asked == ["devs", "edevs"]
+    await scene.adapter.boards()
+    assert scene.socket.asked == ["devs", "edevs", "edevs"]
+
+
+async def test_a_dead_board_is_counted_and_its_numbers_are_none() -> None:
+    scene = Scene()
+    scene.machine.set(boards=(board(), board(working=False), board()))
+    seen = await scene.adapter.read()
+    assert seen.readings["boards_working"].value == 2
+    found = await scene.adapter.boards()
+    assert (found[1].working, found[1].chips, found[1].chip_temp_max_c) == (False, 0, None)
+
+
+async def test_fans_of_a_machine_in_liquid_are_not_read() -> None:
+    assert "fan_rpm.0" in (await Scene().adapter.read()).readings
+    assert "fan_rpm.0" not in (await Scene(model="Whatsminer M56S").adapter.read()).readings
+    scene = Scene()
+    scene.machine.set(model="Whatsminer M63_VK10")
+    await scene.adapter.facts()
+    assert "fan_rpm.0" not in (await scene.adapter.read()).readings
+
+
+@pytest.mark.parametrize(
+    ("state", "hashrate", "seen"),
+    [
+        (MinerState.AUTO_TUNING, 120.0, MinerState.AUTO_TUNING),
+        (MinerState.STARTING, 0.0, MinerState.INITIALIZING),
+        (MinerState.FAILURE, 0.0, MinerState.UNKNOWN),
+        (MinerState.SHUTTING_DOWN, 50.0, MinerState.STOPPED),
+    ],
+)
+async def test_states(state: MinerState, hashrate: float, seen: MinerState) -> None:
+    scene = Scene()
+    elapsed = 86_400.0 if state is MinerState.FAILURE else 60.0
+    scene.machine.set(state=state, hashrate_ths=hashrate, state_time_s=elapsed)
+    assert (await scene.adapter.read()).state is seen
+
+
+async def test_pools_with_the_one_it_works_for() -> None:
+    scene = Scene()
+    (pool,) = await scene.adapter.pools()
+    assert (pool.index, pool.state, pool.accepted) == (1, PoolState.ACTIVE, 4057)
+
+
+async def test_each_command_does_what_it_says() -> None:
+    scene = Scene()
+    adapter = scene.adapter
+    await adapter.set_power_limit(3000.7)
+    await adapter.set_throttle(79.9)
+    await adapter.locate(on=True)
+    await adapter.locate(on=False)
+    await adapter.stop_mining()
+    await adapter.start_mining()
+    await adapter.reboot()
+    assert scene.machine.commands == [
+        "power limit 3000",
+        "restart",
+        "throttle 79",
+        "locate on",
+        "locate off",
+        "stop",
+        "start",
+        "reboot 3",
+    ]
+
+
+async def test_what_is_written_is_read_back() -> None:
+    scene = Scene()
+    await scene.adapter.set_power_limit(3000)
+    assert (await scene.adapter.read()).readings["power_limit_w"].value == 3000
+    await scene.adapter.stop_mining()
+    assert (await scene.adapter.read()).state is MinerState.STOPPED
+
+
+async def test_a_stop_of_one_that_is_stopped_is_accepted_and_changes_nothing() -> None:
+    scene = Scene()
+    await scene.adapter.stop_mining()
+    await scene.adapter.stop_mining()
+    assert scene.machine.commands == ["stop"]
+
+
+@pytest.mark.parametrize("watts", [0, 499, 12_001, float("inf"), float("nan"), -3000])
+async def test_a_limit_out_of_range_is_not_sent(watts: float) -> None:
+    scene = Scene()
+    with pytest.raises(Unsupported):
+        await scene.adapter.set_power_limit(watts)
+    assert scene.socket.asked == []
+
+
+async def test_a_throttle_of_one_that_rests_is_busy() -> None:
+    scene = Scene()
+    await scene.adapter.stop_mining()
+    with pytest.raises(Busy):
+        await scene.adapter.set_throttle(50)
+
+
+async def test_the_default_password_is_told_once_the_machine_took_it() -> None:
+    scene = Scene(password="admin")
+    assert not (await scene.adapter.facts()).default_password, "not tried yet, so not known"
+    await scene.adapter.locate(on=False)
+    assert (await scene.adapter.facts()).default_password
+    other = Scene()
+    await other.adapter.locate(on=False)
+    assert not (await other.adapter.facts()).default_password
+
+
+async def test_what_the_guardian_is_told_of_each_ability() -> None:
+    declared = {found.ability: found for found in (await Scene().adapter.facts()).capabilities}
+    limit = declared[Ability.POWER_LIMIT]
+    assert limit.closed_loop
+    assert limit.restarts_mining
+    assert limit.settle_s >= 600
+    assert not declared[Ability.MINING].survives_reboot
+
+
+async def test_garbage_in_place_of_any_page_is_typed() -> None:
+    for page in (b"status", b"summary", b'"devs"'):
+        scene = Scene()
+        answer = scene.emulator.answer
+
+        def broken(raw: bytes, page: bytes = page, answer: object = answer) -> bytes:
+            return b"<html>" if page in raw else answer(raw)  # type: ignore[operator] # the real one
+
+        scene.emulator.answer = broken  # type: ignore[method-assign] # one page of it is broken
+        with pytest.raises(MalformedReply):
+            await scene.adapter.read()
+
+
+async def test_open_device_connects_lazily_and_close_never_raises() -> None:
+    entry = DeviceEntry(
+        id=DeviceId("m-1"),
+        kind=DeviceKind.MINER,
+        adapter="whatsminer",
+        host="127.0.0.1",
+        port=9,
+        zone=ZoneId("z"),
+        model="Whatsminer M50S",
+    )
+    device = open_device(entry, None, timeout_s=0.2)
+    with pytest.raises(DeviceError):
+        await device.read()
+    await device.close()
