@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from support.guardian_bench import Site
 from support.poll_bench_fleet import Counts, address
 
 READY_WITHIN_S = 300.0
@@ -79,6 +80,22 @@ async def running_fleet(miners: int, port: int) -> AsyncIterator[Fleet]:
         async with asyncio.timeout(READY_WITHIN_S):
             await fleet.heard()
         yield fleet
+    finally:
+        await _end(process)
+
+
+@contextlib.asynccontextmanager
+async def running_silent_site(path: Path) -> AsyncIterator[Site]:
+    """As `guardian_bench.running_site`, with machines that can fall silent."""
+    command = [sys.executable, "-P", "-m", "support.poll_bench_site", str(path)]
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(ours=True), limit=64 << 20
+    )
+    try:
+        site = Site(path, process)
+        async with asyncio.timeout(READY_WITHIN_S):
+            await site.told()
+        yield site
     finally:
         await _end(process)
 
