@@ -1,4 +1,4 @@
-"""Our SNMP links against net-snmp's own agent, which plays an APC PDU by overrides."""
+"""Our SNMP links against net-snmp's own agent, v2c and v3, which plays an APC PDU by overrides."""
 
 import shutil
 import socket
@@ -10,7 +10,8 @@ import pytest
 from firmware_adapters.site.profile import load_profile
 from firmware_adapters.site.snmp import SnmpDevice
 from firmware_adapters.transport.snmp import open_link
-from shared.errors import DeviceError, DeviceTimeout, Unsupported
+from firmware_adapters.transport.snmp_user import access_of
+from shared.errors import AuthFailed, DeviceError, DeviceTimeout, MalformedReply, Unsupported
 from shared.telemetry import Quality
 
 SNMPD = shutil.which("snmpd") or shutil.which("snmpd", path="/usr/sbin")
@@ -22,6 +23,13 @@ pytestmark = [
     pytest.mark.skipif(SNMPD is None, reason="snmpd is not installed (apt-get install snmpd)"),
 ]
 backends = pytest.mark.parametrize("backend", ["gufo", "pysnmp"])
+USERS = {
+    "watch": ("sha correct-horse aes battery-staple", "rouser watch priv", "SHA", "AES"),
+    "switch": ("sha256 correct-horse aes battery-staple", "rwuser switch priv", "SHA-256", "AES"),
+    "long": ("sha512 correct-horse aes battery-staple", "rouser long priv", "SHA-512", "AES"),
+    "signed": ("sha256 correct-horse", "rouser signed auth", "SHA-256", ""),
+}
+"""v3 users: secret as it is entered, snmpd's permission, and its names of the algorithms."""
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +42,11 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         f"agentaddress udp:127.0.0.1:{port}",
         "rocommunity public 127.0.0.1",
         "rwcommunity private 127.0.0.1",
+        *(
+            f'createUser {name} {auth} "correct-horse"' + (f' {cipher} "battery-staple"' if cipher else "")
+            for name, (_, _, auth, cipher) in USERS.items()
+        ),
+        *(permission for _, permission, _, _ in USERS.values()),
         f"override {BASE}4.3.1.5.1 integer 121",
         *(f"override {BASE}9.2.3.1.5.{n} integer {1 + n % 2}" for n in range(1, OUTLETS + 1)),
         *(f"override -rw {BASE}9.2.4.1.5.{n} integer 1" for n in range(1, OUTLETS + 1)),
@@ -117,4 +130,63 @@ async def test_replies_larger_than_a_datagram_should_be_are_halved(port: int, ba
     oids = [f"1.3.6.1.2.1.1.9.1.3.{n}" for n in range(1, 11)] + ["1.3.6.1.2.1.1.1.0"] * 150
     found = await link.get(oids, timeout_s=2)
     assert len(found) == 11
+    await link.close()
+
+
+@backends
+async def test_walks_a_table_by_getbulk(port: int, backend: str) -> None:
+    link = open_link("127.0.0.1", port, "public", max_oids=5, backend=backend)
+    column = f"{BASE[1:]}9.2.3.1.5"
+    assert await link.walk(column, timeout_s=1, max_rows=20) == {
+        f"{column}.{n}": 1 + n % 2 for n in range(1, OUTLETS + 1)
+    }
+    everything = await link.walk("1.3.6.1.2.1.1", timeout_s=1, max_rows=200)
+    assert "1.3.6.1.2.1.1.1.0" in everything
+    assert all(oid.startswith("1.3.6.1.2.1.1.") for oid in everything)
+    await link.close()
+
+
+@backends
+@pytest.mark.parametrize("user", USERS)
+async def test_v3_users_read(port: int, backend: str, user: str) -> None:
+    link = open_link("127.0.0.1", port, access_of(user, USERS[user][0]), backend=backend)
+    device = SnmpDevice(load_profile("apc-rpdu2"), link, timeout_s=2.0, may_write=True)
+    seen = (await device.read()).readings
+    assert seen["power_w"].value == 1210.0
+    assert sum(name.startswith("outlet_on.") for name in seen) == OUTLETS
+    assert await link.walk(f"{BASE[1:]}9.2.3.1.5", timeout_s=2, max_rows=20)
+    await device.close()
+
+
+@backends
+async def test_a_v3_user_switches_and_one_who_may_only_read_does_not(port: int, backend: str) -> None:
+    command = f"{BASE[1:]}9.2.4.1.5.4"
+    writer = open_link("127.0.0.1", port, access_of("switch", USERS["switch"][0]), backend=backend)
+    await writer.set_integer(command, 2, timeout_s=2)
+    assert await writer.get([command], timeout_s=2) == {command: 2}
+    await writer.set_integer(command, 1, timeout_s=2)
+    reader = open_link("127.0.0.1", port, access_of("watch", USERS["watch"][0]), backend=backend)
+    with pytest.raises((AuthFailed, Unsupported)):
+        await reader.set_integer(command, 2, timeout_s=2)
+    assert await reader.get([command], timeout_s=2) == {command: 1}
+    for link in (writer, reader):
+        await link.close()
+
+
+@backends
+@pytest.mark.parametrize(
+    ("user", "secret"),
+    [
+        ("nobody", "sha256 correct-horse aes battery-staple"),
+        ("switch", "sha256 wrong-horse aes battery-staple"),
+        ("switch", "sha256 correct-horse aes wrong-staple"),
+        ("switch", "sha256 correct-horse"),
+    ],
+)
+async def test_v3_without_the_right_secrets_brings_nothing(
+    port: int, backend: str, user: str, secret: str
+) -> None:
+    link = open_link("127.0.0.1", port, access_of(user, secret), backend=backend)
+    with pytest.raises((AuthFailed, DeviceTimeout, MalformedReply)):
+        await link.get([f"{BASE[1:]}4.3.1.5.1", f"{BASE[1:]}9.2.3.1.5.1"], timeout_s=0.5)
     await link.close()
