@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.vnish import adapter as module
 from firmware_adapters.miners.vnish.adapter import (
+    AFTER_WRITE_S,
     PRESET_EVERY,
     SETTINGS_EVERY,
     SLOW_EVERY,
@@ -22,7 +24,9 @@ from firmware_adapters.miners.vnish.emulator_traps import Traps
 from firmware_adapters.miners.vnish.session import API_KEY_USER
 from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
 from firmware_adapters.transport.line_json import MemoryLine
+from shared.capabilities import Ability
 from shared.clock import ManualClock
+from shared.details import Fault
 from shared.errors import AuthFailed, Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
@@ -162,6 +166,168 @@ async def test_miner_null_still_gives_the_state() -> None:
     ).adapter.read()
     assert seen.state is MinerState.STARTING
     assert seen.readings["hashrate_ths"].quality is Quality.MISSING
+
+
+async def test_what_was_asked_for_comes_beside_what_runs_and_after_each_write() -> None:
+    bench = Bench(Machine(s21_pro(preset="2550")), traps=Traps(settings_ignored=True))
+    bench.emulator.settings._requested = "3160"
+    first, second = await bench.adapter.read(), await bench.adapter.read()
+    assert (first.preset, first.preset_requested) == ("2550", "3160")
+    assert second.preset_requested is None, "not asked, so unknown"
+    await bench.adapter.set_preset("2800")
+    seen = [await bench.adapter.read() for _ in range(2)]
+    assert [(one.preset, one.preset_requested) for one in seen] == [("2550", "3160")] * 2
+
+
+@pytest.mark.parametrize("traps", [Traps(settings_broken=True), Traps(lockout_s=60)])
+async def test_settings_that_cannot_be_read_cost_only_themselves(traps: Traps) -> None:
+    bench = Bench(traps=traps)
+    seen = await bench.adapter.read()
+    assert (seen.preset, seen.preset_requested) == ("2800", None)
+    assert seen.readings["power_w"].value == 2790
+
+
+async def test_settings_that_hang_cost_only_themselves() -> None:
+    bench = Bench()
+    whole = bench.http._answer
+
+    async def answer(request: HttpRequest) -> HttpReply:
+        if request.path.endswith("/settings"):
+            await asyncio.Event().wait()
+        found = await whole(request)
+        assert isinstance(found, HttpReply)
+        return found
+
+    adapter = VnishAdapter(MemoryHttp(answer), ADMIN, timeout_s=0.2, clock=bench.clock)
+    seen = await adapter.read()
+    assert (seen.preset, seen.preset_requested) == ("2800", None)
+
+
+async def test_faults_come_with_each_read() -> None:
+    assert (await Bench().adapter.read()).faults == ()
+    broken = s21_pro(state=MinerState.FAILURE, failure_code=1002, description="Failed to parse")
+    assert (await Bench(Machine(broken)).adapter.read()).faults == (
+        Fault(code="1002", words="Failed to parse"),
+    )
+
+
+async def test_a_machine_that_rebooted_is_logged_in_to_anew_without_a_refusal() -> None:
+    bench = Bench()
+    await bench.adapter.read()
+    await bench.adapter.set_preset("2550")
+    bench.machine.set(uptime_s=120.0)
+    bench.clock.advance(AFTER_WRITE_S + 1)
+    for _ in range(SLOW_EVERY):
+        await bench.adapter.read()
+    bench.asked()
+    await bench.adapter.stop_mining()
+    assert bench.asked() == ["POST /unlock", "POST /mining/stop"]
+
+
+# ---------------------------------------------------------------- boards, chips, logs, history
+
+
+@pytest.mark.parametrize(
+    ("version", "page", "tried"),
+    [("1.2.0-rc5", "/chips", 3), ("1.2.7", "/chains", 2), ("1.3.4", "/boards", 1)],
+)
+async def test_chips_are_looked_for_once_where_each_version_has_them(
+    version: str, page: str, tried: int
+) -> None:
+    bench = Bench(version=version)
+    await bench.adapter.read()
+    bench.asked()
+    assert len(await bench.adapter.chips()) == 3 * 65
+    assert len(bench.asked()) == tried
+    await bench.adapter.chips()
+    assert bench.asked() == [f"GET {page}"]
+    bench.emulator.version = "1.3.4"
+    bench.emulator._v13, bench.emulator._first = True, False
+    if version != "1.3.4":
+        with pytest.raises(Unsupported):
+            await bench.adapter.chips()
+    assert len(await bench.adapter.chips()) == 3 * 65, "after an upgrade it is looked for again"
+
+
+async def test_a_page_for_people_is_not_taken_for_chips() -> None:
+    bench = Bench()
+    whole = bench.http._answer
+
+    async def answer(request: HttpRequest) -> HttpReply:
+        found = await whole(request)
+        assert isinstance(found, HttpReply)
+        return HttpReply(200, b"<!doctype html>") if found.status == 404 else found
+
+    bench.http._answer = answer
+    assert len(await bench.adapter.chips()) == 3 * 65
+
+
+async def test_boards_without_factory_info_have_no_serial_numbers() -> None:
+    assert [found.serial for found in await Bench().adapter.boards()] == ["SN0001-1", "SN0001-2", "SN0001-3"]
+    first = await Bench(version="1.2.0-beta10").adapter.boards()
+    assert [(found.serial, found.power_w) for found in first] == [("", 900)] * 3
+
+
+async def test_logs_are_the_declared_ones_and_the_end_of_long_ones() -> None:
+    bench = Bench(version="1.3.4", traps=Traps(long_log=True))
+    (logs,) = [f.choices for f in (await bench.adapter.facts()).capabilities if f.ability is Ability.LOGS]
+    assert "hwscan" in logs
+    for name in logs:
+        told = await bench.adapter.log(name)
+        assert told.endswith("state mining\n")
+        assert len(told) <= 256 * 1024
+    for other in ("*", "hwscan ", "../settings", ""):
+        with pytest.raises(Unsupported, match="has no log"):
+            await bench.adapter.log(other)
+    with pytest.raises(Unsupported):
+        await Bench().adapter.log("hwscan")
+
+
+@pytest.mark.parametrize("version", ["1.2.0-rc5", "1.2.7", "1.3.4"])
+async def test_a_gap_is_filled_from_the_machines_own_memory(version: str) -> None:
+    bench = Bench(version=version)
+    for _ in range(6):
+        await bench.adapter.read()
+        bench.clock.advance(600)
+    told = await bench.adapter.history(3600.0, 600.0)
+    ages_s = [(bench.clock.utc_ms() - point.at_ms) / 1000 for point in told.points]
+    assert len(ages_s) == 7
+    assert [old - new for old, new in pairwise(ages_s)] == [600.0] * 6
+    assert ages_s[-1] < 600
+    assert told.points[0].hashrate_ths == 186
+    assert told.points[0].chip_temp_max_c == 65
+    assert told.points[0].power_w == (None if "rc" in version else 2790)
+
+
+async def test_a_history_is_in_the_machines_own_time_and_names_what_happened() -> None:
+    bench = Bench(traps=Traps(clock_skew_s=-7200.0))
+    await bench.adapter.read()
+    await bench.adapter.stop_mining()
+    bench.clock.advance(60)
+    await bench.adapter.read()
+    told = await bench.adapter.history(3600.0, 60.0)
+    assert [mark.what for mark in told.marks] == ["stop"]
+    assert bench.clock.utc_ms() - told.points[-1].at_ms == pytest.approx(7_200_000, abs=60_000)
+
+
+@pytest.mark.parametrize(
+    ("span", "step", "asked"),
+    [
+        (3600.0, 900.0, "time_slice=3600&step=900"),
+        (1e9, 60.0, "time_slice=259200&step=260"),
+        (0.5, 0.1, "time_slice=60&step=60"),
+    ],
+)
+async def test_a_history_never_asks_for_more_than_a_reply_holds(span: float, step: float, asked: str) -> None:
+    bench = Bench()
+    await bench.adapter.history(span, step)
+    assert bench.asked()[-1] == f"GET /metrics?{asked}"
+
+
+@pytest.mark.parametrize("span", [0.0, -1.0, float("nan"), float("inf")])
+async def test_a_history_of_nothing_is_unsupported(span: float) -> None:
+    with pytest.raises(Unsupported):
+        await Bench().adapter.history(span, 60.0)
 
 
 # ---------------------------------------------------------------- fallback
@@ -451,3 +617,16 @@ async def test_the_socket_stands_beside_the_web_server(port: int, socket_port: i
     adapter = open_device(entry, None, timeout_s=3)
     assert vars(adapter._socket)["_port"] == socket_port
     await adapter.close()
+
+
+async def test_firmware_that_was_never_seen_is_warned_of_once_and_still_read(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bench = Bench(version="1.4.0")
+    for _ in range(3):
+        facts = await bench.adapter.facts()
+        assert (await bench.adapter.read()).readings["power_w"].value == 2790
+    assert facts.firmware == "Vnish 1.4.0"
+    assert [record.getMessage() for record in caplog.records] == [
+        "vnish runs Vnish 1.4.0, which was never tested: read only"
+    ]

@@ -6,7 +6,7 @@ import pytest
 
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.vnish.emulator_traps import Traps
-from firmware_adapters.miners.vnish.session import API_KEY_USER, Session
+from firmware_adapters.miners.vnish.session import API_KEY_USER, LONGEST_LOG_BYTES, Session
 from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
 from shared.clock import ManualClock
 from shared.errors import AuthFailed, Busy, DeviceError, MalformedReply, Unsupported
@@ -74,6 +74,40 @@ async def test_a_wrong_password_is_not_tried_again_for_a_minute() -> None:
     with pytest.raises(AuthFailed):
         await session.post("/mining/stop")
     assert unlocks(http) == 2
+
+
+async def test_a_wrong_password_never_locks_the_machine() -> None:
+    """Asked every ten seconds for two hours, where five wrong ones lock (an assumption of the emulator)."""
+    clock = ManualClock()
+    emulator = emulator_of(Machine(), clock)
+    http = in_memory(emulator)
+    session = Session(http, Credential(user=None, secret="wrong"), clock)
+    for _ in range(720):
+        with pytest.raises(AuthFailed, match=r"wrong password|locked"):
+            await session.get("/settings", login=True)
+        clock.advance(10)
+    assert unlocks(http) == 3
+    assert emulator.logins.unlock("admin", None)["token"], "its owner still gets in"
+
+
+async def test_after_a_reboot_or_a_success_the_waits_start_anew() -> None:
+    clock = ManualClock()
+    emulator = emulator_of(Machine(), clock, password="ours")
+    http = in_memory(emulator)
+    session = Session(http, Credential(user=None, secret="theirs"), clock)
+    with pytest.raises(AuthFailed):
+        await session.get("/settings", login=True)
+    session.rebooted()
+    with pytest.raises(AuthFailed) as caught:
+        await session.get("/settings", login=True)
+    assert caught.value.retry_after_s == 60
+    clock.advance(61)
+    emulator.logins = emulator_of(Machine(), clock, password="theirs").logins
+    await session.get("/settings", login=True)
+    emulator.logins = emulator_of(Machine(), clock, password="ours").logins
+    with pytest.raises(AuthFailed) as caught:
+        await session.get("/settings", login=True)
+    assert caught.value.retry_after_s == 60
 
 
 async def test_a_lock_out_is_waited_for_as_long_as_the_machine_says() -> None:
@@ -209,3 +243,20 @@ async def test_a_secret_never_shows_in_an_error() -> None:
     with pytest.raises(AuthFailed) as caught:
         await session.post("/mining/stop")
     assert "hunter2" not in str(caught.value)
+
+
+async def test_a_guard_that_lets_no_login_through_leaves_the_default_password_unknown() -> None:
+    async def answer(request: HttpRequest) -> Unsupported:
+        return Unsupported("this tool only reads")
+
+    session = Session(MemoryHttp(answer), None, ManualClock())
+    assert await session.accepts_password("admin") is None
+
+
+async def test_the_end_of_a_text_is_kept_and_odd_bytes_do_no_harm() -> None:
+    async def answer(request: HttpRequest) -> HttpReply:
+        return HttpReply(200, b"old\n" * 100_000 + b"\xffnew\n")
+
+    text = await Session(MemoryHttp(answer), None, ManualClock()).text("/logs/miner")
+    assert text.endswith("old\n\ufffdnew\n")
+    assert len(text.encode()) <= LONGEST_LOG_BYTES + 2
