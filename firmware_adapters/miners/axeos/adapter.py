@@ -41,7 +41,10 @@ def capabilities() -> tuple[Capability, ...]:
 
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> "AxeosAdapter":
-    """The adapter for one site entry; connects lazily. There is no login, so a credential is not used."""
+    """The adapter for one site entry; connects lazily. There is no login, so a credential is not used.
+
+    Its processor serves few connections at a time, so none is kept between polls.
+    """
     http = AiohttpTransport(entry.host, entry.port, timeout_s=timeout_s)
     return AxeosAdapter(http, timeout_s=timeout_s, name=entry.id)
 
@@ -155,7 +158,8 @@ class AxeosAdapter:
         if self._full_mhz is None and now_mhz is not None and percent < 100.0:
             # Somebody has it below the default, and it may not have been us: less stays less.
             wanted_mhz = min(wanted_mhz, now_mhz)
-        await self._send("PATCH", SETTINGS, {"frequency": wanted_mhz})
+        exact = int(wanted_mhz) if wanted_mhz.is_integer() else wanted_mhz
+        await self._send("PATCH", SETTINGS, {"frequency": exact})
 
     async def set_fan_mode(self, mode: str, duty_pct: float | None = None) -> None:
         """Ask for `auto`, or `manual` with `duty_pct` (0..100 %). Raises `Unsupported` for anything else."""

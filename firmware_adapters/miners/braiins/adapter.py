@@ -2,14 +2,15 @@
 
 Cadence: `miner/details`, `miner/stats`, `cooling/state` and `miner/hw/hashboards` on every read, because
 state, watts, fans and board temperatures live on a page each; the power target in force on every
-`TARGET_EVERY`-th and within `AFTER_WRITE_S` of a write to it; the list of errors on every `SLOW_EVERY`-th.
-A page that the machine does not serve in its present state costs its readings and not the whole read, except
-`miner/details`, without which nothing is known.
+`TARGET_EVERY`-th, the configured temperature and the list of errors on every `SLOW_EVERY`-th, target and
+temperature also within `AFTER_WRITE_S` of a write. A page that the machine does not serve in its present
+state costs its readings and not the whole read, except `miner/details`, without which nothing is known.
 """
 
 import asyncio
 import contextlib
 import logging
+import math
 import tomllib
 from collections.abc import Callable
 from functools import lru_cache
@@ -23,7 +24,8 @@ from firmware_adapters.miners.braiins import identify, parse, parts
 from firmware_adapters.miners.braiins.parse import Details, Limits
 from firmware_adapters.miners.braiins.session import Session
 from firmware_adapters.miners.fields import Object, child, reading
-from firmware_adapters.transport.http import AiohttpTransport, HttpTransport
+from firmware_adapters.transport.http import HttpTransport
+from firmware_adapters.transport.http_fast import FastHttpTransport
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.clock import Clock, SystemClock
 from shared.details import Board, Fault, Pool
@@ -55,7 +57,7 @@ def capabilities() -> tuple[Capability, ...]:
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> "BraiinsAdapter":
     """The adapter for one site entry; connects lazily."""
-    http = AiohttpTransport(entry.host, entry.port, timeout_s=timeout_s)
+    http = FastHttpTransport(entry.host, entry.port, timeout_s=timeout_s)
     return BraiinsAdapter(http, credential, timeout_s=timeout_s, name=entry.id)
 
 
@@ -80,7 +82,7 @@ class BraiinsAdapter:
         self._timeout_s = timeout_s
         self._name = name
         self._reads = 0
-        self._target_written_s: float | None = None
+        self._written_s: float | None = None
         self._known: bool | None = None
         self._limits: Limits | None = None
 
@@ -109,6 +111,9 @@ class BraiinsAdapter:
             target_w = await self._optional("performance/tuner-state", parse.power_target_w)
             readings["power_limit_w"] = reading("power_limit_w", target_w)
         faults: tuple[Fault, ...] | None = None
+        if turn % SLOW_EVERY == 0 or self._just_written():
+            target_c = await self._optional("configuration/miner", parse.target_c)
+            readings["setpoint_c"] = reading("setpoint_c", target_c)
         if turn % SLOW_EVERY == 0:
             faults = await self._optional("miner/errors", parts.faults)
         self._reads = turn + 1
@@ -126,7 +131,7 @@ class BraiinsAdapter:
             return None
 
     def _just_written(self) -> bool:
-        written_s = self._target_written_s
+        written_s = self._written_s
         return written_s is not None and self._clock.monotonic() - written_s <= AFTER_WRITE_S
 
     # ------------------------------------------------------------ rare
@@ -206,6 +211,7 @@ class BraiinsAdapter:
             raise Unsupported(
                 f"{self._name}: this release or its API is unknown, so nothing is written to it"
             )
+        self._written_s = self._clock.monotonic()
         await self._session.put(path, body)
 
     async def stop_mining(self) -> None:
@@ -237,14 +243,13 @@ class BraiinsAdapter:
         or where it tells none."""
         span = (await self._known_limits()).power_w
         _check(self._name, "a power target", watts, span, "W")
-        self._target_written_s = self._clock.monotonic()
-        await self._put("performance/power-target", {"watt": round(watts)})
+        await self._put("performance/power-target", {"watt": math.floor(watts)})
 
     async def set_cooling_target(self, celsius: float) -> None:
         """Ask the fans to hold `celsius` (°C); hot and dangerous thresholds stay. Raises `Unsupported`."""
         span = (await self._known_limits()).target_c
         _check(self._name, "a target temperature", celsius, span, "°C")
-        await self._set_cooling("auto", {"target_temperature": {"degree_c": celsius}})
+        await self._set_cooling("auto", {"target_temperature": {"degree_c": float(celsius)}})
 
     async def set_fan_mode(self, mode: str, duty_pct: float | None = None) -> None:
         """Ask for `auto`, or `manual` with `duty_pct` (%) in the machine's range. Raises `Unsupported`."""

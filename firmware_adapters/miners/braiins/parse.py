@@ -247,6 +247,15 @@ def power_target_w(body: object) -> float | None:
     return next((watts for watts in targets if watts is not None), None)
 
 
+def target_c(body: object) -> float | None:
+    """The temperature that the fans were told to hold (`configuration/miner`), °C; None in another mode.
+
+    Raises `MalformedReply` if it is no object.
+    """
+    page = as_page(body, "configuration/miner")
+    return degrees(child(page, "temperature", "auto", "target_temperature"))
+
+
 def api_major(body: object) -> int | None:
     """The major number of `version`: what it says of the API as a whole."""
     major = number(as_page(body, "version"), "major")

@@ -1,7 +1,9 @@
 """One machine's REST session: login, one re-login on 401, and status codes as typed failures.
 
-Facts: miners.md §2. `POST auth/login` gives a token with a lifetime; logins are serialised per machine, and a
-refused password is not tried again for `WRONG_PASSWORD_WAIT_S`, because more tries can only make it worse.
+Facts: miners.md §2. `POST auth/login` gives a token, which is used until the machine refuses it; whether its
+lifetime counts from the login or from the last use is not known, so nothing is built on it. Logins are
+serialised per machine, and a refused password is not tried again for `WRONG_PASSWORD_WAIT_S`, because more
+tries can only make it worse.
 """
 
 import asyncio
@@ -9,7 +11,7 @@ from http import HTTPStatus
 
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.braiins import parse
-from firmware_adapters.miners.fields import amount, as_object, decode, text
+from firmware_adapters.miners.fields import as_object, decode, text
 from firmware_adapters.transport.http import HttpReply, HttpTransport
 from shared.clock import Clock
 from shared.errors import AuthFailed, Busy, MalformedReply, Unsupported
@@ -38,7 +40,7 @@ _LATER = (
 
 
 class Session:
-    """Requests to one machine's API. `credential` None asks without a token and takes what it gets."""
+    """Requests to one machine's API; a login follows the first refusal. `credential` None never logs in."""
 
     def __init__(self, http: HttpTransport, credential: Credential | None, clock: Clock) -> None:
         self._http = http
@@ -46,7 +48,6 @@ class Session:
         self._clock = clock
         self._login_lock = asyncio.Lock()
         self._token: str | None = None
-        self._expires_s: float | None = None
         self._refused_until_s: float | None = None
 
     async def get(self, path: str) -> object:
@@ -59,13 +60,10 @@ class Session:
         await self._send("PUT", path, body)
 
     async def _send(self, method: str, path: str, body: object | None) -> HttpReply:
-        token = self._valid_token()
-        if token is None and self._credential is not None:
-            token = await self._log_in(None)
+        token = self._token
         reply = await self._request(method, path, body, token)
         if reply.status == HTTPStatus.UNAUTHORIZED and self._credential is not None:
-            token = await self._log_in(token)
-            reply = await self._request(method, path, body, token)
+            reply = await self._request(method, path, body, await self._log_in(token))
         _raise_for_status(reply, method, path)
         return reply
 
@@ -73,18 +71,14 @@ class Session:
         headers = {"Authorization": token} if token is not None else {}
         return await self._http.request(method, API + path, body, headers)
 
-    def _valid_token(self) -> str | None:
-        over = self._expires_s is not None and self._clock.monotonic() >= self._expires_s
-        return None if over else self._token
-
     async def _log_in(self, stale: str | None) -> str:
         """A token other than `stale`; whoever waited for the lock takes the one that the first one got."""
         async with self._login_lock:
-            token = self._valid_token()
-            if token is not None and token != stale:
-                return token
+            if self._token is not None and self._token != stale:
+                return self._token
             self._token = None
-            return await self._ask_for_token()
+            self._token = await self._ask_for_token()
+            return self._token
 
     async def _ask_for_token(self) -> str:
         wait_s = self._wait_s()
@@ -94,18 +88,14 @@ class Session:
         if key is None:
             raise AuthFailed("no credential: this needs a login")
         sent = {"username": key.user or USER, "password": key.secret}
-        asked_s = self._clock.monotonic()
         reply = await self._http.request("POST", API + "auth/login", sent)
         if reply.status in (*_REFUSED, HTTPStatus.BAD_REQUEST, HTTPStatus.TOO_MANY_REQUESTS):
             self._refused_until_s = self._clock.monotonic() + WRONG_PASSWORD_WAIT_S
             raise AuthFailed("auth/login: the credential was refused", retry_after_s=WRONG_PASSWORD_WAIT_S)
         _raise_for_status(reply, "POST", "auth/login")
-        page = as_object(decode(reply.body, "auth/login"))
-        token, lifetime_s = text(page, "token"), amount(page, "timeout_s")
+        token = text(as_object(decode(reply.body, "auth/login")), "token")
         if token is None or not token.isascii() or not token.isprintable():
             raise MalformedReply("auth/login: no usable token in the reply")
-        self._token = token
-        self._expires_s = asked_s + lifetime_s if lifetime_s else None
         return token
 
     def _wait_s(self) -> float:

@@ -7,7 +7,7 @@ from functools import partial
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.braiins.adapter import BraiinsAdapter
 from firmware_adapters.miners.braiins.emulator import BraiinsEmulator, Traps
-from firmware_adapters.transport.http import AiohttpTransport
+from firmware_adapters.transport.http_fast import FastHttpTransport
 from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import Unsupported
@@ -95,6 +95,7 @@ def _subject(adapter: BraiinsAdapter, machine: Machine, emulator: BraiinsEmulato
             "fan_duty_pct": seen.fan_duty_pct,
             "uptime_s": seen.uptime_s,
             "boards_working": 3.0,
+            "shares_accepted": seen.shares_accepted,
         }
 
     writes = _writes(adapter, machine, emulator)
@@ -141,7 +142,7 @@ async def _open(version: str, base: Traps) -> AsyncIterator[Subject]:
     emulator = BraiinsEmulator(machine, clock=SystemClock(), version=version, password=PASSWORD, traps=base)
     async with on_loopback({ADDRESS: emulator}) as (port, _):
         adapter = BraiinsAdapter(
-            AiohttpTransport(ADDRESS, port, timeout_s=TIMEOUT_S / 2),
+            FastHttpTransport(ADDRESS, port, timeout_s=TIMEOUT_S / 2),
             Credential(user="root", secret=PASSWORD),
             timeout_s=TIMEOUT_S,
         )

@@ -40,12 +40,26 @@ def asked(http: MemoryHttp) -> list[str]:
 
 async def test_what_is_asked_when() -> None:
     adapter, _, http, _ = opened()
+    await adapter.facts()
+    assert asked(http)[-3:] == ["miner/details", "version", "configuration/constraints"]
     always = ["miner/details", "miner/stats", "cooling/state", "miner/hw/hashboards"]
-    target, errors = "performance/tuner-state", "miner/errors"
-    expected = [[*always, target, errors], always, [*always, target], always, [*always, target]]
-    for pages in [*expected, [*always, errors]]:
+    target, rare = "performance/tuner-state", ["configuration/miner", "miner/errors"]
+    turns = [[*always, target, *rare], always, [*always, target], always, [*always, target], [*always, *rare]]
+    for pages in turns:
         await adapter.read()
         assert asked(http) == pages
+
+
+async def test_a_cooling_target_is_read_back_soon_and_rarely_afterwards() -> None:
+    adapter, _, _, clock = opened()
+    assert (await adapter.read()).readings["setpoint_c"].value == 60
+    assert "setpoint_c" not in (await adapter.read()).readings
+    await adapter.set_cooling_target(52)
+    assert (await adapter.read()).readings["setpoint_c"].value == 52
+    await adapter.set_fan_mode("manual", 90)
+    assert (await adapter.read()).readings["setpoint_c"] == MISSING, "by hand there is none"
+    clock.advance(121)
+    assert "setpoint_c" not in (await adapter.read()).readings
 
 
 async def test_a_target_that_was_not_asked_for_is_not_remembered() -> None:
@@ -115,6 +129,8 @@ async def test_the_power_target_is_a_closed_loop_in_the_machines_own_range() -> 
     assert machine.seen.preset == "2550"
     await adapter.set_power_limit(3160)
     assert (machine.seen.power_limit_w, machine.seen.preset) == (3160, "3160"), "up as well as down"
+    await adapter.set_power_limit(2600.9)
+    assert machine.seen.power_limit_w == 2600, "at most what was asked"
     for watts in (1274, 3161, float("nan"), -1):
         with pytest.raises(Unsupported, match=r"outside 1275\.\.3160 W"):
             await adapter.set_power_limit(watts)
@@ -122,6 +138,8 @@ async def test_the_power_target_is_a_closed_loop_in_the_machines_own_range() -> 
 
 async def test_ranges_are_asked_for_even_without_the_facts_and_only_once() -> None:
     adapter, _, http, _ = opened()
+    await adapter.read()
+    asked(http)
     await adapter.set_power_limit(2600)
     await adapter.set_power_limit(2500)
     assert asked(http).count("configuration/constraints") == 1
@@ -184,7 +202,7 @@ async def test_a_write_before_the_facts_asks_for_the_release_first() -> None:
     adapter, _, http, _ = opened(machine)
     await adapter.locate(on=True)
     await adapter.locate(on=False)
-    assert asked(http) == ["miner/details", "version", "actions/locate", "actions/locate"]
+    assert asked(http)[1:] == ["miner/details", "version", "actions/locate", "actions/locate"]
     assert machine.commands == ["locate on", "locate off"]
 
 

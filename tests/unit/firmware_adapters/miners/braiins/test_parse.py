@@ -246,6 +246,7 @@ _OTHERS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "pools": (pages.pools(_VIEW, SHARE_MS), lambda page: parts.pools(page, NOW_MS)),
     "errors": (pages.errors(s21_pro(state=MinerState.FAILURE), "now"), parts.faults),
     "tuner": (pages.tuner_state(_VIEW, 2500), parse.power_target_w),
+    "configuration": (pages.configuration(2500, {"auto": {}}), parse.target_c),
     "constraints": (pages.constraints((900, 3600), 3000), parse.limits),
     "version": ({"major": 1, "minor": 1, "patch": 0}, parse.api_major),
 }

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from firmware_adapters.capabilities import Credential
-from firmware_adapters.miners.braiins.emulator import BraiinsEmulator, Traps
+from firmware_adapters.miners.braiins.emulator import TOKEN_LIFETIME_S, BraiinsEmulator, Traps
 from firmware_adapters.miners.braiins.session import Session
 from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
 from shared.clock import ManualClock
@@ -46,22 +46,29 @@ async def test_a_machine_that_forgets_at_once_is_not_asked_for_ever() -> None:
     session = Session(in_memory(emulator), KEY, clock)
     with pytest.raises(AuthFailed):
         await session.get("miner/details")
-    assert emulator.logins == 2
+    assert emulator.logins == 1
 
 
-async def test_a_token_is_not_used_beyond_its_lifetime() -> None:
+async def test_a_token_serves_until_the_machine_refuses_it() -> None:
     clock = ManualClock()
     emulator = emulated(clock)
     http = in_memory(emulator)
     session = Session(http, KEY, clock)
+    for _ in range(3):
+        await session.get("miner/details")
+    assert (emulator.logins, len(http.requests)) == (1, 5), "one refusal, one login, three pages"
+    clock.advance(TOKEN_LIFETIME_S)
     await session.get("miner/details")
-    clock.advance(3599)
-    await session.get("miner/details")
-    assert emulator.logins == 1
-    clock.advance(2)
-    await session.get("miner/details")
-    assert emulator.logins == 2
-    assert [request.path for request in http.requests].count("/api/v1/miner/details") == 3, "no 401 was met"
+    assert (emulator.logins, len(http.requests)) == (2, 8)
+
+
+async def test_a_machine_that_asks_for_no_login_is_not_logged_into() -> None:
+    async def answer(request: HttpRequest) -> HttpReply:
+        return HttpReply(200 if request.method == "GET" else 404, b"{}")
+
+    http = MemoryHttp(answer)
+    assert await Session(http, KEY, ManualClock()).get("miner/details") == {}
+    assert len(http.requests) == 1
 
 
 async def test_a_wrong_password_is_not_tried_again_for_a_minute() -> None:
@@ -72,19 +79,21 @@ async def test_a_wrong_password_is_not_tried_again_for_a_minute() -> None:
         with pytest.raises(AuthFailed) as caught:
             await session.put("actions/stop")
         assert caught.value.retry_after_s == pytest.approx(60)
-    assert [request.path for request in http.requests] == ["/api/v1/auth/login"]
+    assert [request.path for request in http.requests].count("/api/v1/auth/login") == 1
     clock.advance(61)
     with pytest.raises(AuthFailed):
         await session.get("miner/details")
-    assert len(http.requests) == 2
+    assert [request.path for request in http.requests].count("/api/v1/auth/login") == 2
 
 
 async def test_the_user_is_root_where_none_is_named() -> None:
     clock = ManualClock()
     http = in_memory(emulated(clock))
     await Session(http, Credential(user=None, secret=SECRET), clock).get("pools")
-    assert http.requests[0].body == b'{"username":"root","password":"s3cret"}'
-    assert http.requests[1].headers["Authorization"]
+    refused, login, page = http.requests
+    assert "Authorization" not in refused.headers
+    assert login.body == b'{"username":"root","password":"s3cret"}'
+    assert len(page.headers["Authorization"]) == 16, "the bare token, with no word before it"
 
 
 async def test_without_a_credential_nothing_is_tried_and_the_refusal_is_typed() -> None:
@@ -135,7 +144,7 @@ async def test_any_success_of_a_command_is_one_whatever_its_body(status: int) ->
 )
 async def test_a_token_that_cannot_be_sent_is_malformed(body: bytes) -> None:
     async def answer(request: HttpRequest) -> HttpReply:
-        return HttpReply(200, body)
+        return HttpReply(200 if request.method == "POST" else 401, body)
 
     with pytest.raises(MalformedReply):
         await Session(MemoryHttp(answer), KEY, ManualClock()).get("miner/details")
