@@ -47,6 +47,9 @@ class Subject:
     """What the device was really told to do."""
     tamper: Callable[[], None] | None = None
     """Make the device accept writes and ignore them; the first of `writes` is tried then."""
+    facts_from_file: bool = False
+    """What it can do stands in its profile and is known though it does not answer: a silent drive may still
+    be told to run."""
 
 
 FAULTS = ("gone", "hang", "half a reply", "garbage")

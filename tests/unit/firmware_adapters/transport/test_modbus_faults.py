@@ -1,4 +1,4 @@
-"""The Modbus faults of edge.md §3.1, F14 to F19: out of step, never back, one dead unit, one client, leaks."""
+"""The Modbus faults of edge.md §3.1, F14 to F19: out of step, never back, one dead unit, one client, leak."""
 
 import asyncio
 import contextlib
