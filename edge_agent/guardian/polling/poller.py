@@ -32,7 +32,7 @@ LEFT_ALONE_S = 600.0
 APART = 0.25
 """Part of a rare cadence by which each turn of it may come sooner or later."""
 SOONEST_S = 0.05
-TICK_S = 0.05
+TICK_S = 0.1
 """Ordinary reads begin at multiples of this, many at once: a processor that wakes up for each of five hundred
 reads a second spends more on waking up than on reading."""
 
