@@ -134,7 +134,7 @@ class VnishEmulator(Commands):
     def chips(self, view: MinerView, _sent: Object) -> object:
         """GET /chips, the oldest of the three."""
         self._only_from(exists=not self._v13)
-        return old.chips(ladder.board_chips(view, self.traps), view)
+        return old.chips(ladder.board_chips(view, self.traps), view, temperatures=not self._first)
 
     def factory_info(self, view: MinerView, _sent: Object) -> object:
         """GET /chains/factory-info, from 1.2.1 on."""

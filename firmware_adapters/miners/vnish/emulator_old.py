@@ -43,8 +43,9 @@ def _sensors(board: BoardView, what: str) -> list[Json]:
     ]
 
 
-def chips(listed: list[Json], view: MinerView) -> Json:
-    """`/chips`: the older shape of the list that became `/chains` and then `/boards`."""
+def chips(listed: list[Json], view: MinerView, *, temperatures: bool) -> Json:
+    """`/chips`: the older shape of the list that became `/chains` and then `/boards`; the betas leave out
+    the `temperatures`."""
     return {
         "chips_per_chain": view.chips_per_board,
         "chains": [
@@ -58,6 +59,7 @@ def chips(listed: list[Json], view: MinerView) -> Json:
                         "freq": chip["freq"],
                         "errors": chip["errs"],
                         "sensor": None,
+                        **({"temp": chip["temp"]} if temperatures else {}),
                     }
                     for chip in children(board, "chips")
                 ],

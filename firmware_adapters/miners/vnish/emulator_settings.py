@@ -182,6 +182,7 @@ class Settings:
             },
             "regional": {"timezone": {"current": "GMT"}},
             "password": None,
+            **({"ssh": {"enabled": False, "port": 22}} if first else {}),
         }
 
 

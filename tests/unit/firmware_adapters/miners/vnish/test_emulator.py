@@ -1,20 +1,24 @@
 """The emulator against the vendor's documents: logins, conflicts, settings, the switcher, versions."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from firmware_adapters.miners.vnish.emulator import Switcher, VnishEmulator
+from firmware_adapters.miners.emulated import PastView, PoolView
+from firmware_adapters.miners.vnish.emulator import _CLOSED, _OPEN, Switcher, VnishEmulator
 from firmware_adapters.miners.vnish.emulator_traps import Traps
+from firmware_adapters.miners.vnish.settings import cooling_post, power_limit_post, preset_post
 from shared.clock import ManualClock
 from shared.telemetry import MinerState
 from support.miners import Machine, board, s21_pro
 from support.vnish import emulator_of
 
 DOCS = Path(__file__).parents[6] / "shared" / "reference" / "vnish"
+SPARE = PoolView(url="stratum+tcp://spare.invalid:3333")
 
 
 class Client:
@@ -42,6 +46,8 @@ def bench(version: str = "1.2.7", **options: object) -> tuple[Machine, ManualClo
 
 def _check(schema: dict[str, Any], value: object, schemas: dict[str, Any], at: str) -> list[str]:
     """A little of JSON Schema: references, allOf, oneOf, types, required, properties, enum, items."""
+    if value is None and schema.get("nullable"):
+        return []
     if "$ref" in schema:
         return _check(schemas[schema["$ref"].rsplit("/", 1)[1]], value, schemas, at)
     if "oneOf" in schema:
@@ -75,26 +81,140 @@ def _is(value: object, name: str) -> bool:
     return isinstance(value, int) if name == "integer" else isinstance(value, int | float)
 
 
+PAGES = {
+    "1.2.0-rc5": ["/chips", "/metrics?time_slice=86400&step=900&until=1780000000"],
+    "1.2.6": [
+        "/perf-summary",
+        "/model",
+        "/chains",
+        "/chips",
+        "/chains/factory-info",
+        "/apikeys",
+        "/auth-check",
+        "/metrics",
+    ],
+    "1.3.4": [
+        "/perf-summary",
+        "/model",
+        "/boards",
+        "/chains/factory-info",
+        "/apikeys",
+        "/auth-check",
+        "/metrics?time_slice=259200&step=900",
+    ],
+}
+COMMON = ["/info", "/status", "/summary", "/settings", "/autotune/presets"]
+
+
+def document(version: str) -> dict[str, Any]:
+    """The vendor's own document of a version; the test is skipped where it is missing."""
+    file = DOCS / f"api-doc-{version}.json"
+    if not file.is_file():
+        pytest.skip(f"no vendor document at {file}")
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+def _json_schema(operation: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = (
+        operation.get("content", {}).get("application/json", {}).get("schema", {"properties": {}})
+    )
+    return schema
+
+
 @pytest.mark.parametrize(
     "state", [MinerState.MINING, MinerState.STARTING, MinerState.FAILURE, MinerState.STOPPED]
 )
-@pytest.mark.parametrize(("version", "document"), [("1.2.7", "1.2.6"), ("1.3.4", "1.3.4")])
-def test_every_page_has_the_documented_shape(version: str, document: str, state: MinerState) -> None:
-    file = DOCS / f"api-doc-{document}.json"
-    if not file.is_file():
-        pytest.skip(f"no vendor document at {file}")
-    vendor = json.loads(file.read_text())
-    machine, _, ask = bench(version)
-    machine.set(state=state)
-    pages = ["/info", "/status", "/summary", "/perf-summary", "/model", "/settings", "/autotune/presets"]
-    for path in [*pages, "/boards" if version == "1.3.4" else "/chains", "/apikeys"]:
-        schema = vendor["paths"][path]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
-        if path == "/settings":
-            continue  # only the parts that anyone here uses are emulated
+@pytest.mark.parametrize(
+    ("version", "of"), [("1.2.0-rc5", "1.2.0-rc5"), ("1.2.7", "1.2.6"), ("1.3.4", "1.3.4")]
+)
+def test_every_page_has_the_documented_shape(version: str, of: str, state: MinerState) -> None:
+    vendor = document(of)
+    machine, clock, ask = bench(version)
+    ask("GET", "/status")
+    clock.advance(3600)
+    machine.set(state=state, pool=1, other_pools=(SPARE,), last_share_age_s=5.0)
+    for path in [*COMMON, *PAGES[of]]:
+        documented = vendor["paths"][path.partition("?")[0]]["get"]["responses"]["200"]
         status, page = ask("GET", path)
-        assert status == 200
-        wrong = _check(schema, page, vendor["components"]["schemas"], path)
+        assert status == 200, path
+        wrong = _check(_json_schema(documented), page, vendor["components"]["schemas"], path)
         assert wrong == []
+
+
+def test_the_check_of_shapes_finds_what_does_not_fit() -> None:
+    vendor = document("1.3.4")
+    _, _, ask = bench("1.3.4")
+    schema = _json_schema(vendor["paths"]["/status"]["get"]["responses"]["200"])
+    page = ask("GET", "/status")[1]
+    for wrong in ({"miner_state": "paused"}, {"find_miner": 1}, {"throttled": "x"}):
+        assert _check(schema, {**page, **wrong}, vendor["components"]["schemas"], "")
+    del page["restart_required"]
+    assert _check(schema, page, vendor["components"]["schemas"], "")
+
+
+@pytest.mark.parametrize("of", ["1.2.0-rc5", "1.2.6", "1.3.4"])
+def test_whatever_the_emulator_serves_is_documented_or_known_to_be_older(of: str) -> None:
+    """A page that no document has would let an adapter pass that fails on every real machine."""
+    vendor = document(of)
+    documented = {(verb.upper(), path) for path, verbs in vendor["paths"].items() for verb in verbs}
+    if of == "1.2.0-rc5":
+        documented |= {("GET", "/auth-check")}  # POST there
+    for method, path in {*_OPEN, *_CLOSED}:
+        general = re.sub("^/logs/[a-z]+", "/logs/{log_type}", path)
+        status, _ = bench(of)[2](method, path, {"pw": "admin"} if path == "/unlock" else {})
+        assert (status != 404) <= ((method, general) in documented), f"{method} {path}: {status}"
+
+
+POSTED: list[tuple[str, dict[str, object]]] = [
+    ("/settings", cooling_post("auto", 60)),
+    ("/settings", cooling_post("manual", 80)),
+    ("/settings", power_limit_post(2700)),
+    ("/settings", preset_post("2550", {"enabled": True, "top_preset": "2550"})),
+    ("/mining/throttle", {"percent": 60}),
+    ("/mining/switch-pool", {"pool_id": 0}),
+    ("/unlock", {"pw": "admin"}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), POSTED)
+def test_what_the_adapter_posts_and_what_comes_back_is_documented(path: str, body: dict[str, object]) -> None:
+    vendor = document("1.3.4")
+    operation = vendor["paths"][path]["post"]
+    schemas = vendor["components"]["schemas"]
+    assert _check(_json_schema(operation["requestBody"]), body, schemas, path) == []
+    _, _, ask = bench("1.3.4")
+    status, page = ask("POST", path, body)
+    assert status == 200
+    if page is not None:
+        assert _check(_json_schema(operation["responses"]["200"]), page, schemas, path) == []
+
+
+def test_what_the_betas_lack_is_404() -> None:
+    _, _, ask = bench("1.2.0-rc5")
+    for path in ("/perf-summary", "/model", "/chains", "/boards", "/chains/factory-info"):
+        assert ask("GET", path)[0] == 404, path
+    for path in ("/find-miner", "/locate-miner", "/mining/throttle"):
+        assert ask("POST", path, {"percent": 50})[0] == 404, path
+    info = ask("GET", "/info")[1]
+    assert "algorithm" not in info
+    miner = ask("GET", "/summary")[1]["miner"]
+    assert not {"hr_stock", "hr_nominal", "psu"} & set(miner)
+    assert {sensor["status"] for sensor in miner["chains"][0]["pcb_temp_sens"]} == {"measure"}
+    assert ask("GET", "/settings")[1]["miner"]["overclock"]["preset_switcher"] == {
+        "enabled": False,
+        "top_preset": None,
+    }
+    assert ask("GET", "/metrics")[0] == 400, "until is required there"
+
+
+def test_the_beta_tells_watts_by_another_name_and_the_system_beside_the_miner() -> None:
+    _, _, ask = bench("1.2.0-beta10")
+    page = ask("GET", "/summary")[1]
+    assert (page["miner"]["power_usage"], page["system"]["uptime"]) == (2790.4, "0:06")
+    assert "power_consumption" not in page["miner"]
+    assert set(page["miner"]["cooling"]["fans"][0]) == {"id", "rpm"}
+    assert page["miner"]["chains"][0]["power_usage"] == 900
 
 
 def test_what_1_3_changed() -> None:
@@ -344,6 +464,110 @@ def test_the_switcher_climbs_back_past_what_was_asked_for() -> None:
         clock.advance(60)
         ask("GET", "/status")
     assert machine.seen.preset == "3160"
+
+
+def test_cooling_is_written_immers_and_read_back_immersion() -> None:
+    machine, _, ask = bench()
+    assert ask("POST", "/settings", {"miner": {"cooling": {"mode": {"name": "immers"}}}})[0] == 200
+    assert ask("GET", "/settings")[1]["miner"]["cooling"]["mode"] == {"name": "immers"}
+    assert ask("GET", "/summary")[1]["miner"]["cooling"]["settings"]["mode"] == {"name": "immersion"}
+    assert machine.commands == ["cooling immersion 0"]
+
+
+@pytest.mark.parametrize(
+    "mode", [{"name": "immersion"}, {"name": "auto"}, {"name": "manual", "param": -1}, {"param": 3}]
+)
+def test_a_cooling_mode_of_no_known_shape_is_a_400_and_changes_nothing(mode: dict[str, object]) -> None:
+    machine, _, ask = bench()
+    assert ask("POST", "/settings", {"miner": {"cooling": {"mode": mode}}})[0] == 400
+    assert machine.commands == []
+
+
+def test_pools_are_kept_as_posted() -> None:
+    _, _, ask = bench()
+    pools = [{"url": "stratum+tcp://new.invalid:1", "user": "a", "pass": "b"}]
+    ask("POST", "/settings", {"miner": {"pools": pools}})
+    assert ask("GET", "/settings")[1]["miner"]["pools"] == pools
+
+
+@pytest.mark.parametrize("pool", [-1, 2, 0.5, None, "x"])
+def test_a_pool_that_is_not_there_is_a_500(pool: object) -> None:
+    machine, _, ask = bench()
+    machine.set(other_pools=(SPARE,))
+    assert ask("POST", "/mining/switch-pool", {"pool_id": pool}) == (500, {"err": "Could not find pool"})
+    assert ask("POST", "/mining/switch-pool", {"pool_id": 1})[0] == 200
+    assert machine.commands == ["pool 1"]
+
+
+# ---------------------------------------------------------------- logs and history
+
+
+def test_logs_are_text_and_need_no_login() -> None:
+    machine = Machine(s21_pro(state=MinerState.FAILURE, description="overheated, chip temp"))
+    client = Client(emulator_of(machine, ManualClock(), version="1.3.4"), login=False)
+    for name in ("status", "miner", "autotune", "pool", "hwscan", "system", "messages", "api", "*"):
+        said = client.emulator.answer("GET", f"/api/v1/logs/{name}", {}, b"")
+        assert (said.status, said.kind) == (200, "text/plain")
+    told = client.emulator.answer("GET", "/api/v1/logs/miner", {}, b"").body.decode()
+    assert "Initializing PSU" in told
+    assert "overheated, chip temp" in told
+    assert client("GET", "/logs/nonsense")[0] == 500
+    old = Client(emulator_of(machine, ManualClock()), login=False)
+    assert old("GET", "/logs/hwscan")[0] == 500
+
+
+def test_events_are_noted_in_each_versions_own_words() -> None:
+    for version, words, key in (
+        ("1.2.7", ["disable_chain", "overheat", "stop", "reboot", "start", "stop"], "chain_id"),
+        ("1.3.4", ["disable_board", "overheat", "stop", "reboot", "start", "stop"], "board_id"),
+    ):
+        machine, clock, ask = bench(version)
+        machine.set(state=MinerState.STOPPED)
+        ask("GET", "/status")
+        machine.set(state=MinerState.MINING)
+        clock.advance(60)
+        ask("GET", "/status")
+        machine.set(uptime_s=0.0)
+        ask("GET", "/status")
+        machine.set(state=MinerState.FAILURE, description="overheat protection")
+        ask("GET", "/status")
+        machine.set(boards=(board(), board(working=False), board()))
+        ask("GET", "/status")
+        events = ask("GET", "/metrics")[1]["annotations"]
+        assert [event["data"]["type"] for event in events] == words
+        assert events[0]["data"][key] == 2
+
+
+def test_a_machine_with_a_memory_of_its_own_is_believed() -> None:
+    class Elephant(Machine):
+        def past(self) -> tuple[PastView, ...]:
+            return tuple(
+                PastView(age_s=age, hashrate_ths=100.0 + age, power_w=1.0, fan_duty_pct=2.0)
+                for age in (86_400.0, 3600.0, 0.0)
+            )
+
+    emulator = emulator_of(Elephant(), ManualClock(), version="1.3.4")
+    page = Client(emulator)("GET", "/metrics?time_slice=7200&step=60")[1]
+    assert [record["data"]["hashrate"] for record in page["metrics"]] == [100_000, 3_700_000]
+    assert page["metrics"][0]["data"]["chip_max_temp"] == 0
+
+
+@pytest.mark.parametrize("query", ["time_slice=259201", "time_slice=-1", "step=-5"])
+def test_a_history_longer_than_72_h_is_refused(query: str) -> None:
+    assert bench()[2]("GET", f"/metrics?{query}")[0] == 500
+
+
+def test_a_clock_that_is_wrong_shows_in_history_logs_and_socket() -> None:
+    _, clock, ask = bench(traps=Traps(clock_skew_s=86_400))
+    ahead_s = clock.utc_ms() / 1000 + 86_400
+    assert ask("GET", "/metrics?step=60")[1]["metrics"][0]["time"] == pytest.approx(ahead_s, abs=60)
+
+
+def test_a_reboot_under_way_ends_every_session() -> None:
+    machine, _, ask = bench()
+    assert ask("GET", "/auth-check")[0] == 200
+    machine.set(uptime_s=0.0)
+    assert ask("GET", "/auth-check")[0] == 401
 
 
 # ---------------------------------------------------------------- traps
