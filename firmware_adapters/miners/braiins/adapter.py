@@ -9,43 +9,32 @@ state costs its readings and not the whole read, except `miner/details`, without
 
 import asyncio
 import contextlib
-import logging
-import math
 import tomllib
-from collections.abc import Callable
 from functools import lru_cache
 from importlib import resources
-from typing import TypeVar
 
 import msgspec
 
 from firmware_adapters.capabilities import WRITES, Credential, Observation
-from firmware_adapters.miners.braiins import identify, parse, parts
-from firmware_adapters.miners.braiins.parse import Details, Limits
+from firmware_adapters.miners.braiins import limits, parse, parts
+from firmware_adapters.miners.braiins.control import Control
+from firmware_adapters.miners.braiins.limits import Limits
 from firmware_adapters.miners.braiins.session import Session
-from firmware_adapters.miners.fields import Object, child, reading
+from firmware_adapters.miners.fields import reading
 from firmware_adapters.transport.http import HttpTransport
 from firmware_adapters.transport.http_fast import FastHttpTransport
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.clock import Clock, SystemClock
 from shared.details import Board, Fault, Pool
-from shared.errors import Busy, DeviceTimeout, Unsupported
+from shared.errors import Busy, DeviceTimeout
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState
 from shared.units import Algorithm
 
 TARGET_EVERY = 2
 SLOW_EVERY = 5
-AFTER_WRITE_S = 120.0
-API_MAJOR = 1
-"""The API that this code knows; a machine with another one is read and never written to."""
 DEFAULT_PASSWORDS = ("", "root")
 """What machines come with; in use, it is told so that an alarm can be raised."""
-FAN_MODES = ("auto", "manual")
-"""The third one, `disabled`, takes the machine's own protection away and is not offered."""
-
-_log = logging.getLogger(__name__)
-_Page = TypeVar("_Page")
 
 
 @lru_cache(maxsize=1)
@@ -61,7 +50,7 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
     return BraiinsAdapter(http, credential, timeout_s=timeout_s, name=entry.id)
 
 
-class BraiinsAdapter:
+class BraiinsAdapter(Control):
     """Telemetry and control of one Braiins OS machine. `timeout_s` bounds one whole `read()`."""
 
     kind = DeviceKind.MINER
@@ -75,16 +64,12 @@ class BraiinsAdapter:
         clock: Clock | None = None,
         name: str = "braiins",
     ) -> None:
+        clock = clock or SystemClock()
+        super().__init__(Session(http, credential, clock), clock, name)
         self._http = http
-        self._clock = clock or SystemClock()
-        self._session = Session(http, credential, self._clock)
         self._credential = credential
         self._timeout_s = timeout_s
-        self._name = name
         self._reads = 0
-        self._written_s: float | None = None
-        self._known: bool | None = None
-        self._limits: Limits | None = None
 
     # ------------------------------------------------------------ reading
 
@@ -108,31 +93,16 @@ class BraiinsAdapter:
         readings = parse.merge(part for part in (stats, cooling, boards) if part is not None)
         readings["uptime_s"] = reading("uptime_s", details.uptime_s)
         if turn % TARGET_EVERY == 0 or self._just_written():
-            target_w = await self._optional("performance/tuner-state", parse.power_target_w)
+            target_w = await self._optional("performance/tuner-state", limits.power_target_w)
             readings["power_limit_w"] = reading("power_limit_w", target_w)
         faults: tuple[Fault, ...] | None = None
         if turn % SLOW_EVERY == 0 or self._just_written():
-            target_c = await self._optional("configuration/miner", parse.target_c)
+            target_c = await self._optional("configuration/miner", limits.target_c)
             readings["setpoint_c"] = reading("setpoint_c", target_c)
         if turn % SLOW_EVERY == 0:
             faults = await self._optional("miner/errors", parts.faults)
         self._reads = turn + 1
         return Observation(readings=readings, state=details.state, algorithm=Algorithm.SHA256D, faults=faults)
-
-    async def _details(self) -> Details:
-        return parse.details(await self._session.get("miner/details"))
-
-    async def _optional(self, path: str, read: Callable[[object], _Page]) -> _Page | None:
-        """A page that may be closed in the machine's present state; garbage in it fails the read."""
-        try:
-            return read(await self._session.get(path))
-        except (Busy, Unsupported) as error:
-            _log.debug("%s: %s", self._name, error)
-            return None
-
-    def _just_written(self) -> bool:
-        written_s = self._written_s
-        return written_s is not None and self._clock.monotonic() - written_s <= AFTER_WRITE_S
 
     # ------------------------------------------------------------ rare
 
@@ -153,29 +123,11 @@ class BraiinsAdapter:
             default_password=key is not None and key.secret in DEFAULT_PASSWORDS,
         )
 
-    async def _is_known(self, details: Details) -> bool:
-        """Whether API and release are ones that this code was written for; an untold version is none."""
-        major = None
-        with contextlib.suppress(Unsupported):
-            major = parse.api_major(await self._session.get("version"))
-        known = major == API_MAJOR and identify.seen_before(details.firmware)
-        if not known and self._known is not False:
-            _log.warning(
-                "%s: %s with API %s is unknown, so it is only read", self._name, details.firmware, major
-            )
-        return known
-
-    async def _read_limits(self) -> Limits:
-        """The machine's own ranges; none where it has no such page. Raises `DeviceError`."""
-        with contextlib.suppress(Unsupported):
-            return parse.limits(await self._session.get("configuration/constraints"))
-        return Limits()
-
-    def _declared(self, limits: Limits) -> tuple[Capability, ...]:
+    def _declared(self, own: Limits) -> tuple[Capability, ...]:
         ranges = {
-            Ability.POWER_LIMIT: limits.power_w,
-            Ability.COOLING_TARGET: limits.target_c,
-            Ability.FAN_MODE: limits.fan_pct,
+            Ability.POWER_LIMIT: own.power_w,
+            Ability.COOLING_TARGET: own.target_c,
+            Ability.FAN_MODE: own.fan_pct,
         }
         declared = []
         for found in capabilities():
@@ -200,97 +152,3 @@ class BraiinsAdapter:
     async def close(self) -> None:
         """Let go of connections."""
         await self._http.close()
-
-    # ------------------------------------------------------------ control
-
-    async def _put(self, path: str, body: object | None = None) -> None:
-        """Send a command to a machine whose release we know; raises `Unsupported` for another."""
-        if self._known is None:
-            self._known = await self._is_known(await self._details())
-        if not self._known:
-            raise Unsupported(
-                f"{self._name}: this release or its API is unknown, so nothing is written to it"
-            )
-        self._written_s = self._clock.monotonic()
-        await self._session.put(path, body)
-
-    async def stop_mining(self) -> None:
-        """Ask to end the mining process; a stopped machine says that it already was."""
-        await self._put("actions/stop")
-
-    async def start_mining(self) -> None:
-        """Ask to start the mining process."""
-        await self._put("actions/start")
-
-    async def pause_mining(self) -> None:
-        """Ask to pause: the boards are switched off, the mining process stays and resumes fast."""
-        await self._put("actions/pause")
-
-    async def resume_mining(self) -> None:
-        """Ask to resume."""
-        await self._put("actions/resume")
-
-    async def reboot(self) -> None:
-        """Ask to restart the control board."""
-        await self._put("actions/reboot")
-
-    async def locate(self, *, on: bool) -> None:
-        """Ask to blink, or to stop."""
-        await self._put("actions/locate", on)
-
-    async def set_power_limit(self, watts: float) -> None:
-        """Ask the tuner to hold `watts` (W), closed loop. Raises `Unsupported` outside the machine's range,
-        or where it tells none."""
-        span = (await self._known_limits()).power_w
-        _check(self._name, "a power target", watts, span, "W")
-        await self._put("performance/power-target", {"watt": math.floor(watts)})
-
-    async def set_cooling_target(self, celsius: float) -> None:
-        """Ask the fans to hold `celsius` (°C); hot and dangerous thresholds stay. Raises `Unsupported`."""
-        span = (await self._known_limits()).target_c
-        _check(self._name, "a target temperature", celsius, span, "°C")
-        await self._set_cooling("auto", {"target_temperature": {"degree_c": float(celsius)}})
-
-    async def set_fan_mode(self, mode: str, duty_pct: float | None = None) -> None:
-        """Ask for `auto`, or `manual` with `duty_pct` (%) in the machine's range. Raises `Unsupported`."""
-        if mode not in FAN_MODES:
-            raise Unsupported(f"{self._name}: no fan mode {mode!r}; it has {', '.join(FAN_MODES)}")
-        limits = await self._known_limits()
-        span = limits.fan_pct
-        if mode == "auto":
-            if span is None:
-                raise Unsupported(f"{self._name}: this machine tells no range of fan speeds")
-            await self._set_cooling("auto", {}, limits.default_target_c)
-            return
-        if duty_pct is None:
-            raise Unsupported(f"{self._name}: the manual fan mode needs a duty")
-        _check(self._name, "a fan duty", duty_pct, span, "%")
-        await self._set_cooling("manual", {"fan_speed_ratio": duty_pct / 100.0})
-
-    async def _set_cooling(self, mode: str, wanted: Object, default_c: float | None = None) -> None:
-        """Change the mode and keep the temperatures at which the machine protects itself.
-
-        The target stays too where it was automatic; from another mode it becomes `default_c`.
-        """
-        page = await self._optional("configuration/miner", lambda body: body)
-        before = child(page if isinstance(page, dict) else None, "temperature") or {}
-        settings = next((found for key in before if (found := child(before, key)) is not None), {})
-        keep = ["hot_temperature", "dangerous_temperature"]
-        if mode == "auto":
-            keep.append("target_temperature")
-            if default_c is not None and settings.get("target_temperature") is None:
-                settings = {**settings, "target_temperature": {"degree_c": default_c}}
-        kept = {key: settings[key] for key in keep if settings.get(key) is not None}
-        await self._put("cooling/mode", {mode: {**kept, **wanted}})
-
-    async def _known_limits(self) -> Limits:
-        if self._limits is None:
-            self._limits = await self._read_limits()
-        return self._limits
-
-
-def _check(name: str, what: str, value: float, span: tuple[float, float] | None, unit: str) -> None:
-    if span is None:
-        raise Unsupported(f"{name}: this machine tells no range for {what}")
-    if not span[0] <= value <= span[1]:
-        raise Unsupported(f"{name}: {what} of {value:g} {unit} is outside {span[0]:g}..{span[1]:g} {unit}")

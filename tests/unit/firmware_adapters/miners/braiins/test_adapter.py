@@ -92,7 +92,7 @@ async def test_a_machine_that_pauses_is_stopped_and_not_started_is_another_thing
     adapter, emulator, _, _ = opened()
     await adapter.pause_mining()
     assert (await adapter.read()).state is MinerState.STOPPED
-    page = emulator.details(emulator.machine.view(), None)
+    page = emulator.details(emulator.machine.view())
     assert isinstance(page, dict)
     assert page["status"] == 3
     await adapter.resume_mining()
@@ -154,25 +154,25 @@ async def test_changing_the_fans_keeps_the_thresholds_of_its_own_protection() ->
         "hot_temperature": hot,
         "dangerous_temperature": dangerous,
     }
-    assert emulator.cooling == {"auto": auto}
+    assert emulator.commands.cooling == {"auto": auto}
     await adapter.set_fan_mode("manual", 70)
     manual = {"fan_speed_ratio": 0.7, "hot_temperature": hot, "dangerous_temperature": dangerous}
-    assert emulator.cooling == {"manual": manual}
+    assert emulator.commands.cooling == {"manual": manual}
     await adapter.set_fan_mode("auto")
     auto = {
         "target_temperature": {"degree_c": 60},
         "hot_temperature": hot,
         "dangerous_temperature": dangerous,
     }
-    assert emulator.cooling == {"auto": auto}, "the target is the machine's default again"
+    assert emulator.commands.cooling == {"auto": auto}, "the target is the machine's default again"
 
 
 async def test_the_mode_without_protection_is_not_offered() -> None:
     adapter, emulator, http, _ = opened()
-    before = emulator.cooling
+    before = emulator.commands.cooling
     with pytest.raises(Unsupported, match="auto, manual"):
         await adapter.set_fan_mode("disabled", 50)
-    assert emulator.cooling is before
+    assert emulator.commands.cooling is before
     assert asked(http) == []
 
 

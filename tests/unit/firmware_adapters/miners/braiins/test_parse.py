@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_adapters.miners.braiins import emulator_pages as pages
-from firmware_adapters.miners.braiins import parse, parts
+from firmware_adapters.miners.braiins import limits, parse, parts
 from firmware_adapters.miners.fields import decode
 from shared.details import PoolState
 from shared.errors import MalformedReply
@@ -178,22 +178,22 @@ def test_what_cannot_be_is_out_of_range_and_has_no_value() -> None:
 
 
 def test_the_power_target_in_force_whatever_the_mode_is_called() -> None:
-    assert parse.power_target_w(as_sent(pages.tuner_state(s21_pro(), 2431))) == 2431.0
+    assert limits.power_target_w(as_sent(pages.tuner_state(s21_pro(), 2431))) == 2431.0
     by_hashrate = {"mode_state": {"hashratetargetmodestate": {"current_target": {"terahash_per_second": 90}}}}
-    assert parse.power_target_w(by_hashrate) is None
-    assert parse.power_target_w({"mode_state": None}) is None
+    assert limits.power_target_w(by_hashrate) is None
+    assert limits.power_target_w({"mode_state": None}) is None
 
 
 def test_ranges_that_make_no_sense_are_none() -> None:
     def power(low: object, high: object) -> tuple[float, float] | None:
         target = {"min": {"watt": low}, "max": {"watt": high}}
-        return parse.limits({"tuner_constraints": {"power_target": target}}).power_w
+        return limits.limits({"tuner_constraints": {"power_target": target}}).power_w
 
     assert power(900, 3600) == (900.0, 3600.0)
     assert power(3600, 900) is power(None, 900) is power(-5, 900) is power("?", 900) is None
     cool = {"cooling_constraints": {"fan_speed_ratio": {"min": 0.1, "max": 5.0}}}
-    assert parse.limits(cool).fan_pct is None
-    assert parse.limits({}) == parse.Limits()
+    assert limits.limits(cool).fan_pct is None
+    assert limits.limits({}) == limits.Limits()
 
 
 def test_pools_say_what_they_say_and_no_more() -> None:
@@ -245,10 +245,10 @@ _OTHERS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "board details": (pages.hashboards(_VIEW, quiet=False), lambda p: parts.boards(p, hashing=True)),
     "pools": (pages.pools(_VIEW, SHARE_MS), lambda page: parts.pools(page, NOW_MS)),
     "errors": (pages.errors(s21_pro(state=MinerState.FAILURE), "now"), parts.faults),
-    "tuner": (pages.tuner_state(_VIEW, 2500), parse.power_target_w),
-    "configuration": (pages.configuration(2500, {"auto": {}}), parse.target_c),
-    "constraints": (pages.constraints((900, 3600), 3000), parse.limits),
-    "version": ({"major": 1, "minor": 1, "patch": 0}, parse.api_major),
+    "tuner": (pages.tuner_state(_VIEW, 2500), limits.power_target_w),
+    "configuration": (pages.configuration(2500, {"auto": {}}), limits.target_c),
+    "constraints": (pages.constraints((900, 3600), 3000), limits.limits),
+    "version": ({"major": 1, "minor": 1, "patch": 0}, limits.api_major),
 }
 
 
