@@ -350,36 +350,13 @@ def test_the_supply_may_tell_its_temperature() -> None:
 
 # ---------------------------------------------------------------- whatever comes
 
-WORDS = [
-    "SUMMARY",
-    "DEVS",
-    "POOLS",
-    "Msg",
-    "msg",
-    "summary",
-    "edevs",
-    "pools",
-    "STATUS",
-    "When",
-    "Power",
-    "error_code",
-    "Slot",
-    "ASC",
-    "POOL",
-    "Elapsed",
-    "board-temperature",
-    "chip-temp-min",
-    "mineroff",
-    "Status",
-    "fw_ver",
-    "up-freq-finish",
-    "Temperature",
-    "temp0",
-    "api_ver",
-]
+WORDS = """
+SUMMARY DEVS POOLS Msg msg summary edevs pools STATUS When Power error_code Slot ASC POOL Elapsed mineroff
+board-temperature chip-temp-min Status fw_ver up-freq-finish Temperature temp0 api_ver
+"""
 KEYS = st.text(max_size=6) | st.sampled_from(
     [
-        *WORDS,
+        *WORDS.split(),
         "HS RT",
         "Chip Temp Max",
         "Error Code Count",
