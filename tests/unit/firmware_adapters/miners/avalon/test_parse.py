@@ -1,0 +1,277 @@
+"""Avalon pages: the A series beside the Q, what is unknown, states, faults, and whatever else may come."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firmware_adapters.miners.avalon import parse, parts
+from firmware_adapters.transport.line_json import decode
+from shared.details import Fault, PoolState
+from shared.errors import MalformedReply
+from shared.telemetry import MinerState, Quality, metric_of
+
+# A shape, not a copy: how an air-cooled machine of the A series with three boards prints itself.
+A_SERIES = (
+    "Ver[1366-25-23] DNA[02] Elapsed[7200] LW[5] MH[0 0 0] HW[3] DH[0.5%] Temp[31] TMax[84] TAvg[74] "
+    "Fan1[4100] Fan2[4200] Fan3[4300] Fan4[4400] FanR[68%] Vi[1215 1215 1215] Vo[1390 1391 1392] "
+    "PS[0 1215 1390 242 3361 1391] GHSspd[130012.5] GHSmm[131000.0] WU[1] Freq[580.1] "
+    "MGHS[43001.1 43002.2 43003.3] MTmax[84 83 82] MTavg[74 73 72] CRC[0 0 0] "
+    "PVT_T0[70 84] PVT_T1[71 83] PVT_T2[0 82] PVT_V0[310 311] PVT_V1[0 309] PVT_V2[308 308] "
+    "ECHU[0 16 0] ECMM[0] SoftOFF[0] WORKMODE[1] FanErr[0]"
+)
+
+
+def stats(text: str, **more: str) -> parse.Stats:
+    return parse.stats({"STATS": [{"STATS": 0, "MM ID0": text, "MM Count": 1, **more}]})
+
+
+def test_the_a_series_prints_all_in_one_text() -> None:
+    seen = stats(A_SERIES)
+    readings = parse.module_readings(seen)
+    assert {point: found.value for point, found in readings.items()} == pytest.approx(
+        {
+            "hashrate_ths": 130.0125,
+            "hashrate_nominal_ths": 131.0,
+            "power_w": 3361.0,
+            "chip_temp_max_c": 84.0,
+            "chip_temp_min_c": 70.0,
+            "board_temp_max_c": None,
+            "board_temp_min_c": None,
+            "air_temp_c": 31.0,
+            "uptime_s": 7200.0,
+            "fan_rpm.0": 4100.0,
+            "fan_rpm.1": 4200.0,
+            "fan_rpm.2": 4300.0,
+            "fan_rpm.3": 4400.0,
+            "fan_duty_pct": 68.0,
+        }
+    )
+    assert readings["power_w"].quality is Quality.ESTIMATED
+    assert readings["board_temp_max_c"].quality is Quality.MISSING
+    assert parse.faults(seen) == (Fault(code="ECHU1:16", words="hash unit"),)
+    assert parse.work_mode(seen) == 1
+
+
+def test_its_boards_and_chips() -> None:
+    seen = stats(A_SERIES)
+    found = parts.boards(seen)
+    assert [board.hashrate_ths for board in found] == pytest.approx([43.0011, 43.0022, 43.0033])
+    assert [board.chip_temp_max_c for board in found] == [84, 83, 82]
+    assert [board.chip_temp_min_c for board in found] == [70, 71, 82], "a zero is no data"
+    assert {board.voltage_v for board in found} == {13.9}
+    assert {board.frequency_mhz for board in found} == {580.1}
+    assert {board.hashrate_nominal_ths for board in found} == {None}, "told for the whole only"
+    chips = parts.chips(seen)
+    assert [(chip.board, chip.index, chip.temp_c, chip.voltage_v) for chip in chips] == [
+        (0, 0, 70, 0.310),
+        (0, 1, 84, 0.311),
+        (1, 0, 71, None),
+        (1, 1, 83, 0.309),
+        (2, 0, None, 0.308),
+        (2, 1, 82, 0.308),
+    ]
+
+
+def test_what_a_resting_machine_lists_per_chip_is_of_an_earlier_time() -> None:
+    seen = stats("TMax[0] PVT_T0[58 71] PVT_V0[280 281] PS[0 1222 4 0 0 2245 146]")
+    readings = parse.module_readings(seen)
+    assert readings["chip_temp_max_c"].quality is Quality.MISSING
+    assert readings["chip_temp_min_c"].quality is Quality.MISSING
+    assert [(chip.temp_c, chip.voltage_v) for chip in parts.chips(seen)] == [(None, None)] * 2
+    assert parts.boards(seen)[0].chip_temp_max_c is None
+    assert readings["power_w"].value == 146
+
+
+@pytest.mark.parametrize(
+    ("text", "watts"),
+    [
+        ("PS[0 1214 1299 78 1014 1300]", 1014),
+        ("PS[0 1214 1299 78 1014 1300 1090]", 1090),
+        ("PS[0 1214 1299 78 1014 1300 1090] WALLPOWER[1100]", 1100),
+        ("WALLPOWER[1100]", 1100),
+        ("PS[0 1214]", None),
+        ("PS[0 1214 x 78 1014 1300]", None),
+        ("PS[0 0 0 0 -5 0]", None),
+        ("", None),
+    ],
+)
+def test_watts_are_the_walls_or_else_the_supplys_output(text: str, watts: float | None) -> None:
+    assert parse.module_readings(stats(f"Ver[1] {text}"))["power_w"].value == watts
+
+
+def test_several_modules_are_added_up_and_the_hottest_counts() -> None:
+    body = {"STATS": [{"MM ID0": "TMax[60] GHSmm[1000] PS[0 0 0 0 500 0]", "MM ID1": "TMax[90] GHSmm[2000]"}]}
+    readings = parse.module_readings(parse.stats(body))
+    assert readings["chip_temp_max_c"].value == 90
+    assert readings["hashrate_nominal_ths"].value == 3.0
+    assert readings["power_w"].value is None, "half of it is not the whole"
+
+
+@pytest.mark.parametrize(
+    ("text", "hashrate", "state"),
+    [
+        ("SYSTEMSTATU[Work: In Idle, Hash Board: 1]", 0.0, MinerState.STOPPED),
+        ("SYSTEMSTATU[Work: In Idle, Hash Board: 1]", 50.0, MinerState.STOPPED),
+        ("SYSTEMSTATU[Work: In Init, Hash Board: 1]", 0.0, MinerState.INITIALIZING),
+        ("SYSTEMSTATU[Work: In Work, Hash Board: 3 ]", 50.0, MinerState.MINING),
+        ("SYSTEMSTATU[Work: In Work, Hash Board: 3 ] Elapsed[60]", 0.0, MinerState.INITIALIZING),
+        ("SYSTEMSTATU[Work: In Work, Hash Board: 3 ] Elapsed[9000]", 0.0, MinerState.UNKNOWN),
+        ("SYSTEMSTATU[Work: In Work, Hash Board: 3 ] SoftOFF[4]", 0.0, MinerState.UNKNOWN),
+        ("SYSTEMSTATU[Work: Something new]", 0.0, MinerState.UNKNOWN),
+        ("Ver[1]", 50.0, MinerState.MINING),
+        ("Ver[1]", 0.0, MinerState.UNKNOWN),
+        ("Ver[1]", None, MinerState.UNKNOWN),
+        ("SoftOFF[4] Elapsed[60]", 0.0, MinerState.STOPPED),
+        ("SoftOFF[0] Elapsed[60]", 0.0, MinerState.INITIALIZING),
+    ],
+)
+def test_states(text: str, hashrate: float | None, state: MinerState) -> None:
+    assert parse.miner_state(stats(text), hashrate) is state
+
+
+@pytest.mark.parametrize(("told", "count"), [("3 ", 3), ("1", 1), ("x", None), ("", None), ("99", None)])
+def test_boards_that_it_found(told: str, count: float | None) -> None:
+    readings = parse.module_readings(stats(f"SYSTEMSTATU[Work: In Work, Hash Board: {told}]"))
+    assert (readings["boards_working"].value if "boards_working" in readings else None) == count
+
+
+def test_faults_of_each_part() -> None:
+    seen = stats("ECHU[5] ECMM[2] FanErr[1] PS[8 1222 0 0 0 0]")
+    assert {fault.code for fault in parse.faults(seen)} == {"ECHU:5", "ECMM:2", "FanErr:1", "PS:8"}
+    assert parse.faults(stats("ECHU[0] ECMM[0] FanErr[0] PS[0 1 2]")) == ()
+
+
+def test_summary_counts_megahash() -> None:
+    told = parse.summary(
+        {"SUMMARY": [{"MHS 5s": 90e6, "MHS av": 1.0, "Accepted": 5, "Rejected": 1, "Hardware Errors": 2}]}
+    )
+    assert {point: found.value for point, found in told.items()} == {
+        "hashrate_ths": 90.0,
+        "shares_accepted": 5,
+        "shares_rejected": 1,
+        "hw_errors": 2,
+    }
+    assert parse.summary({"SUMMARY": [{"MHS av": 90e6}]})["hashrate_ths"].value is None
+
+
+@pytest.mark.parametrize(
+    ("version", "model"),
+    [
+        ({"PROD": "Avalon Q", "MODEL": "Q"}, "Avalon Q"),
+        ({"PROD": "AvalonMiner 1366", "MODEL": "1366"}, "Avalon 1366"),
+        ({"MODEL": "1246", "LVERSION": "21", "DNA": "1"}, "Avalon 1246"),
+    ],
+)
+def test_names_of_models(version: dict[str, str], model: str) -> None:
+    assert parse.identity({"VERSION": [version]}).model == model
+
+
+def test_a_mac_without_colons_gets_them() -> None:
+    told = {"PROD": "Avalon", "MAC": "B4A2EB1234FF"}
+    assert parse.identity({"VERSION": [told]}).mac == "b4:a2:eb:12:34:ff"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"VERSION": []}, {"VERSION": [{"PROD": "Antminer"}]}, {"VERSION": [{"CGMiner": "4.11.1"}]}, None],
+)
+def test_another_machine_is_malformed(body: object) -> None:
+    with pytest.raises(MalformedReply):
+        parse.identity(body)
+
+
+def test_pools_and_the_age_of_a_share() -> None:
+    body = {
+        "STATUS": [{"When": 1_700_000_100}],
+        "POOLS": [
+            {
+                "POOL": 0,
+                "URL": "a",
+                "Status": "Alive",
+                "Stratum Active": True,
+                "Last Share Time": 1_700_000_000,
+            },
+            {"POOL": 1, "URL": "b", "Status": "Alive", "Stratum Active": False, "Last Share Time": 31_279},
+            {"POOL": 2, "URL": "c", "Status": "Dead"},
+            {"POOL": 3, "URL": "d", "Status": "Alive"},
+        ],
+    }
+    found = parse.pools(body)
+    assert [pool.state for pool in found] == [
+        PoolState.ACTIVE,
+        PoolState.STANDBY,
+        PoolState.DEAD,
+        PoolState.UNKNOWN,
+    ]
+    assert [pool.last_share_age_s for pool in found] == [100.0, None, None, None]
+
+
+KEYS = st.sampled_from(
+    [
+        "STATS",
+        "SUMMARY",
+        "POOLS",
+        "VERSION",
+        "MM ID0",
+        "HBinfo",
+        "MHS 5s",
+        "Accepted",
+        "PROD",
+        "POOL",
+        "STATUS",
+        "When",
+    ]
+)
+TEXTS = st.text(alphabet="[]{}': 01-%", max_size=12) | st.builds(
+    "{}[{}]".format,
+    st.sampled_from(["TMax", "PS", "Fan1", "GHSspd", "GHSmm", "MGHS", "MTmax", "PVT_T0", "WORKMODE", "ECHU"]),
+    st.lists(st.integers(-5, 10**7), max_size=8).map(lambda told: " ".join(map(str, told))),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6),
+    max_leaves=20,
+)
+
+
+def try_all(body: object) -> None:
+    """Every reader: readings within their metric, or `MalformedReply`, and no third way."""
+    readers: list[Any] = [parse.summary, parse.pools, parse.identity, parse.stats]
+    for reader in readers:
+        try:
+            found = reader(body)
+        except MalformedReply:
+            continue
+        readings = found if reader is parse.summary else {}
+        if isinstance(found, parse.Stats):
+            readings = parse.module_readings(found)
+            parts.boards(found)
+            parts.chips(found)
+            parse.faults(found)
+            parse.work_mode(found)
+            assert parse.miner_state(found, 0.0) in MinerState
+        for point, reading in readings.items():
+            metric = metric_of(point)
+            if reading.value is not None:
+                assert metric.low <= reading.value <= metric.high
+            assert (reading.value is not None) == reading.quality.usable
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    JSON | st.fixed_dictionaries({"STATS": st.lists(st.dictionaries(KEYS, TEXTS, max_size=3), max_size=3)})
+)
+def test_any_json_is_readings_or_malformed(body: object) -> None:
+    try_all(body)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=300))
+def test_any_bytes_are_readings_or_malformed(raw: bytes) -> None:
+    try:
+        body = decode(raw)
+    except MalformedReply:
+        return
+    try_all(body)
