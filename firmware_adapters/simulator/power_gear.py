@@ -1,5 +1,6 @@
 """Electrical equipment in front of the plant: feeder meters, switched PDUs, the UPS."""
 
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -25,7 +26,13 @@ class FeederMeter(Gear):
         values = {"power_w": seen.power_w, "frequency_hz": seen.frequency_hz, "energy_kwh": seen.energy_kwh}
         for number, (volts, amperes) in phases:
             values |= {f"voltage_v.{number}": volts, f"current_a.{number}": amperes}
-        return values
+        apparent_va = sum(volts * amperes for volts, amperes in zip(seen.phase_v, seen.phase_a, strict=True))
+        factor = min(1.0, seen.power_w / apparent_va) if apparent_va > 0 else 1.0
+        return values | {
+            "apparent_power_va": apparent_va,
+            "reactive_power_var": apparent_va * math.sqrt(1.0 - factor**2),
+            "power_factor": factor,
+        }
 
 
 class Pdu(Gear):

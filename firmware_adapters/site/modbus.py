@@ -10,6 +10,7 @@ A SunSpec device says itself where its registers are. Where it says so is looked
 read (the model's number is read beside its values) and looked up anew when it no longer holds.
 """
 
+import asyncio
 import math
 
 from firmware_adapters.capabilities import Observation
@@ -20,9 +21,11 @@ from firmware_adapters.site.sunspec import Chain, Maker, find_chain, read_maker
 from firmware_adapters.transport.modbus import ModbusLink
 from firmware_adapters.transport.modbus_plan import Span, Table, merge_spans
 from shared.capabilities import Ability, Capability, DeviceFacts
-from shared.errors import Busy, ConfigError, DeviceError, MalformedReply, Unsupported
+from shared.errors import Busy, ConfigError, DeviceError, DeviceTimeout, MalformedReply, Unsupported
 from shared.telemetry import MISSING, DeviceKind, Reading
 
+CYCLE_REQUESTS = 4
+"""A whole read may take as long as so many requests, waiting for its turns included."""
 COARSEST = 0.05
 """Of the range that may be written: a device that says its steps are longer would round a command away."""
 
@@ -56,7 +59,15 @@ class ModbusDevice:
     # ---------------------------------------------------------------- reading
 
     async def read(self) -> Observation:
-        """See `Telemetry`. Raises `DeviceError` when nothing could be read."""
+        """See `Telemetry`. Raises `DeviceError` when nothing could be read, or not the whole in time."""
+        longest_s = CYCLE_REQUESTS * self._timeout_s
+        try:
+            async with asyncio.timeout(longest_s):
+                return await self._read()
+        except TimeoutError as error:
+            raise DeviceTimeout(f"{self._profile.model}: no whole reading within {longest_s:g} s") from error
+
+    async def _read(self) -> Observation:
         blocks: Blocks = {}
         refused: DeviceError | None = None
         for span in self._plan:

@@ -1,5 +1,6 @@
 """The Modbus driver: in memory for its decisions, over sockets against the emulator for everything else."""
 
+import asyncio
 import math
 
 import pytest
@@ -14,7 +15,7 @@ from firmware_adapters.site.point_source import DictSource
 from firmware_adapters.site.profile import load_profile, profile_names
 from firmware_adapters.transport.modbus import ModbusLink
 from firmware_adapters.transport.modbus_memory import MemoryModbus
-from firmware_adapters.transport.modbus_plan import Table
+from firmware_adapters.transport.modbus_plan import Span, Table
 from shared.capabilities import Ability
 from shared.errors import (
     Busy,
@@ -212,6 +213,24 @@ async def test_a_failure_to_talk_fails_the_whole_read(error: DeviceError) -> Non
     link.failures.extend([None, error])
     with pytest.raises(type(error)):
         await driver("danfoss-fc102", link).read()
+
+
+async def test_a_read_ends_in_time_though_each_of_its_requests_is_just_in_time() -> None:
+    """Three ranges and their pieces, each at 0.6 of its deadline, would take longer than a read may."""
+
+    class Slow(MemoryModbus):
+        async def read(self, unit: int, span: Span, *, timeout_s: float) -> tuple[int, ...]:
+            await asyncio.sleep(0.6 * timeout_s)
+            return await super().read(unit, span, timeout_s=timeout_s)
+
+    link = Slow()
+    link.put(1, Table.HOLDING, 50209, 0)  # the rest does not exist, so ranges are taken apart
+    device = ModbusDevice(load_profile("danfoss-fc102"), link, unit=1, timeout_s=0.06)
+    began_s = asyncio.get_running_loop().time()
+    with pytest.raises(DeviceTimeout, match="no whole reading"):
+        await device.read()
+    assert asyncio.get_running_loop().time() - began_s < 6 * 0.06
+    assert (await device.read()).readings["speed_pct"].value == 0.0, "what it learnt it keeps"
 
 
 async def test_a_busy_part_is_missing_and_the_rest_is_read() -> None:

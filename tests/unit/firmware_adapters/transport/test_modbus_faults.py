@@ -59,6 +59,38 @@ async def test_f14_f20_whatever_goes_wrong_a_read_brings_its_own_answer_or_none(
         await emulator.stop()
 
 
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.binary(max_size=400), st.booleans(), st.booleans())
+async def test_f20_any_bytes_as_a_reply_are_a_typed_failure_or_what_the_frame_really_says(
+    data: bytes, framed: bool, closes: bool
+) -> None:
+    """`framed` puts a right header before the bytes, so that they are looked into."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            request = await reader.readexactly(12)
+            head = request[:4] + (len(data) + 1).to_bytes(2, "big") + request[6:7] if framed else b""
+            writer.write(head + data)
+            await writer.drain()
+            if not closes:
+                await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, HOST, 0)
+    port = server.sockets[0].getsockname()[1]
+    connection = ModbusConnection(HOST, port, clock=ManualClock())
+    try:
+        seen = await connection.read(1, BOTH, timeout_s=0.03)
+        assert framed
+        assert data == b"\x04\x04" + b"".join(word.to_bytes(2, "big") for word in seen)
+    except DeviceError as error:
+        assert error.code != "device"  # noqa: PT017 - both outcomes are right, each in its own way
+    finally:
+        await connection.close()
+        server.close()
+        await server.wait_closed()
+
+
 async def test_f15_a_device_that_is_switched_off_and_on_comes_back_unaided() -> None:
     clock, chance = ManualClock(), random.Random(15)
     emulator = ModbusEmulator(HOST, 0, {1: probe_unit()})
