@@ -17,6 +17,7 @@ ADAPTERS: dict[str, str] = {
     "whatsminer-v3": "firmware_adapters.miners.whatsminer_v3.adapter",
     "avalon": "firmware_adapters.miners.avalon.adapter",
     "antminer": "firmware_adapters.miners.antminer.adapter",
+    "luxos": "firmware_adapters.miners.luxos.adapter",
     "braiins": "firmware_adapters.miners.braiins.adapter",
     "axeos": "firmware_adapters.miners.axeos.adapter",
     "modbus": "firmware_adapters.site.modbus_open",

@@ -10,7 +10,7 @@ import pytest
 
 from support.adapter_contract import Opening, Subject
 
-_MODULES = ("vnish", "antminer", "braiins", "axeos", "blueprint", "whatsminer", "avalon", "modbus")
+_MODULES = ("vnish", "antminer", "luxos", "braiins", "axeos", "blueprint", "whatsminer", "avalon", "modbus")
 _SUBJECTS: dict[str, Opening] = {
     name: opening
     for module in _MODULES

@@ -1,0 +1,128 @@
+"""LuxOS boards and chips, put together from several replies by board number. Pure."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from firmware_adapters.miners.cgminer import Chain, Stats, Temperatures, first, temperatures
+from firmware_adapters.miners.fields import Object, amount, as_number, as_object, children, flag, text
+from shared.details import Board, Chip
+from shared.errors import MalformedReply
+from shared.units import ghs_to_ths, mhs_to_ths
+
+_NOT_SENSORS = frozenset({"ID", "TEMP", "Board ID"})
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """What the sensors of one board say, °C."""
+
+    board: Temperatures = Temperatures()
+    chip: Temperatures = Temperatures()
+
+
+def numbers(devs: object) -> tuple[int, ...]:
+    """The board numbers of `devs`. Raises `MalformedReply` where it lists none."""
+    listed = [_index(item, at) for at, item in enumerate(children(as_object(devs), "DEVS"))]
+    if not listed:
+        raise MalformedReply("devs: no board in the reply")
+    return tuple(sorted(set(listed)))
+
+
+def boards(
+    devs: object, stats: Stats, temps: Mapping[int, Span], volts: Mapping[int, float | None]
+) -> tuple[Board, ...]:
+    """All boards of `devs` by number; what the other replies lack stays unknown."""
+    chains = {chain.index: chain for chain in stats.chains}
+    found = {}
+    for at, item in enumerate(children(as_object(devs), "DEVS")):
+        index = _index(item, at)
+        found[index] = _board(index, item, chains.get(index), temps.get(index, Span()), volts.get(index))
+    return tuple(found[index] for index in sorted(found))
+
+
+def _index(item: Object, at: int) -> int:
+    own = amount(item, "ID")
+    own = amount(item, "ASC") if own is None else own
+    return at if own is None else int(own)
+
+
+def _board(index: int, item: Object, chain: Chain | None, span: Span, volts: float | None) -> Board:
+    rate, nominal = amount(item, "MHS 5s"), amount(item, "Nominal MHS")
+    faults = []
+    word = text(item, "Status")
+    if flag(item, "IsUserShutdown"):
+        faults.append("shut down by a user")
+    if word is not None and word.lower() != "alive":
+        faults.append(f"status {word}")
+    enabled = text(item, "Enabled")
+    return Board(
+        index=index,
+        working=None if word is None else word.lower() == "alive" and enabled != "N" and not faults,
+        hashrate_ths=None if rate is None else mhs_to_ths(rate),
+        hashrate_nominal_ths=None if nominal is None else mhs_to_ths(nominal),
+        board_temp_min_c=span.board.low,
+        board_temp_max_c=span.board.high,
+        chip_temp_min_c=span.chip.low,
+        chip_temp_max_c=span.chip.high,
+        frequency_mhz=chain.frequency_mhz if chain is not None else None,
+        voltage_v=volts,
+        hw_errors=amount(item, "Hardware Errors"),
+        chips=chain.chips if chain is not None else None,
+        serial=text(item, "SerialNumber") or "",
+        fault="; ".join(faults),
+    )
+
+
+def spans(body: object) -> dict[int, Span]:
+    """`temps` by board. A sensor is the chips' where its name or its label in the metadata says so."""
+    labels = first(body, "METADATA") or {}
+    found = {}
+    for at, item in enumerate(children(as_object(body), "TEMPS")):
+        chip: list[float] = []
+        board: list[float] = []
+        for key, value in item.items():
+            number = as_number(value)
+            if key in _NOT_SENSORS or number is None:
+                continue
+            label = text(as_object(labels.get(key)), "Label") or ""
+            (chip if "chip" in f"{key} {label}".lower() else board).append(number)
+        found[_index(item, at)] = Span(
+            board=temperatures(tuple(board)),
+            chip=temperatures(tuple(chip)),
+        )
+    return found
+
+
+def volts(body: object) -> float | None:
+    """The voltage of one board's chip chain, V, in `voltageget`."""
+    return amount(first(body, "VOLTAGE"), "Voltage")
+
+
+def chips(body: object, board: int) -> tuple[Chip, ...]:
+    """The chips of one board in `healthchipget`. Raises `MalformedReply` where there is no list.
+
+    The hashrate is that over 15 minutes: shorter spans count too few shares to tell a weak chip.
+    """
+    listed = body.get("CHIPS") if isinstance(body, dict) else None
+    if not isinstance(listed, list):
+        raise MalformedReply("healthchipget: no chips in the reply")
+    found = {}
+    for at, item in enumerate(children(as_object(body), "CHIPS")):
+        own = amount(item, "Chip")
+        index = at if own is None else int(own)
+        rate = amount(item, "GHS 15m")
+        found[index] = Chip(
+            board=board,
+            index=index,
+            hashrate_ths=None if rate is None else ghs_to_ths(rate),
+            frequency_mhz=amount(item, "Frequency"),
+            grade=_grade(item),
+        )
+    return tuple(found[index] for index in sorted(found))
+
+
+def _grade(item: Object) -> str:
+    """Its own word ("Y", "N") and score, if it tells them."""
+    healthy, score = text(item, "Healthy"), amount(item, "Score")
+    words = {"Y": "healthy", "N": "unhealthy"}.get(healthy or "", healthy or "")
+    return words if score is None else f"{words} {score:g}".strip()

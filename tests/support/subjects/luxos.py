@@ -1,0 +1,130 @@
+"""LuxOS in front of the contract suite: its command socket over real loopback connections."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from firmware_adapters.miners.emulated import PoolView
+from firmware_adapters.miners.luxos.adapter import LuxosAdapter
+from firmware_adapters.miners.luxos.emulator_traps import Traps
+from firmware_adapters.transport.line_json import LineClient
+from shared.capabilities import Ability
+from shared.clock import SystemClock
+from shared.errors import Unsupported
+from shared.telemetry import MinerState
+from support.adapter_contract import Opening, Subject, Write
+from support.luxos import emulator_of
+from support.miners import Machine, on_loopback, s21_pro
+
+ADDRESS = "127.7.2.1"
+TIMEOUT_S = 0.6
+
+
+def _machine() -> Machine:
+    other = PoolView(url="stratum+tcp://other.invalid:3333")
+    return Machine(s21_pro(other_pools=(other,), last_share_age_s=4.0))
+
+
+def _truth(machine: Machine) -> dict[str, float]:
+    seen = machine.seen
+    return {
+        "hashrate_ths": seen.hashrate_ths,
+        "hashrate_nominal_ths": seen.hashrate_nominal_ths,
+        "power_w": round(seen.power_w),
+        "board_temp_max_c": 50.0,
+        "board_temp_min_c": 39.0,
+        "fan_rpm.0": seen.fans[0].rpm,
+        "uptime_s": seen.uptime_s,
+        "boards_working": 3.0,
+        "hw_errors": 57.0,
+    }
+
+
+def _hide(machine: Machine) -> set[str]:
+    machine.set(state=MinerState.FAILURE)
+    return {"board_temp_max_c", "board_temp_min_c", "chip_temp_max_c", "chip_temp_min_c"}
+
+
+def _writes(adapter: LuxosAdapter, machine: Machine) -> dict[str, Write]:
+    return {
+        "profile": Write(
+            ability=Ability.PRESET,
+            do=lambda: adapter.set_preset("2550"),
+            done=lambda: machine.seen.preset == "2550",
+        ),
+        "sleep": Write(
+            ability=Ability.MINING,
+            do=adapter.stop_mining,
+            done=lambda: machine.seen.state is MinerState.STOPPED,
+        ),
+        "wake": Write(
+            ability=Ability.MINING,
+            do=adapter.start_mining,
+            done=lambda: machine.seen.state is MinerState.MINING,
+        ),
+        "cooling target": Write(
+            ability=Ability.COOLING_TARGET,
+            do=lambda: adapter.set_cooling_target(52.0),
+            done=lambda: machine.seen.target_temp_c == 52.0,
+        ),
+        "pool": Write(
+            ability=Ability.POOL_SWITCH,
+            do=lambda: adapter.switch_pool(1),
+            done=lambda: machine.seen.pool == 1,
+        ),
+        "reboot": Write(
+            ability=Ability.REBOOT, do=adapter.reboot, done=lambda: "reboot 3" in machine.commands
+        ),
+    }
+
+
+def _subject(adapter: LuxosAdapter, machine: Machine, set_traps: Callable[[Traps], None]) -> Subject:
+    def heal() -> None:
+        set_traps(Traps())
+        machine.set(reachable=True)
+
+    return Subject(
+        adapter=adapter,
+        timeout_s=TIMEOUT_S,
+        heal=heal,
+        truth=lambda: _truth(machine),
+        hide=lambda: _hide(machine),
+        faults={
+            "gone": lambda: machine.set(reachable=False),
+            "hang": lambda: set_traps(Traps(hang=True)),
+            "half a reply": lambda: set_traps(Traps(half_reply=True)),
+            "garbage": lambda: set_traps(Traps(garbage=True)),
+        },
+        nuisances={
+            "slow": lambda: set_traps(Traps(slow_s=0.05)),
+            "glued replies": lambda: set_traps(Traps(glued=True)),
+            "an older release": lambda: set_traps(Traps(no_curtail_word=True)),
+        },
+        writes=_writes(adapter, machine),
+        refusals={
+            "unknown profile": (lambda: adapter.set_preset("12345"), Unsupported),
+            "overclocking profile": (lambda: adapter.set_preset("4690"), Unsupported),
+            "too hot a target": (lambda: adapter.set_cooling_target(70.0), Unsupported),
+            "no such pool": (lambda: adapter.switch_pool(7), Unsupported),
+        },
+        commands=lambda: machine.commands,
+        tamper=lambda: set_traps(Traps(settings_ignored=True)),
+    )
+
+
+@asynccontextmanager
+async def _open() -> AsyncIterator[Subject]:
+    machine = _machine()
+    emulator = emulator_of(machine, SystemClock())
+
+    def set_traps(traps: Traps) -> None:
+        emulator.traps = traps
+
+    async with on_loopback({ADDRESS: emulator}) as (_, port):
+        adapter = LuxosAdapter(LineClient(ADDRESS, port, timeout_s=TIMEOUT_S), timeout_s=TIMEOUT_S)
+        yield _subject(adapter, machine, set_traps)
+        emulator.traps = Traps()
+        await adapter.close()
+
+
+SUBJECTS: dict[str, Opening] = {"luxos": partial(_open)}
