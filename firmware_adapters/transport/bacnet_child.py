@@ -8,12 +8,13 @@ import asyncio
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, BinaryIO
 
 import msgspec
 from bacpypes3.apdu import AbortPDU, AbortReason, ErrorPDU, ErrorRejectAbortNack, RejectPDU, RejectReason
 from bacpypes3.basetypes import ErrorType, Segmentation
+from bacpypes3.errors import UnrecognizedService
 from bacpypes3.ipv4.app import NormalApplication
 from bacpypes3.local.device import DeviceObject
 from bacpypes3.pdu import Address, IPv4Address
@@ -56,6 +57,13 @@ _FOR_GOOD = ("write-access-denied", "value-out-of-range", "invalid-data-type", "
 _SECURITY = ("access-denied", "not-authorized", "security-error", "read-access-denied", "password-failure")
 
 
+class _Client(NormalApplication):  # type: ignore[misc]  # bacpypes3 ships no types
+    """Asks and is not asked: nobody on the network may write to it."""
+
+    async def do_WritePropertyRequest(self, apdu: Any) -> None:  # noqa: N802 - bacpypes3's name
+        raise UnrecognizedService("this is a client")
+
+
 class Speaker:
     """One BACnet application per local address, made when the first device behind it is asked."""
 
@@ -76,8 +84,6 @@ class Speaker:
             failure: DeviceError = DeviceTimeout(f"no BACnet answer within {order.timeout_s:g} s")
         except DeviceError as error:
             failure = error
-        except ErrorRejectAbortNack as error:
-            failure = _refusal(error)
         except OSError as error:
             failure = Unreachable(str(error))
         except Exception as error:  # noqa: BLE001 - supervisor: bacpypes3 may fail in any way over odd bytes
@@ -101,7 +107,7 @@ class Speaker:
                 numberOfApduRetries=0,
                 apduTimeout=60_000,
             )
-            self._applications[local] = NormalApplication(device, IPv4Address(f"{local}:0"))
+            self._applications[local] = _Client(device, IPv4Address(f"{local}:0"))
         return self._applications[local]
 
     async def _read(self, order: ReadOrder) -> tuple[BacnetValue | None, ...]:
@@ -109,35 +115,48 @@ class Speaker:
         address = Address(f"{order.host}:{order.port}")
         endpoint = (order.host, order.port)
         if endpoint not in self._one_by_one:
-            answer = await application.read_property_multiple(address, _grouped(order.asked))
+            answer = await _said(application.read_property_multiple(address, _grouped(order.asked)))
             if isinstance(answer, list):
                 return _in_order(order.asked, answer)
-            if not (isinstance(answer, RejectPDU) and answer.apduAbortRejectReason in _UNKNOWN_SERVICE):
+            if isinstance(answer, RejectPDU) and answer.apduAbortRejectReason in _UNKNOWN_SERVICE:
+                self._one_by_one.add(endpoint)
+            elif not _is_absent(answer):
                 raise _refusal(answer)
-            self._one_by_one.add(endpoint)
+            # One object that it lacks makes some devices refuse all of them: ask for each by itself.
         values: list[BacnetValue | None] = []
         for target, name in order.asked:
-            answer = await application.read_property(address, ObjectIdentifier(target), name)
-            if isinstance(answer, ErrorRejectAbortNack):
-                refusal = _refusal(answer)
-                if not (isinstance(answer, ErrorPDU) and str(answer.errorCode) in _ABSENT):
-                    raise refusal
-                answer = None
-            values.append(_plain(answer))
+            answer = await _said(application.read_property(address, ObjectIdentifier(target), name))
+            if isinstance(answer, ErrorRejectAbortNack) and not _is_absent(answer):
+                raise _refusal(answer)
+            values.append(None if isinstance(answer, ErrorRejectAbortNack) else _plain(answer))
         return tuple(values)
 
     async def _write(self, order: WriteOrder) -> None:
         application = self._application(order.host, order.port)
         value: Any = Null(()) if order.value is None else _commanded(order.target, order.value)
-        answer = await application.write_property(
-            Address(f"{order.host}:{order.port}"),
-            ObjectIdentifier(order.target),
-            "present-value",
-            value,
-            priority=order.priority,
+        answer = await _said(
+            application.write_property(
+                Address(f"{order.host}:{order.port}"),
+                ObjectIdentifier(order.target),
+                "present-value",
+                value,
+                priority=order.priority,
+            )
         )
         if answer is not None:
             raise _refusal(answer)
+
+
+async def _said(answer: Awaitable[Any]) -> Any:
+    """The answer, or the refusal: bacpypes3 returns some of them and raises others, as `BaseException`."""
+    try:
+        return await answer
+    except ErrorRejectAbortNack as refusal:
+        return refusal
+
+
+def _is_absent(answer: Any) -> bool:
+    return isinstance(answer, ErrorPDU) and str(answer.errorCode) in _ABSENT
 
 
 def _grouped(asked: Sequence[Asked]) -> list[Any]:
