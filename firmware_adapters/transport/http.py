@@ -66,6 +66,10 @@ class TailTransport(Protocol):
         """
         ...
 
+    async def close(self) -> None:
+        """Let go of connections; never raises."""
+        ...
+
 
 class _Pool:
     """The connections of one event loop, and how many transports hold on to them."""

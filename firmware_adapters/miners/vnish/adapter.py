@@ -24,7 +24,7 @@ from firmware_adapters.miners.vnish.session import Session
 from firmware_adapters.miners.vnish.settings import Wanted
 from firmware_adapters.miners.vnish.stats import stats
 from firmware_adapters.miners.vnish.versions import Firmware
-from firmware_adapters.transport.http import HttpTransport
+from firmware_adapters.transport.http import AiohttpTransport, HttpTransport, TailTransport
 from firmware_adapters.transport.http_fast import FastHttpTransport
 from firmware_adapters.transport.line_json import CGMINER_PORT, LineClient, LineTransport
 from shared.capabilities import Ability, DeviceFacts
@@ -65,6 +65,7 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
         FastHttpTransport(entry.host, entry.port, timeout_s=timeout_s),
         credential,
         timeout_s=timeout_s,
+        bulk=AiohttpTransport(entry.host, entry.port, timeout_s=timeout_s),
         socket=LineClient(entry.host, socket_port, timeout_s=timeout_s * (1 - _WEB_SHARE)),
         name=entry.id,
     )
@@ -85,12 +86,13 @@ class VnishAdapter(Control):
         *,
         timeout_s: float,
         socket: LineTransport | None = None,
+        bulk: TailTransport | None = None,
         clock: Clock | None = None,
         name: str = "vnish",
     ) -> None:
         clock = clock or SystemClock()
-        super().__init__(Session(http, credential, clock), clock, name)
-        self._http = http
+        super().__init__(Session(http, credential, clock, bulk=bulk), clock, name)
+        self._transports = (http,) if bulk is None else (http, bulk)
         self._socket = socket
         self._web_s = timeout_s * _WEB_SHARE if socket is not None else timeout_s
         self._reads = 0
@@ -128,6 +130,8 @@ class VnishAdapter(Control):
     async def _read_web(self) -> Observation:
         slow = self._reads % SLOW_EVERY == 0
         status = parse.status(await self._session.get("/status"))
+        if status.locked_s is not None:
+            self._session.locked_for(status.locked_s)
         uptime_s = None
         if slow or self._identity is None:
             self._identity = parse.identity(await self._session.get("/info"))
@@ -307,7 +311,8 @@ class VnishAdapter(Control):
 
     async def close(self) -> None:
         """Let go of connections."""
-        await self._http.close()
+        for transport in self._transports:
+            await transport.close()
 
 
 def _with(seen: Observation, asked: Wanted) -> Observation:

@@ -90,9 +90,12 @@ class VnishEmulator(Commands):
             page["fw_name"] = self.firmware_name
             return old.info(page) if self._first else page
         if (method, path) == ("GET", "/status"):
-            restart = self.settings.restart_required
             return pages.status(
-                view, v13=self._v13, restart_required=restart, unlocked=self.logins.knows(headers)
+                view,
+                v13=self._v13,
+                restart_required=self.settings.restart_required,
+                unlocked=self.logins.knows(headers),
+                locked_s=self.logins.locked_s,
             )
         if method == "GET" and path.startswith("/logs/"):
             return self.log(view, path.removeprefix("/logs/"))

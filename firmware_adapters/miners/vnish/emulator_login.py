@@ -50,9 +50,8 @@ class Logins:
         if lockout_s is not None:
             raise Stop(HTTPStatus.TOO_MANY_REQUESTS, {"unlock_timeout": lockout_s})
         now_s = self._clock.monotonic()
-        if self._locked_until_s is not None and now_s < self._locked_until_s:
-            left_s = int(self._locked_until_s - now_s) + 1
-            raise Stop(HTTPStatus.TOO_MANY_REQUESTS, {"unlock_timeout": left_s})
+        if self.locked_s is not None:
+            raise Stop(HTTPStatus.TOO_MANY_REQUESTS, {"unlock_timeout": self.locked_s})
         if password != self._password:
             self._wrong += 1
             if self._wrong >= TRIES:
@@ -63,6 +62,12 @@ class Logins:
         token = secrets.token_hex(16)
         self._tokens.add(token)
         return {"token": token}
+
+    @property
+    def locked_s(self) -> int | None:
+        """Seconds until a password is taken again; None: it is now."""
+        left_s = (self._locked_until_s or 0.0) - self._clock.monotonic()
+        return int(left_s) + 1 if left_s > 0 else None
 
     def keys_page(self) -> list[dict[str, str]]:
         """All API keys."""

@@ -88,10 +88,13 @@ def miner_status(view: MinerView, *, v13: bool) -> Json:
     return page
 
 
-def status(view: MinerView, *, v13: bool, restart_required: bool, unlocked: bool) -> Json:
-    """`/status`."""
+def status(
+    view: MinerView, *, v13: bool, restart_required: bool, unlocked: bool, locked_s: int | None = None
+) -> Json:
+    """`/status`; `locked_s` is how long it takes no password."""
     return {
         **miner_status(view, v13=v13),
+        **({} if locked_s is None else {"unlock_timeout": locked_s}),
         "restart_required": restart_required,
         "reboot_required": False,
         "find_miner": view.locating,

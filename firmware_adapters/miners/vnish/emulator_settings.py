@@ -160,7 +160,7 @@ class Settings:
         others: list[Object] = [
             {"url": pool.url, "user": pool.user, "pass": "x"} for pool in view.other_pools
         ]
-        return {
+        page: Object = {
             "miner": {
                 "cooling": {"mode": mode, "fan_min_count": 4, "fan_min_duty": 10, "fan_max_duty": 100},
                 "misc": {**limits, **self.misc},
@@ -182,8 +182,10 @@ class Settings:
             },
             "regional": {"timezone": {"current": "GMT"}},
             "password": None,
-            **({"ssh": {"enabled": False, "port": 22}} if first else {}),
         }
+        if first:
+            page["ssh"] = {"enabled": False, "port": 22}
+        return page
 
 
 def _mode(cooling: Object | None) -> tuple[Literal["auto", "manual", "immersion"], float] | None:

@@ -75,6 +75,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     reboot_required: bool | None
     locating: bool | None
     """It blinks, so that a person finds it."""
+    locked_s: float | None
+    """For so long it takes no password, because somebody tried too often."""
     faults: tuple[Fault, ...]
     """The machine's own failure, by its code; boards and fans stand in `/summary`."""
 
@@ -153,6 +155,7 @@ def status(body: object) -> Status:
         restart_required=flag(page, "restart_required"),
         reboot_required=flag(page, "reboot_required"),
         locating=flag(page, "find_miner"),
+        locked_s=amount(page, "unlock_timeout") or None,
         faults=_failure(page, word),
     )
 

@@ -16,6 +16,7 @@ from shared.clock import Clock
 from shared.errors import AuthFailed, Busy, MalformedReply, Unsupported
 
 API = "/api/v1"
+KEY_LENGTH = 32
 API_KEY_USER = "api-key"
 """A credential with this user name holds a 32-character API key instead of the password."""
 WRONG_PASSWORD_WAITS_S = (60.0, 600.0, 86_400.0)
@@ -28,8 +29,17 @@ MOST_LOG_BYTES = 16 * 1024 * 1024
 class Session:
     """Requests to one machine's API. `credential` None reads what needs no login and controls nothing."""
 
-    def __init__(self, http: HttpTransport, credential: Credential | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        http: HttpTransport,
+        credential: Credential | None,
+        clock: Clock,
+        *,
+        bulk: TailTransport | None = None,
+    ) -> None:
+        """`bulk` reads what may be longer than a reply of `http`; None: `http` reads it, as far as it can."""
         self._http = http
+        self._bulk = bulk
         self._credential = credential
         self._clock = clock
         self._login_lock = asyncio.Lock()
@@ -60,14 +70,25 @@ class Session:
 
     async def text(self, path: str) -> str:
         """The newest part of a text page, at most `LONGEST_LOG_BYTES`. Raises `DeviceError`."""
-        if isinstance(self._http, TailTransport):
-            reply = await self._http.tail(
-                f"{API}{path}", self._headers(self._token), keep=LONGEST_LOG_BYTES, most=MOST_LOG_BYTES
-            )
-        else:
-            reply = await self._request("GET", path, None, self._token)
+        reply = await self._tail(path, self._token)
+        if reply.status == HTTPStatus.UNAUTHORIZED and self.password is not None:
+            reply = await self._tail(path, await self._log_in(self._token))
         _raise_for_status(reply, "GET", path)
         return reply.body[-LONGEST_LOG_BYTES:].decode("utf-8", "replace")
+
+    async def _tail(self, path: str, token: str | None) -> HttpReply:
+        if self._bulk is None:
+            return await self._request("GET", path, None, token)
+        headers = self._headers(token)
+        return await self._bulk.tail(API + path, headers, keep=LONGEST_LOG_BYTES, most=MOST_LOG_BYTES)
+
+    def locked_for(self, seconds: float) -> None:
+        """The machine says that it takes no password for so long, whoever is to blame: wait as well."""
+        self._wait_until(self._clock.monotonic() + seconds)
+
+    def _wait_until(self, at_s: float) -> None:
+        latest_s = self._clock.monotonic() + WRONG_PASSWORD_WAITS_S[-1]
+        self._refused_until_s = min(max(at_s, self._refused_until_s or at_s), latest_s)
 
     def rebooted(self) -> None:
         """The machine has started anew: its sessions are gone, and so is its count of wrong passwords."""
@@ -113,8 +134,11 @@ class Session:
         return await self._http.request(method, API + path, body, self._headers(token))
 
     def _headers(self, token: str | None) -> dict[str, str]:
-        if self._api_key is not None:
-            return {"x-api-key": self._api_key}
+        key = self._api_key
+        if key is not None:
+            if len(key) != KEY_LENGTH or not key.isascii() or not key.isprintable():
+                raise AuthFailed(f"an API key of VNish has {KEY_LENGTH} plain characters; this one does not")
+            return {"x-api-key": key}
         return {} if token is None else {"Authorization": f"Bearer {token}"}
 
     async def _log_in(self, stale: str | None) -> str:
@@ -161,7 +185,7 @@ class Session:
             self._refusals += 1
         elif not wait_s:
             wait_s = WRONG_PASSWORD_WAITS_S[0]
-        self._refused_until_s = self._clock.monotonic() + wait_s
+        self._wait_until(self._clock.monotonic() + wait_s)
         return AuthFailed(f"/unlock: {why}; not tried again for {wait_s:.0f} s", retry_after_s=wait_s)
 
 

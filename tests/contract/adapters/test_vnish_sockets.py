@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from firmware_adapters.capabilities import Credential, Telemetry
+from firmware_adapters.capabilities import Credential, LogReader, Telemetry
 from firmware_adapters.miners.vnish.emulator_traps import Traps
 from firmware_adapters.registry import open_device
 from shared.clock import SystemClock
@@ -83,3 +83,15 @@ async def test_the_socket_ignores_a_caller_that_says_nothing_useful() -> None:
             assert b'"STATUS":"E"' in reply
             writer.close()
             await writer.wait_closed()
+
+
+async def test_the_end_of_a_log_that_is_longer_than_any_other_reply() -> None:
+    emulator = emulator_of(Machine(), SystemClock(), traps=Traps(long_log=True))
+    async with on_loopback({"127.9.0.4": emulator}) as (port, _):
+        adapter = open_device(entry("127.9.0.4", port), ADMIN, timeout_s=5)
+        assert isinstance(adapter, LogReader)
+        told = await adapter.log("miner")
+        assert told.endswith("state mining\n")
+        assert 200 * 1024 < len(told) <= 256 * 1024
+        await adapter.close()
+        await adapter.close()

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from firmware_adapters.capabilities import Credential
+from firmware_adapters.miners.emulator_wire import Stop
 from firmware_adapters.miners.vnish import adapter as module
 from firmware_adapters.miners.vnish.adapter import (
     AFTER_WRITE_S,
@@ -630,3 +631,14 @@ async def test_firmware_that_was_never_seen_is_warned_of_once_and_still_read(
     assert [record.getMessage() for record in caplog.records] == [
         "vnish runs Vnish 1.4.0, which was never tested: read only"
     ]
+
+
+async def test_a_machine_that_is_locked_by_another_is_not_tried() -> None:
+    bench = Bench()
+    for _ in range(5):
+        with pytest.raises(Stop):
+            bench.emulator.logins.unlock("guess", None)
+    await bench.adapter.read()
+    with pytest.raises(AuthFailed, match="locked"):
+        await bench.adapter.stop_mining()
+    assert not [path for path in bench.asked() if "unlock" in path]

@@ -463,6 +463,7 @@ def test_status_with_and_without_throttle() -> None:
         restart_required=True,
         reboot_required=False,
         locating=False,
+        locked_s=None,
         faults=(),
     )
     new = parse.status(

@@ -260,3 +260,44 @@ async def test_the_end_of_a_text_is_kept_and_odd_bytes_do_no_harm() -> None:
     text = await Session(MemoryHttp(answer), None, ManualClock()).text("/logs/miner")
     assert text.endswith("old\n\ufffdnew\n")
     assert len(text.encode()) <= LONGEST_LOG_BYTES + 2
+
+
+@pytest.mark.parametrize("key", ["short", "k" * 31, "k" * 33, "k" * 31 + "\n", "ключ" * 8, ""])
+async def test_what_cannot_be_an_api_key_is_said_and_never_sent(key: str) -> None:
+    clock = ManualClock()
+    http = in_memory(emulator_of(Machine(), clock))
+    session = Session(http, Credential(user=API_KEY_USER, secret=key), clock)
+    with pytest.raises(AuthFailed, match="32 plain characters") as caught:
+        await session.post("/mining/stop")
+    assert http.requests == []
+    assert not key or key not in str(caught.value)
+
+
+async def test_a_lock_out_that_somebody_else_caused_is_waited_for_too() -> None:
+    clock = ManualClock()
+    http = in_memory(emulator_of(Machine(), clock))
+    session = Session(http, ADMIN, clock)
+    session.locked_for(90)
+    session.locked_for(80)
+    clock.advance(89)
+    with pytest.raises(AuthFailed) as caught:
+        await session.post("/mining/stop")
+    assert caught.value.retry_after_s == pytest.approx(1)
+    clock.advance(2)
+    await session.post("/mining/stop")
+    session.rebooted()
+    session.locked_for(1e18)
+    clock.advance(86_401)
+    await session.post("/mining/start")
+
+
+async def test_a_log_that_wants_a_login_gets_one() -> None:
+    async def answer(request: HttpRequest) -> HttpReply:
+        if request.path.endswith("/unlock"):
+            return HttpReply(200, b'{"token":"t"}')
+        known = request.headers.get("Authorization") == "Bearer t"
+        return HttpReply(200, b"text") if known else HttpReply(401, b"")
+
+    assert await Session(MemoryHttp(answer), ADMIN, ManualClock()).text("/logs/miner") == "text"
+    with pytest.raises(AuthFailed):
+        await Session(MemoryHttp(answer), None, ManualClock()).text("/logs/miner")
