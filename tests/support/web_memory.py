@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from firmware_adapters.miners.emulator_wire import WebEmulator
 from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
+from shared.errors import DeviceError
 
 RECORDINGS = Path(__file__).parents[2].parent / "shared" / "recordings"
 """Replies of real machines, beside the repository; read from there, never copied."""
@@ -53,17 +54,59 @@ class _Headers(Mapping[str, str]):
         return len(self._lower)
 
 
-def in_memory(emulator: WebEmulator, *, silent: str | None = None) -> MemoryHttp:
-    """A transport whose other end is the emulator itself; a path that ends in `silent` is never answered."""
+def in_memory(
+    emulator: WebEmulator,
+    *,
+    silent: str | None = None,
+    spoil: Callable[[str, bytes], HttpReply | None] = lambda path, body: None,
+) -> MemoryHttp:
+    """A transport whose other end is the emulator itself.
+
+    A path that ends in `silent` is never answered; `spoil` may put another reply in place of a good one.
+    """
 
     async def answer(request: HttpRequest) -> HttpReply:
         await asyncio.sleep(0)  # a request lets others run, as a real one does
         if silent is not None and request.path.endswith(silent):
             await asyncio.Event().wait()
         said = emulator.answer(request.method, request.path, _Headers(request.headers), request.body)
-        return HttpReply(said.status, said.body)
+        return spoil(request.path, said.body) or HttpReply(said.status, said.body)
 
     return MemoryHttp(answer)
+
+
+@st.composite
+def spoiled(draw: st.DrawFn) -> Callable[[str, bytes], HttpReply | None]:
+    """Bytes of replies changed, cut, repeated or put in, on some of the pages, with any status: a fuzzer."""
+    statuses = st.sampled_from([200, 200, 200, 200, 204, 301, 401, 404, 418, 429, 500, 503])
+    damages = draw(
+        st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=6), st.integers(0, 40)), max_size=6)
+    )
+    every, status = draw(st.integers(1, 4)), draw(statuses)
+    count = 0
+
+    def spoil(path: str, body: bytes) -> HttpReply | None:
+        nonlocal count
+        count += 1
+        if count % every:
+            return None
+        for place, new, lost in damages:
+            at = int(place * len(body))
+            body = body[:at] + new + body[at + lost :]
+        return HttpReply(status, body)
+
+    return spoil
+
+
+async def failures(tries: Iterable[Callable[[], Awaitable[object]]]) -> list[DeviceError]:
+    """Those of `tries` that failed as they may; another exception is raised."""
+    failed = []
+    for attempt in tries:
+        try:
+            await attempt()
+        except DeviceError as error:
+            failed.append(error)
+    return failed
 
 
 ANYTHING = st.recursive(

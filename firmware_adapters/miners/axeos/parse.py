@@ -63,7 +63,9 @@ def identity(page: Object) -> Identity:
     chip = text(page, "ASICModel") or ""
     name = text(page, "deviceModel") or _MODELS.get(chip, "")
     board = text(page, "boardVersion")
-    parts = ("Bitaxe", name or chip, f"({board})" if board else "")
+    # Kin of the Bitaxe tell their whole name (NerdQAxe).
+    maker = "" if "axe" in name.lower() else "Bitaxe"
+    parts = (maker, name or chip, f"({board})" if board else "")
     return Identity(
         model=" ".join(part for part in parts if part),
         firmware=text(page, "version") or text(page, "axeOSVersion") or "",
@@ -87,6 +89,8 @@ def readings(page: Object) -> dict[str, Reading]:
         if rpm is not None:
             found[f"fan_rpm.{index}"] = reading("fan_rpm", rpm)
     found["fan_duty_pct"] = reading("fan_duty_pct", amount(page, "fanspeed"))
+    if switched(page, "autofanspeed") and "temptarget" in page:
+        found["setpoint_c"] = reading("setpoint_c", number(page, "temptarget"))
     found["shares_accepted"] = reading("shares_accepted", amount(page, "sharesAccepted"))
     found["shares_rejected"] = reading("shares_rejected", amount(page, "sharesRejected"))
     found["uptime_s"] = reading("uptime_s", amount(page, "uptimeSeconds"))
@@ -139,13 +143,18 @@ def _thousandth(page: Object, key: str) -> float | None:
 # ---------------------------------------------------------------- state and faults
 
 
-def overheated(page: Object) -> bool | None:
-    """Whether the machine has put itself into overheat mode."""
-    value = page.get("overheat_mode")
+def switched(page: Object, key: str) -> bool | None:
+    """A switch, which some releases write as a number; None where it is not told."""
+    value = page.get(key)
     if isinstance(value, bool):
         return value
-    told = number(page, "overheat_mode")
+    told = number(page, key)
     return told != 0 if told is not None else None
+
+
+def overheated(page: Object) -> bool | None:
+    """Whether the machine has put itself into overheat mode."""
+    return switched(page, "overheat_mode")
 
 
 def state(page: Object) -> MinerState:
@@ -196,13 +205,13 @@ def pools(page: Object) -> tuple[Pool, ...]:
 
     Shares are counted for the machine, so they are told of a pool only where there is no other.
     """
-    spare = number(page, "isUsingFallbackStratum")
+    spare = switched(page, "isUsingFallbackStratum")
     found = []
     for index, prefix in enumerate(("stratum", "fallbackStratum")):
         host, port = text(page, f"{prefix}URL"), amount(page, f"{prefix}Port")
         if host is None:
             continue
-        used = None if spare is None else (spare != 0) == (index == 1)
+        used = None if spare is None else spare == (index == 1)
         found.append((index, _url(host, port), text(page, f"{prefix}User") or "", used))
     alone = len(found) == 1
     return tuple(

@@ -1,9 +1,12 @@
 """Copy me: what an adapter's test shows beside the contract suite. And that the blueprint stays one."""
 
 import ast
+import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
 
 from firmware_adapters.blueprint.adapter import BlueprintAdapter, open_device
 from firmware_adapters.blueprint.emulator import BlueprintEmulator
@@ -15,7 +18,7 @@ from shared.errors import AuthFailed, Busy, DeviceError, DeviceTimeout, Malforme
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind
 from support.miners import Machine
-from support.web_memory import in_memory
+from support.web_memory import failures, in_memory, spoiled
 
 ROOT = Path(__file__).parents[4]
 FOLDER = ROOT / "firmware_adapters" / "blueprint"
@@ -99,3 +102,12 @@ def test_the_adapter_does_not_know_its_emulator() -> None:
         tree = ast.parse((FOLDER / name).read_text(encoding="utf-8"))
         imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
         assert not {module for module in imported if module and "emulat" in module}
+
+
+@given(spoil=spoiled())
+@settings(max_examples=100, deadline=None)
+def test_whatever_bytes_come_every_failure_is_typed(spoil: Callable[[str, bytes], HttpReply | None]) -> None:
+    http = in_memory(BlueprintEmulator(Machine(), clock=ManualClock(), key=SECRET), spoil=spoil)
+    adapter = BlueprintAdapter(http, Credential(user=None, secret=SECRET), timeout_s=1)
+    failed = asyncio.run(failures((adapter.facts, adapter.read, adapter.stop_mining)))
+    assert not {error.code for error in failed} & {"error", "device"}

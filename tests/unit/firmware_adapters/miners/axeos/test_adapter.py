@@ -1,6 +1,11 @@
 """One AxeOS machine through its adapter: requests, throttling by the clock, fans, releases, statuses."""
 
+import asyncio
+from collections.abc import Callable
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from firmware_adapters.capabilities import WRITES, MiningControl, PauseControl
 from firmware_adapters.miners.axeos.adapter import AxeosAdapter, open_device
@@ -14,7 +19,7 @@ from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState
 from support.miners import Machine
 from support.subjects.axeos import bitaxe
-from support.web_memory import in_memory
+from support.web_memory import failures, in_memory, spoiled
 
 
 def opened(
@@ -168,3 +173,17 @@ async def test_the_registry_opens_it() -> None:
     adapter = open_device(entry, None, timeout_s=1)
     assert adapter.kind is DeviceKind.MINER
     await adapter.close()
+
+
+@given(spoil=spoiled(), writes=st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_whatever_bytes_come_every_failure_is_typed(
+    spoil: Callable[[str, bytes], HttpReply | None], writes: bool
+) -> None:
+    http = in_memory(AxeosEmulator(bitaxe(), clock=ManualClock()), spoil=spoil)
+    adapter = AxeosAdapter(http, timeout_s=2)
+    tries = [adapter.facts, adapter.read, adapter.read, adapter.boards, adapter.pools]
+    if writes:
+        tries += [lambda: adapter.set_throttle(90), lambda: adapter.set_fan_mode("auto"), adapter.reboot]
+    failed = asyncio.run(failures(tries))
+    assert not {error.code for error in failed} & {"error", "device"}

@@ -42,6 +42,7 @@ def test_another_firmware_is_not_taken_for_axeos() -> None:
         ({"ASICModel": "BM1366"}, "Bitaxe Ultra"),
         ({"ASICModel": "BM9999"}, "Bitaxe BM9999"),
         ({"hashRate": 1}, "Bitaxe"),
+        ({"ASICModel": "BM1370", "deviceModel": "NerdQAxe++"}, "NerdQAxe++"),
     ],
 )
 def test_what_it_is_sold_as(said: dict[str, object], model: str) -> None:
@@ -63,6 +64,12 @@ def test_a_second_fan_where_there_is_one() -> None:
     assert parse.readings(page(fan2rpm=3000))["fan_rpm.1"] == Reading(3000.0)
     assert "fan_rpm.1" not in parse.readings(page())
     assert parse.readings(page(fanrpm=0))["fan_rpm.0"] == Reading(0.0)
+
+
+def test_the_temperature_that_the_fan_holds_where_it_holds_one() -> None:
+    assert parse.readings(page(temptarget=61, autofanspeed=1))["setpoint_c"] == Reading(61.0)
+    assert parse.readings(page(temptarget="?", autofanspeed=True))["setpoint_c"] == MISSING
+    assert "setpoint_c" not in parse.readings(page(temptarget=61, autofanspeed=0))
 
 
 def test_the_nominal_hashrate_is_told_or_counted_or_unknown() -> None:
@@ -110,6 +117,7 @@ def test_the_pool_in_use() -> None:
         return [pool.state for pool in parse.pools(page(**changes))]
 
     assert states() == [PoolState.ACTIVE, PoolState.UNKNOWN]
+    assert states(isUsingFallbackStratum=True) == states(isUsingFallbackStratum=1)
     assert states(isUsingFallbackStratum=1) == [PoolState.UNKNOWN, PoolState.ACTIVE]
     assert states(isUsingFallbackStratum=None) == [PoolState.UNKNOWN, PoolState.UNKNOWN]
     assert [pool.url for pool in parse.pools(page(stratumURL=""))] == ["stratum+tcp://spare.invalid:4444"]

@@ -1,21 +1,25 @@
 """One Braiins OS machine through its adapter: cadence, closed pages, limits, fans, releases, defaults."""
 
+import asyncio
 import logging
+from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from firmware_adapters.capabilities import WRITES, Credential
 from firmware_adapters.miners.braiins.adapter import BraiinsAdapter, open_device
 from firmware_adapters.miners.braiins.emulator import BraiinsEmulator, Traps
 from firmware_adapters.registry import ADAPTERS
-from firmware_adapters.transport.http import MemoryHttp
+from firmware_adapters.transport.http import HttpReply, MemoryHttp
 from shared.capabilities import Ability
 from shared.clock import ManualClock
 from shared.errors import Busy, DeviceTimeout, Unsupported
 from shared.inventory import DeviceEntry
 from shared.telemetry import MISSING, DeviceKind, MinerState
 from support.miners import Machine
-from support.web_memory import in_memory
+from support.web_memory import failures, in_memory, spoiled
 
 
 def opened(
@@ -228,3 +232,18 @@ async def test_the_registry_opens_it() -> None:
     adapter = open_device(entry, None, timeout_s=1)
     assert adapter.kind is DeviceKind.MINER
     await adapter.close()
+
+
+@given(spoil=spoiled(), writes=st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_whatever_bytes_come_every_failure_is_typed(
+    spoil: Callable[[str, bytes], HttpReply | None], writes: bool
+) -> None:
+    machine, clock = Machine(), ManualClock()
+    http = in_memory(BraiinsEmulator(machine, clock=clock, password="kept"), spoil=spoil)
+    adapter = BraiinsAdapter(http, Credential(user=None, secret="kept"), timeout_s=2, clock=clock)
+    tries = [adapter.facts, adapter.read, adapter.read, adapter.boards, adapter.pools]
+    if writes:
+        tries += [lambda: adapter.set_power_limit(2600), lambda: adapter.set_fan_mode("auto")]
+    failed = asyncio.run(failures(tries))
+    assert not {error.code for error in failed} & {"error", "device"}
