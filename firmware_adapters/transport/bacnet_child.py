@@ -5,6 +5,8 @@ input ends. Four zero bytes say that it is ready.
 """
 
 import asyncio
+import contextlib
+import logging
 import os
 import socket
 import sys
@@ -213,12 +215,16 @@ async def serve(pipe: asyncio.StreamReader, out: BinaryIO) -> None:
     speaker, running = Speaker(), set[asyncio.Task[None]]()
     decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
 
-    async def carry_out(order: Order) -> None:
-        out.write(framed(msgspec.msgpack.encode(await speaker.carry_out(order))))
-        out.flush()
+    def say(frame: bytes) -> None:
+        # Nobody to hear it: the end of the input follows.
+        with contextlib.suppress(BrokenPipeError):
+            out.write(frame)
+            out.flush()
 
-    out.write(bytes(LENGTH_BYTES))
-    out.flush()
+    async def carry_out(order: Order) -> None:
+        say(framed(msgspec.msgpack.encode(await speaker.carry_out(order))))
+
+    say(bytes(LENGTH_BYTES))
     while True:
         try:
             length = int.from_bytes(await pipe.readexactly(LENGTH_BYTES), "big")
@@ -233,6 +239,8 @@ async def serve(pipe: asyncio.StreamReader, out: BinaryIO) -> None:
 
 
 async def _main() -> None:
+    # bacpypes3 logs every odd datagram with its traceback; what it means for a reading is in the outcome.
+    logging.getLogger("bacpypes3").setLevel(logging.CRITICAL)
     # What a library prints must not end up between our frames.
     out = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

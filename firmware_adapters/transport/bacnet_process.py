@@ -51,58 +51,69 @@ class BacnetProcess:
         self._ids = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Outcome]] = {}
         self._child: asyncio.subprocess.Process | None = None
+        self._unburied: list[asyncio.subprocess.Process] = []
+        """Every child that was started and has not been waited for."""
         self._listening: asyncio.Task[None] | None = None
         self._started_s: float | None = None
-        self._starting = asyncio.Lock()
+        self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
         self.users = 0
 
     async def ask(self, order: Order) -> Outcome:
         """Hand an order to the child. Raises `Unreachable` without one, `DeviceTimeout` where it hangs."""
-        child = await self._running()
         number = next(self._ids)
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting[number] = future
         try:
-            assert child.stdin is not None  # noqa: S101 - it was made with a pipe
-            child.stdin.write(framed(msgspec.msgpack.encode(msgspec.structs.replace(order, id=number))))
-            await child.stdin.drain()
             async with asyncio.timeout(order.timeout_s + GRACE_S):
+                child = await self._running()
+                assert child.stdin is not None  # noqa: S101 - it was made with a pipe
+                child.stdin.write(framed(msgspec.msgpack.encode(msgspec.structs.replace(order, id=number))))
+                await child.stdin.drain()
                 return await future
         except (BrokenPipeError, ConnectionResetError) as error:
             raise Unreachable("the BACnet process has ended") from error
         except TimeoutError as error:
-            raise DeviceTimeout("the BACnet process does not answer") from error
+            raise DeviceTimeout("the BACnet process does not answer, or is still starting") from error
         finally:
             self._waiting.pop(number, None)
+            future.cancel()
 
     async def _running(self) -> asyncio.subprocess.Process:
-        async with self._starting:
-            if self._child is not None and self._child.returncode is None:
-                return self._child
+        """The child. Its start goes on when the one who waits for it gives up: a gateway is slow at it."""
+        if self._child is not None and self._child.returncode is None:
+            return self._child
+        if self._starting is None:
             now_s = self._clock.monotonic()
             if self._started_s is not None and now_s - self._started_s < RESTART_S:
                 raise Unreachable("the BACnet process has ended; it is started again in a moment")
             self._started_s = now_s
-            return await self._start()
+            self._starting = asyncio.create_task(self._start())
+            self._starting.add_done_callback(self._started)
+        return await asyncio.shield(self._starting)
+
+    def _started(self, task: asyncio.Task[asyncio.subprocess.Process]) -> None:
+        self._starting = None
+        if not task.cancelled() and task.exception() is not None:
+            log.warning("%s", task.exception())
 
     async def _start(self) -> asyncio.subprocess.Process:
+        await self._bury()
         try:
             child = await asyncio.create_subprocess_exec(
                 *self._command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
             )
         except OSError as error:
             raise Unreachable(f"the BACnet process cannot be started: {error}") from error
+        self._unburied.append(child)
         assert child.stdout is not None  # noqa: S101 - it was made with a pipe
         try:
             async with asyncio.timeout(START_S):
                 hello = await child.stdout.readexactly(LENGTH_BYTES)
         except (TimeoutError, asyncio.IncompleteReadError) as error:
-            await _end(child)
             raise Unreachable(
                 "the BACnet process did not come up; is `pip install minewarden[bacnet]` done?"
             ) from error
         if hello != bytes(LENGTH_BYTES):
-            await _end(child)
             raise Unreachable("the BACnet process says something else than it should")
         self._child = child
         self._listening = asyncio.create_task(self._listen(child, child.stdout))
@@ -128,17 +139,22 @@ class BacnetProcess:
             for future in self._waiting.values():
                 if not future.done():
                     future.set_exception(Unreachable("the BACnet process has ended"))
-            await _end(child)
+
+    async def _bury(self) -> None:
+        """Wait for children that have ended, or should have."""
+        while self._unburied:
+            await _end(self._unburied[0])
+            del self._unburied[0]
 
     async def close(self) -> None:
         """End the child; never raises."""
-        child, self._child = self._child, None
-        listening, self._listening = self._listening, None
-        if listening is not None:
-            listening.cancel()
-            await asyncio.gather(listening, return_exceptions=True)
-        if child is not None:
-            await _end(child)
+        self._child = None
+        under_way = [task for task in (self._starting, self._listening) if task is not None]
+        self._listening = None
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        await self._bury()
         self._started_s = None
 
 
