@@ -155,6 +155,7 @@ class Settings:
         if name != "immers":
             mode["param"] = round(view.target_temp_c if name == "auto" else view.fan_duty_pct)
         limits: Object = {"power_limit": 0, "power_limit_enabled": False} if has_power_limit else {}
+        misc: Object = {**limits, **self.misc}
         main: Object = {"url": view.pool_url, "user": view.pool_user, "pass": "x"}
         switcher = self.switcher_page(v13=v13)
         others: list[Object] = [
@@ -163,7 +164,7 @@ class Settings:
         page: Object = {
             "miner": {
                 "cooling": {"mode": mode, "fan_min_count": 4, "fan_min_duty": 10, "fan_max_duty": 100},
-                "misc": {**limits, **self.misc},
+                "misc": misc,
                 "overclock": {
                     "preset": self.requested(view),
                     "modded_psu": False,

@@ -1,7 +1,7 @@
 """VNish in front of the contract suite: the adapter, real loopback sockets, the emulator.
 
-One flavour for each generation that differs: 1.2.0 beta, 1.2.7, 1.3.3 (throttle, no watt limit), 1.3.4; and a
-version that nobody has seen, which is read and never told anything.
+One flavour for each generation that differs: a beta of 1.2.0, 1.2.7, 1.3.4; and a version that nobody has
+seen, which is read and never told anything.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,8 +25,8 @@ from support.vnish import emulator_of
 ADDRESS = "127.7.0.1"
 SPARE = PoolView(url="stratum+tcp://spare.invalid:3333")
 FIRST, NEVER_SEEN = "1.2.0-beta10", "2.1.0"
-THROTTLES = ("1.3.3", "1.3.4")
-LIMITS = ("1.3.4",)
+NEWEST = "1.3.4"
+"""It throttles, and has a watt limit of its own."""
 
 
 class _Play:
@@ -77,11 +77,11 @@ class _Play:
         if version == NEVER_SEEN:
             return {}
         tried = {"set-preset": self._write(Ability.PRESET, self._preset_2550, lambda: self._runs("2550"))}
-        if version in LIMITS:
+        if version == NEWEST:
             tried["limit"] = self._write(Ability.POWER_LIMIT, self._limit_2900, lambda: self._limited(2900))
         else:
             tried["limit"] = self._write(Ability.POWER_LIMIT, self._limit_2900, lambda: self._runs("2800"))
-        if version in THROTTLES:
+        if version == NEWEST:
             tried["throttle"] = self._told(Ability.THROTTLE, "throttle 60", self._throttle)
         tried |= {
             "manual fans": self._told(Ability.FAN_MODE, "cooling manual 80", self._manual),
@@ -196,5 +196,5 @@ async def _open(version: str) -> AsyncIterator[Subject]:
 
 
 SUBJECTS: dict[str, Opening] = {
-    f"vnish {version}": partial(_open, version) for version in (FIRST, "1.2.7", *THROTTLES, NEVER_SEEN)
+    f"vnish {version}": partial(_open, version) for version in (FIRST, "1.2.7", NEWEST, NEVER_SEEN)
 }

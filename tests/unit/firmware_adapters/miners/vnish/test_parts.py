@@ -307,7 +307,7 @@ _anything = st.recursive(
 
 
 @given(_anything, _anything, st.sampled_from(["GH/s", "MH/s", None]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_whatever_comes_there_are_parts_or_malformed(body: object, other: object, unit: str | None) -> None:
     wrapped = {"miner": body}
     for page in (body, wrapped):
