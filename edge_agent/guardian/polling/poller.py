@@ -41,7 +41,8 @@ class Poller:
     """Keeps reading a set of devices until it is cancelled; `urgent` ones every `urgent_poll_s`.
 
     A device's own `poll_s` in the site file goes before both. `warm` says from which temperatures a zone's
-    miners are read faster; `on_history` takes what devices remember of gaps.
+    miners are read faster; `on_facts` is told of facts that are new or different; `on_history` takes what
+    devices remember of gaps.
     """
 
     def __init__(
@@ -111,8 +112,10 @@ class Poller:
             self._backfills.add(link, gap)
         now_s = self._clock.monotonic()
         if now_s >= due.facts_s:
+            before = link.facts
             told = await link.read_facts()
-            if told:
+            # Only news: whoever listens tells the whole site's inventory to agents.
+            if told and link.facts != before:
                 self._on_facts(link.device)
             due.facts_s = self._clock.monotonic() + (self._apart(FACTS_EVERY_S) if told else FACTS_RETRY_S)
         elif link.has_details and now_s >= due.details_s:

@@ -246,6 +246,17 @@ class TestPoller:
         await rig.poll(1500.0)
         assert rig.fakes[miner_id(1)].reads == 3
 
+    async def test_facts_that_did_not_change_are_no_news(self, rig: Rig) -> None:
+        """Five thousand tell theirs every ten minutes; each would send the whole inventory to agents."""
+        fake = rig.fakes[miner_id(1)]
+
+        def change() -> None:
+            fake.default_password = True
+
+        seen = await rig.poll(2500.0, at={1500.0: change})
+        assert seen.count(miner_id(1)) == 2
+        assert seen.count(miner_id(2)) == 1
+
     async def test_facts_of_all_devices_do_not_come_in_one_sweep_for_ever(self, rig: Rig) -> None:
         seen: list[float] = []
         fake = rig.fakes[miner_id(1)]
