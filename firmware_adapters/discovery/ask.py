@@ -239,6 +239,10 @@ def _why(error: BaseException) -> str:
         return REFUSED
     if isinstance(error, TimeoutError):
         return TOO_LATE
-    if isinstance(error, asyncio.IncompleteReadError):
-        return "closed in mid-reply"
+    if isinstance(
+        error, asyncio.IncompleteReadError | aiohttp.ServerDisconnectedError | ConnectionResetError
+    ):
+        return "closed without an answer"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "no HTTP"
     return str(error) or type(error).__name__

@@ -5,8 +5,9 @@ part by part: a page that fails costs its own part only. A wrong password is tri
 """
 
 import asyncio
+import tomllib
 from collections.abc import Awaitable, Callable
-from importlib import import_module
+from importlib import import_module, resources
 from typing import TypeVar
 
 import msgspec
@@ -167,9 +168,13 @@ def _values(seen: Observation) -> dict[str, float]:
 
 def declared(adapter: str) -> tuple[Capability, ...]:
     """What the adapter's data file promises, for a machine that did not answer; empty where it has none."""
-    try:
-        module = import_module(ADAPTERS[adapter])
-    except KeyError as error:
-        raise ConfigError(f"no adapter named {adapter!r}") from error
-    told = getattr(module, "capabilities", None)
-    return tuple(told()) if callable(told) else ()
+    module = ADAPTERS.get(adapter)
+    if module is None:
+        raise ConfigError(f"no adapter named {adapter!r}")
+    told = getattr(import_module(module), "capabilities", None)
+    if callable(told):
+        return tuple(told())
+    file = resources.files(module.rpartition(".")[0]).joinpath("profiles.toml")
+    if not file.is_file():
+        return ()
+    return msgspec.convert(tomllib.loads(file.read_text("utf-8"))["capability"], tuple[Capability, ...])

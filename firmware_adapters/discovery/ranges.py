@@ -18,7 +18,7 @@ def target(text: str) -> tuple[str, int | None]:
     bracketed = re.fullmatch(r"\[([0-9A-Fa-f:.]+)\](?::(\d+))?", text)
     if bracketed is not None:
         host, port = bracketed[1], bracketed[2]
-    elif text.count(":") > 1:
+    elif text.count(":") > 1 or "/" in text:
         host, port = text, None
     else:
         host, colon, behind = text.partition(":")

@@ -23,6 +23,7 @@ _SECRET_KEYS = (
 )
 _BY_KEY = re.compile(rb'("(?:' + _SECRET_KEYS + rb')"\s*:\s*")((?:[^"\\]|\\.)*)(?=")', re.IGNORECASE)
 _BY_ASSIGNMENT = re.compile(rb"\b((?:" + _SECRET_KEYS + rb")\s*=\s*)([^\s,;|&\"}]+)", re.IGNORECASE)
+_OBJECT = re.compile(rb'("(?:password|credentials?)"\s*:\s*)\{[^{}]*\}', re.IGNORECASE)
 _IN_URL = re.compile(rb"(\w+(?:\+\w+)?://)([^/\s\"@]+)@")
 _SHORTEST_SECRET = 4
 """A shorter secret would tear holes into every number; its key still hides it."""
@@ -32,6 +33,7 @@ def redact(raw: bytes, secrets: Iterable[str] = ()) -> bytes:
     """The reply without secrets; everything else stays byte for byte."""
     for secret in sorted({one for one in secrets if len(one) >= _SHORTEST_SECRET}, key=len, reverse=True):
         raw = raw.replace(secret.encode(), REDACTED)
+    raw = _OBJECT.sub(rb"\1{}", raw)
     raw = _BY_KEY.sub(rb"\1" + REDACTED, raw)
     raw = _BY_ASSIGNMENT.sub(rb"\1" + REDACTED, raw)
     return _IN_URL.sub(rb"\1" + REDACTED + rb"@", raw)

@@ -12,10 +12,12 @@ from shared.inventory import DeviceEntry, SimulatorSettings
 EMULATORS: dict[str, tuple[str, str]] = {
     "vnish": ("vnish", "VnishEmulator"),
     "antminer": ("antminer", "AntminerEmulator"),
+    "luxos": ("luxos", "LuxosEmulator"),
     "braiins": ("braiins", "BraiinsEmulator"),
     "axeos": ("axeos", "AxeosEmulator"),
     "whatsminer": ("whatsminer", "WhatsminerEmulator"),
     "whatsminer-v3": ("whatsminer_v3", "WhatsminerV3Emulator"),
+    "avalon": ("avalon", "AvalonEmulator"),
 }
 """Adapter name → folder of its firmware, class of its emulator. Loaded when the first machine needs it."""
 

@@ -16,8 +16,9 @@ def recognise(seen: Findings) -> Guess | None:
     product = word(version, "PROD")
     if "avalon" in product.lower():
         clues.append(Clue(0.95, f'port 4028: PROD "{product}"'))
-    if len(_OWN_KEYS & set(version)) >= 2:
-        clues.append(Clue(0.7, "port 4028: version parts as only Avalons have them (LVERSION, HWTYPE, …)"))
+    own = sorted(_OWN_KEYS & set(version))
+    if len(own) >= 2:
+        clues.append(Clue(0.9 if len(own) > 2 else 0.7, f"port 4028: only Avalons tell {', '.join(own)}"))
     stats = seen.section("stats", "STATS", "MM ID0") or seen.section("estats", "STATS", "MM ID0")
     if stats is not None:
         clues.append(Clue(0.6, "port 4028 stats: readings in brackets under `MM ID0`"))

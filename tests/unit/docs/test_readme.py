@@ -38,13 +38,12 @@ def test_what_is_not_planned_names_a_test_file_with_tests(row: re.Match[str]) ->
 
 
 def test_every_adapter_and_profile_stands_in_the_matrix() -> None:
+    """The rows of devices are generated; `test_devices.py` says from what, here is that none is missing."""
     shown = " ".join(row["feature"].lower() for row in ROWS if row["state"] != "planned")
-    assert {"vnish", "modbus", "snmp"} == set(ADAPTERS)
-    assert all(name in shown for name in ADAPTERS)
+    assert "serial lines" in shown, "modbus-rtu is Modbus on another wire"
+    assert all(name in shown for name in set(ADAPTERS) - {"modbus-rtu"})
     for profile in (ROOT / "firmware_adapters" / "site" / "profiles").glob("*.toml"):
-        words = {"carel-uc2se": "µc2se", "contacts": "contacts"}
-        name = words.get(profile.stem, profile.stem.split("-", 1)[-1])
-        assert name in shown, f"{profile.name} is not in the README's matrix"
+        assert f"`{profile.stem}`" in shown, f"{profile.name} is not in the README's matrix"
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)#]+)\)", TEXT))))

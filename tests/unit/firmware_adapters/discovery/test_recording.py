@@ -1,0 +1,111 @@
+"""A conversation as files: named as recordings are, byte for byte, and without a secret in them."""
+
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firmware_adapters.discovery.recording import Provenance, redact, write
+from firmware_adapters.transport.tape import Exchange
+from shared.errors import ConfigError
+
+ABOUT = Provenance(
+    adapter="luxos",
+    model="Antminer S19k Pro",
+    firmware="LUXminer 2025.4.8",
+    at="2026-11-22T10:00:00Z",
+    failures=("boards: malformed: not JSON",),
+)
+POOLS = (
+    b'{"POOLS":[{"URL":"stratum+tcp://bc1q.w1:x@pool.example:3333","User":"bc1qsecret.rig7","Pass":"123",'
+    b'"Accepted":4057,}],"SessionID":"ABCDEF12","id":1}\x00'
+)
+
+
+def test_secrets_go_and_everything_else_stays_byte_for_byte() -> None:
+    assert redact(POOLS) == (
+        b'{"POOLS":[{"URL":"stratum+tcp://redacted@pool.example:3333","User":"redacted","Pass":"redacted",'
+        b'"Accepted":4057,}],"SessionID":"redacted","id":1}\x00'
+    )
+
+
+@pytest.mark.parametrize(
+    ("raw", "clean"),
+    [
+        (b'{"token": "eyJhbGciOi\\"x", "timeout_s": 3600}', b'{"token": "redacted", "timeout_s": 3600}'),
+        (b'{"stratumUser":"bc1q.a","ssid":"Home"}', b'{"stratumUser":"redacted","ssid":"redacted"}'),
+        (b'{"fallbackStratumUser":"x.y"}', b'{"fallbackStratumUser":"redacted"}'),
+        (b'{"password": {"current": "a", "pw": "b"}, "x": 1}', b'{"password": {}, "x": 1}'),
+        (b'{"keys":3,"user_agent":"x"}', b'{"keys":3,"user_agent":"x"}'),
+        (b"user=rig7 password=abc", b"user=redacted password=redacted"),
+        (b'{"hashrate": 110.5}', b'{"hashrate": 110.5}'),
+    ],
+)
+def test_keys_that_name_a_secret(raw: bytes, clean: bytes) -> None:
+    assert redact(raw) == clean
+
+
+def test_what_was_used_to_log_in_goes_wherever_it_stands() -> None:
+    assert redact(b'{"note":"pw is Hunter2!"}', ["Hunter2!"]) == b'{"note":"pw is redacted"}'
+    assert redact(b'{"power":3250}', ["3"]) == b'{"power":3250}', "one digit would tear holes into numbers"
+    assert redact(b'{"power":3250}', [""]) == b'{"power":3250}'
+
+
+@given(raw=st.binary(max_size=200), user=st.text(alphabet="abcdef0123456789.", min_size=1, max_size=30))
+def test_no_user_survives_in_whatever_surroundings(raw: bytes, user: str) -> None:
+    whole = raw.replace(b'"', b"") + b'{"User" : "secret-' + user.encode() + b'"}' + raw
+    assert b"secret-" + user.encode() + b'"' not in redact(whole)
+
+
+def test_a_recording_is_a_folder_that_can_be_dropped_in(tmp_path: Path) -> None:
+    said = [
+        Exchange(question="summary", name="summary", reply=b'{"old":1}'),
+        Exchange(question="pools", name="pools", reply=POOLS.replace(b",}", b"}")),
+        Exchange(question="stats", name="stats", reply=b'{"STATS":[{"a":1,}]}\x00'),
+        Exchange(question="fans", name="fans", failure="timeout: no reply"),
+        Exchange(question="summary", name="summary", reply=b'{"new":2}'),
+    ]
+    place = write(tmp_path, said, ABOUT, secrets=["Hunter2!"])
+    assert place == tmp_path / "luxos" / "LUXminer_2025.4.8"
+    assert sorted(path.name for path in place.iterdir()) == [
+        "PROVENANCE.toml",
+        "pools.json",
+        "stats.raw",
+        "summary.json",
+    ]
+    assert (place / "summary.json").read_bytes() == b'{"new":2}', "the last of several"
+    assert (
+        msgspec.json.decode((place / "pools.json").read_bytes().strip(b"\x00"))["POOLS"][0]["Accepted"]
+        == 4057
+    )
+    assert (place / "stats.raw").read_bytes().endswith(b"\x00"), "what is odd about it is kept"
+    told = tomllib.loads((place / "PROVENANCE.toml").read_text())
+    assert told["failures"] == ["boards: malformed: not JSON"]
+    assert [one["question"] for one in told["exchange"]] == ["summary", "pools", "stats", "fans", "summary"]
+    assert told["exchange"][3]["failure"] == "timeout: no reply"
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    said = [Exchange(question="stats", name="stats", reply=b"{}")]
+    first, second = write(tmp_path, said, ABOUT), write(tmp_path, said, ABOUT)
+    assert first != second
+    assert second.name == "LUXminer_2025.4.8-2"
+
+
+def test_a_device_names_no_folder_elsewhere(tmp_path: Path) -> None:
+    evil = msgspec.structs.replace(ABOUT, firmware="../../../x", model='a"\n[site]')
+    said = [Exchange(question="stats", name="stats", reply=b"{}")]
+    place = write(tmp_path, said, evil)
+    assert place.parent == tmp_path / "luxos"
+    assert "site" not in tomllib.loads((place / "PROVENANCE.toml").read_text())
+    nameless = write(tmp_path, said, msgspec.structs.replace(ABOUT, firmware=""))
+    assert nameless.name == "unknown-version"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "luxos").write_text("a file")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write(tmp_path, [Exchange(question="stats", name="stats", reply=b"{}")], ABOUT)
