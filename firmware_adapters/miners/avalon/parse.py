@@ -33,6 +33,9 @@ _UNIX = 1e9
 """A smaller number of seconds is no date: the recorded machine prints such `Last Share Time`s."""
 _MODULE = re.compile(r"MM ID(\d{1,3})", re.ASCII)
 """`MM ID0`, or cut in parts: `MM ID0:Summary`."""
+_NO_SENSOR_C = -40.0
+_HIGHEST_CENTIVOLTS = 6000
+"""More cannot be a supply's 10 mV: small machines count its voltage in mV [default]."""
 _MOST_FANS = 16
 _SUPPLY_OUT_V, _SUPPLY_OUT_W, _SUPPLY_IN_W = 2, 4, 6
 """Places in `PS`: error, own voltage, voltage, current and power of its output, voltage wanted, and on newer
@@ -155,11 +158,11 @@ def module_readings(seen: Stats) -> dict[str, Reading]:
     readings["chip_temp_max_c"] = reading("chip_temp_max_c", hottest or None)
     coolest = [] if seen.rests else [value for board in chip_temperatures(seen) for value in board if value]
     readings["chip_temp_min_c"] = reading("chip_temp_min_c", min(coolest, default=None))
-    ends = [value for name in ("HBITemp", "HBOTemp") if (value := number(module, name))]
+    ends = [value for name in ("HBITemp", "HBOTemp") if (value := celsius(module, name)) is not None]
     readings["board_temp_min_c"] = reading("board_temp_min_c", min(ends, default=None))
     readings["board_temp_max_c"] = reading("board_temp_max_c", max(ends, default=None))
-    inlet = number(module, "ITemp", "Temp")
-    if inlet:
+    inlet = celsius(module, "ITemp", "Temp")
+    if inlet is not None:
         readings["air_temp_c"] = reading("air_temp_c", inlet)
     uptime_s = amount(module, "Elapsed")
     if uptime_s is not None:
@@ -171,6 +174,12 @@ def module_readings(seen: Stats) -> dict[str, Reading]:
     if limit:
         readings["power_limit_w"] = reading("power_limit_w", limit)
     return readings | _fans(module)
+
+
+def celsius(module: Values, *names: str) -> float | None:
+    """The first temperature under `names`; 0 and -273 are how a sensor prints that is not there."""
+    told = (number(module, name) for name in names)
+    return next((value for value in told if value is not None and value != 0 and value > _NO_SENSOR_C), None)
 
 
 def _total(values: list[float | None]) -> float | None:
@@ -226,7 +235,10 @@ def chip_values(seen: Stats, name: str) -> list[list[float]]:
 def supply_voltage_v(seen: Stats) -> float | None:
     """The voltage that the supply gives to the boards, V."""
     supply = numbers(seen.module, "PS")
-    return supply[_SUPPLY_OUT_V] / 100 if len(supply) > _SUPPLY_OUT_W and supply[_SUPPLY_OUT_V] >= 0 else None
+    if len(supply) <= _SUPPLY_OUT_W or supply[_SUPPLY_OUT_V] < 0:
+        return None
+    told = supply[_SUPPLY_OUT_V]
+    return told / 100 if told <= _HIGHEST_CENTIVOLTS else told / 1000
 
 
 def work_mode(seen: Stats) -> int | None:

@@ -26,7 +26,8 @@ def _board(seen: Stats, index: int, count: int, heats: list[list[float]]) -> Boa
     now, rates = amount(module, "GHSspd"), numbers(module, "MGHS")
     ghs = now if alone and now is not None else rates[index] if len(rates) == count else None
     nominal = amount(module, "GHSmm") if alone else None
-    ends = [value for name in ("HBITemp", "HBOTemp") if alone and (value := amount(module, name))]
+    names = ("HBITemp", "HBOTemp") if alone else ()
+    ends = [value for name in names if (value := parse.celsius(module, name)) is not None]
     return Board(
         index=index,
         hashrate_ths=None if ghs is None else ghs_to_ths(ghs),

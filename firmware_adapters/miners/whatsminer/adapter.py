@@ -100,11 +100,9 @@ class WhatsminerAdapter:
         if seen is not None:
             readings |= seen.readings
             faults = seen.faults
-        boards = await self._page(self._boards_page)
+        boards = await self._boards()
         if boards is not None:
             readings |= parse.readings_of_boards(parse.boards(boards))
-        elif self._boards_page == "devs":
-            self._boards_page = "edevs"
         if self._reads % SLOW_EVERY == 0:
             rare, told = await self._rarely()
             readings |= rare
@@ -132,6 +130,15 @@ class WhatsminerAdapter:
             if switch.off:
                 return None
             raise
+
+    async def _boards(self) -> Body | None:
+        """`devs`, or `edevs` where that is unknown; None where both are refused, as by one switched off."""
+        for page in (self._boards_page, "devs" if self._boards_page == "edevs" else "edevs"):
+            body = await self._page(page)
+            if body is not None:
+                self._boards_page = page
+                return body
+        return None
 
     async def _page(self, command: str) -> Body | None:
         """A page that not every version has, or not in every state; None where it is refused."""
@@ -164,10 +171,9 @@ class WhatsminerAdapter:
 
     async def boards(self) -> tuple[Board, ...]:
         """All hash boards. Raises `DeviceError`."""
-        page = await self._page(self._boards_page)
+        page = await self._boards()
         if page is None:
-            self._boards_page = "edevs" if self._boards_page == "devs" else "devs"
-            page = await self._line.ask(self._boards_page)
+            raise Busy(f"{self._name}: it tells nothing of its boards now")
         return parse.boards(page)
 
     async def pools(self) -> tuple[Pool, ...]:

@@ -43,6 +43,7 @@ RAMP_S = 1800.0
 """A cold start takes 6-10 min (miners.md §5.1, plant.md S21); after this long without a hash it is no start
 any more [default]."""
 _MODEL = re.compile(r"M\d(\d)", re.ASCII)
+_MOST_BOARDS = 16
 _UNIX = 1e9
 """A smaller number of seconds is no date."""
 _PLAIN = (
@@ -220,6 +221,7 @@ def boards(body: object, boards_c: tuple[float, ...] = ()) -> tuple[Board, ...]:
     found = section(body, "devs", "edevs")
     if found is None:
         raise MalformedReply("devs: there are none in the reply")
+    found = found[:_MOST_BOARDS]
     listed = [
         _board(said, position, boards_c[position] if position < len(boards_c) else None)
         for position, said in enumerate(found)
@@ -265,7 +267,7 @@ def _works(said: Page, chips: float | None) -> bool | None:
 
 def _index(said: Page, *names: str) -> int | None:
     value = amount(said, *names)
-    return int(value) if value is not None and value < 16 else None
+    return int(value) if value is not None and value < _MOST_BOARDS else None
 
 
 def readings_of_boards(found: tuple[Board, ...]) -> dict[str, Reading]:

@@ -134,9 +134,14 @@ class WhatsminerV3Adapter:
 
     async def boards(self) -> tuple[Board, ...]:
         """All hash boards. Raises `DeviceError`."""
+        serials = (await self._about()).board_serials
         summary = await self._page("summary")
         told = () if summary is None else parse.summary(summary).boards_c
-        return parse.boards(await self._session.ask(_STATUS, "edevs"), told)
+        found = parse.boards(await self._session.ask(_STATUS, "edevs"), told)
+        return tuple(
+            board if board.serial else msgspec.structs.replace(board, serial=serials[board.index])
+            for board in found
+        )
 
     async def pools(self) -> tuple[Pool, ...]:
         """All pools. Raises `DeviceError`."""

@@ -23,6 +23,7 @@ def device_info(view: MinerView, limit_w: float, salt: str, errors: tuple[tuple[
             "power-limit-set": str(round(limit_w)),
             "board-num": str(len(view.boards)),
             "fast-boot": "disable",
+            **{f"pcbsn{slot}": f"{view.serial}-{slot}" for slot in range(len(view.boards))},
         },
         "system": {"api": "3.0.1", "platform": "H616", "fwversion": FIRMWARE, "ledstatus": "auto"},
         "power": supply,

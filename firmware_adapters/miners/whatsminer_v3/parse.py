@@ -11,6 +11,8 @@ from firmware_adapters.miners.whatsminer.fields import Page, amount, message, pa
 from firmware_adapters.miners.whatsminer.parse import Identity, Switch
 from shared.details import Fault
 
+_SLOTS = 16
+
 
 class DeviceInfo(msgspec.Struct, frozen=True, kw_only=True):
     """What the machine tells of itself; None and empty where it does not."""
@@ -20,6 +22,8 @@ class DeviceInfo(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] | None
     power_limit_w: float | None
     psu_temp_c: float | None
+    board_serials: tuple[str, ...] = ()
+    """By slot; empty where it does not say."""
 
 
 def device_info(body: object) -> DeviceInfo:
@@ -42,6 +46,7 @@ def device_info(body: object) -> DeviceInfo:
         faults=None if codes is None else faults_in(codes),
         power_limit_w=amount(miner, "powerlimitset", "powerlimit"),
         psu_temp_c=amount(supply, "temp0", "temp") or None,
+        board_serials=tuple(text(miner, f"pcbsn{slot}") or "" for slot in range(_SLOTS)),
     )
 
 

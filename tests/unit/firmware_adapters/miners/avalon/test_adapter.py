@@ -1,5 +1,6 @@
 """What is asked when, what each command says to the machine, and what is checked before."""
 
+import asyncio
 import re
 
 import msgspec
@@ -12,7 +13,7 @@ from firmware_adapters.miners.avalon.modes import capabilities_of, ladder_of, mo
 from shared.capabilities import Ability
 from shared.clock import ManualClock
 from shared.details import Fault
-from shared.errors import Busy, DeviceError, MalformedReply, Unsupported
+from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState
@@ -217,3 +218,17 @@ async def test_open_device_connects_lazily_and_close_never_raises() -> None:
     with pytest.raises(DeviceError):
         await device.read()
     await device.close()
+
+
+async def test_a_read_ends_at_its_deadline_however_many_requests_it_takes() -> None:
+    scene = Scene()
+    answer = scene.socket.exchange
+
+    async def slow(request: bytes, command: str, parameter: str | None = None) -> bytes:
+        await asyncio.sleep(0.03)
+        return await answer(request, command, parameter)
+
+    scene.socket.exchange = slow  # type: ignore[method-assign] # each request alone would be in time
+    scene.adapter._timeout_s = 0.05
+    with pytest.raises(DeviceTimeout):
+        await scene.adapter.read()

@@ -131,6 +131,18 @@ def test_states(text: str, hashrate: float | None, state: MinerState) -> None:
     assert parse.miner_state(stats(text), hashrate) is state
 
 
+def test_a_sensor_that_is_not_there_prints_what_cannot_be() -> None:
+    readings = parse.module_readings(stats("ITemp[-273] HBITemp[0] HBOTemp[44] TMax[-273]"))
+    assert "air_temp_c" not in readings
+    assert (readings["board_temp_min_c"].value, readings["board_temp_max_c"].value) == (44, 44)
+    assert readings["chip_temp_max_c"].quality is Quality.MISSING
+
+
+@pytest.mark.parametrize(("told", "volts"), [("1390", 13.9), ("2245", 22.45), ("27500", 27.5), ("-1", None)])
+def test_voltages_of_small_machines_are_in_millivolts(told: str, volts: float | None) -> None:
+    assert parse.supply_voltage_v(stats(f"PS[0 1215 {told} 4 0 3630 133]")) == volts
+
+
 @pytest.mark.parametrize(("told", "count"), [("3 ", 3), ("1", 1), ("x", None), ("", None), ("99", None)])
 def test_boards_that_it_found(told: str, count: float | None) -> None:
     readings = parse.module_readings(stats(f"SYSTEMSTATU[Work: In Work, Hash Board: {told}]"))

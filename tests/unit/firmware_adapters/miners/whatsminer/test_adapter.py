@@ -1,5 +1,7 @@
 """What is asked when, what a machine may lack, and what each command does to it."""
 
+import asyncio
+
 import pytest
 
 from firmware_adapters.capabilities import Credential
@@ -9,7 +11,7 @@ from firmware_adapters.miners.whatsminer.emulator_traps import Traps
 from shared.capabilities import Ability
 from shared.clock import ManualClock
 from shared.details import Fault, PoolState
-from shared.errors import Busy, DeviceError, MalformedReply, Unsupported
+from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState
@@ -119,6 +121,16 @@ async def test_edevs_serves_where_devs_is_unknown() -> None:
     assert scene.socket.asked == ["devs", "edevs"]
     await scene.adapter.boards()
     assert scene.socket.asked == ["devs", "edevs", "edevs"]
+    other = Scene()
+    other.emulator.answer = without  # type: ignore[method-assign] # one page of it is gone
+    assert (await other.adapter.read()).readings["board_temp_max_c"].value == 50, "in the same read"
+
+
+async def test_boards_of_one_that_is_switched_off_are_busy() -> None:
+    scene = Scene(silent_when_off=True)
+    await scene.adapter.stop_mining()
+    with pytest.raises(Busy):
+        await scene.adapter.boards()
 
 
 async def test_a_dead_board_is_counted_and_its_numbers_are_none() -> None:
@@ -259,3 +271,17 @@ async def test_open_device_connects_lazily_and_close_never_raises() -> None:
     with pytest.raises(DeviceError):
         await device.read()
     await device.close()
+
+
+async def test_a_read_ends_at_its_deadline_however_many_requests_it_takes() -> None:
+    scene = Scene()
+    answer = scene.socket.exchange
+
+    async def slow(request: bytes, command: str, parameter: str | None = None) -> bytes:
+        await asyncio.sleep(0.03)
+        return await answer(request, command, parameter)
+
+    scene.socket.exchange = slow  # type: ignore[method-assign] # each request alone would be in time
+    scene.adapter._timeout_s = 0.05
+    with pytest.raises(DeviceTimeout):
+        await scene.adapter.read()

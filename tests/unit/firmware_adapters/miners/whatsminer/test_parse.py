@@ -271,6 +271,10 @@ def test_boards_are_counted_by_slot_or_else_by_asc_or_else_in_order() -> None:
     assert [board.index for board in order] == [0, 1]
 
 
+def test_a_flood_of_boards_is_bounded() -> None:
+    assert [board.index for board in parse.boards({"DEVS": [{"Slot": 99}] * 5000})] == list(range(16))
+
+
 def test_a_board_works_when_it_is_alive_enabled_and_its_chips_answer() -> None:
     said = [
         {"Slot": 0, "Status": "Alive", "Enabled": "Y", "Effective Chips": 105},

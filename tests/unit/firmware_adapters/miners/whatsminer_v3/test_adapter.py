@@ -1,5 +1,7 @@
 """What is asked when, and what each command does to the machine."""
 
+import asyncio
+
 import pytest
 
 from firmware_adapters.capabilities import Credential
@@ -9,7 +11,7 @@ from firmware_adapters.miners.whatsminer_v3.emulator_traps import Traps
 from shared.capabilities import Ability
 from shared.clock import ManualClock
 from shared.details import Fault, PoolState
-from shared.errors import Busy, DeviceError, Unsupported
+from shared.errors import Busy, DeviceError, DeviceTimeout, Unsupported
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState, Quality
@@ -104,6 +106,7 @@ async def test_boards_and_pools() -> None:
     found = await scene.adapter.boards()
     assert [one.working for one in found] == [True, False, True]
     assert found[0].board_temp_max_c == 50
+    assert [one.serial for one in found] == ["SN0001-0", "SN0001-1", "SN0001-2"]
     (pool,) = await scene.adapter.pools()
     assert (pool.index, pool.state, pool.user) == (1, PoolState.ACTIVE, "site.worker")
 
@@ -168,3 +171,17 @@ async def test_open_device_connects_lazily_and_close_never_raises() -> None:
     with pytest.raises(DeviceError):
         await device.read()
     await device.close()
+
+
+async def test_a_read_ends_at_its_deadline_however_many_requests_it_takes() -> None:
+    scene = Scene()
+    answer = scene.socket.exchange
+
+    async def slow(request: bytes, command: str, parameter: str | None = None) -> bytes:
+        await asyncio.sleep(0.03)
+        return await answer(request, command, parameter)
+
+    scene.socket.exchange = slow  # type: ignore[method-assign] # each request alone would be in time
+    scene.adapter._timeout_s = 0.05
+    with pytest.raises(DeviceTimeout):
+        await scene.adapter.read()
