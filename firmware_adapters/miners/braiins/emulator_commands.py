@@ -120,7 +120,7 @@ def power_range(view: MinerView) -> tuple[float, float]:
     watts = [rung.power_w for rung in view.presets if rung.tuned]
     if not watts:
         return round(view.power_w / 3), round(max(view.power_w, 1.0))
-    return min(watts) / 2, max(watts)
+    return min(watts), max(watts)
 
 
 def refusal(status: HTTPStatus, words: str) -> Stop:

@@ -19,7 +19,7 @@ from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState
 from support.miners import Machine
 from support.subjects.axeos import bitaxe
-from support.web_memory import failures, in_memory, spoiled
+from support.web_memory import failures, in_memory, replaying, spoiled
 
 
 def opened(
@@ -86,6 +86,17 @@ async def test_the_range_is_the_machines_own_steps() -> None:
         await adapter.set_throttle(percent)
         assert emulator.frequency_mhz == mhz
         assert emulator.core_mv == 1150, "the voltage is left alone"
+
+
+async def test_a_step_that_is_met_exactly_is_taken_and_sent_as_a_whole_number() -> None:
+    info = {"ASICModel": "BM1370", "version": "v2.9.0", "frequency": 500}
+    asic = {"defaultFrequency": 500, "frequencyOptions": [400, 425, 437.5, 500]}
+    pages = {"/api/system/info": info, "/api/system/asic": asic}
+    http = replaying(pages, after={"/api/system": None})
+    adapter = AxeosAdapter(http, timeout_s=2)
+    for percent, sent in ((85, b"425"), (87.5, b"437.5"), (87.4, b"425"), (100, b"500")):
+        await adapter.set_throttle(percent)
+        assert http.requests[-1].body == b'{"frequency":%s}' % sent
 
 
 async def test_a_throttle_never_raises_the_clock_and_taking_it_back_does_not_overclock() -> None:

@@ -127,7 +127,7 @@ async def test_the_power_target_is_a_closed_loop_in_the_machines_own_range() -> 
     adapter, _, _, _ = opened(machine)
     facts = await adapter.facts()
     limit = next(found for found in facts.capabilities if found.ability is Ability.POWER_LIMIT)
-    assert (limit.closed_loop, limit.low, limit.high) == (True, 1275.0, 3160.0)
+    assert (limit.closed_loop, limit.low, limit.high) == (True, 2550.0, 3160.0)
     await adapter.set_power_limit(2600)
     assert machine.seen.power_limit_w == 2600
     assert machine.seen.preset == "2550"
@@ -135,8 +135,8 @@ async def test_the_power_target_is_a_closed_loop_in_the_machines_own_range() -> 
     assert (machine.seen.power_limit_w, machine.seen.preset) == (3160, "3160"), "up as well as down"
     await adapter.set_power_limit(2600.9)
     assert machine.seen.power_limit_w == 2600, "at most what was asked"
-    for watts in (1274, 3161, float("nan"), -1):
-        with pytest.raises(Unsupported, match=r"outside 1275\.\.3160 W"):
+    for watts in (2549, 3161, float("nan"), -1):
+        with pytest.raises(Unsupported, match=r"outside 2550\.\.3160 W"):
             await adapter.set_power_limit(watts)
 
 
@@ -145,7 +145,7 @@ async def test_ranges_are_asked_for_even_without_the_facts_and_only_once() -> No
     await adapter.read()
     asked(http)
     await adapter.set_power_limit(2600)
-    await adapter.set_power_limit(2500)
+    await adapter.set_power_limit(2700)
     assert asked(http).count("configuration/constraints") == 1
 
 

@@ -106,6 +106,7 @@ def test_the_age_of_a_share_only_where_both_clocks_can_be_right() -> None:
     assert age(-3600) is None
     assert age(11 * 365 * 86_400) is None, "a machine that believes it is 2015"
     assert parse.share_age_s({"last_share_time": None}, NOW_MS) is None
+    assert parse.share_age_s({"last_share_time": {"seconds": NOW_MS / 1000 - 5}}, NOW_MS) == 5.0
 
 
 def test_a_dead_board_does_not_count_and_cools_nothing() -> None:
@@ -115,6 +116,11 @@ def test_a_dead_board_does_not_count_and_cools_nothing() -> None:
     assert found["chip_temp_max_c"] == Reading(71.0, Quality.ESTIMATED)
     assert found["board_temp_max_c"] == Reading(56.0)
     assert found["board_temp_min_c"] == Reading(39.0)
+
+
+def test_a_board_works_as_long_as_it_hashes_at_all() -> None:
+    found = parse.hashboards(boards_page(board(hashrate_ths=0.4), board(hashrate_ths=0.0)), hashing=True)
+    assert found["boards_working"] == Reading(1.0)
 
 
 def test_whether_a_board_works_is_unknown_while_nothing_hashes() -> None:
