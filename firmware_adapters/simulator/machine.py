@@ -234,7 +234,7 @@ class PlantMiner:
     def set_preset(self, name: str) -> None:
         """See `EmulatedMiner`."""
         self._note("preset", name)
-        self._fleet.set_preset(self._index, self._model.preset_index(name))
+        self._fleet.set_preset(self._index, self._model.preset_index(self._held(name)))
 
     def stop(self) -> None:
         """See `EmulatedMiner`."""
@@ -285,14 +285,18 @@ class PlantMiner:
         self._note("power_limit_w", "off" if watts is None else watts)
         self._limit_w = watts
         self._cached = None
-        view = self.view()
-        here = next((rung.power_w for rung in view.presets if rung.name == view.preset), 0.0)
-        if watts is None or here <= watts:
-            return
-        below = [rung for rung in view.presets if rung.tuned and rung.power_w <= watts]
-        if below:
-            goal = max(below, key=lambda rung: rung.power_w)
-            self._fleet.set_preset(self._index, self._model.preset_index(goal.name))
+        here = self.view().preset
+        held = None if here is None else self._held(here)
+        if held is not None and held != here:
+            self._fleet.set_preset(self._index, self._model.preset_index(held))
+
+    def _held(self, name: str) -> str:
+        """The rung that runs where `name` is wanted."""
+        rungs = {rung.name: rung for rung in self._presets()}
+        if self._limit_w is None or rungs[name].power_w <= self._limit_w:
+            return name
+        below = [rung for rung in rungs.values() if rung.tuned and rung.power_w <= self._limit_w]
+        return max(below, key=lambda rung: rung.power_w).name if below else name
 
     def set_cooling(self, mode: Literal["auto", "manual", "immersion"], value: float) -> None:
         """See `EmulatedMiner`. A fan that immersion turns off is a duty of nothing here."""
