@@ -240,7 +240,7 @@ class Fleet:
         self._power: list[int] = seen.power_w.tolist()
         self._spans: list[list[int | None]] = []
         for low, high in ((seen.chip_in_c, seen.chip_out_c), (seen.pcb_in_c, seen.pcb_out_c)):
-            self._spans += _spans(low, high, known)
+            self._spans += spans(low, high, known)
 
     def observation(self, index: int) -> Observation:
         """What the adapter says of a machine that does not misbehave."""
@@ -258,15 +258,15 @@ class Fleet:
         )
 
 
-def _spans(low: Ints, high: Ints, known: Bools) -> tuple[list[int | None], list[int | None]]:
+def spans(low: Ints, high: Ints, known: Bools) -> tuple[list[int | None], list[int | None]]:
     """Coolest and hottest per machine, as the adapter merges boards; all arrays (n, boards), °C.
 
-    A pair whose low end is above its high end (rounded noise of a cold board) is no data there, and the
-    machine's own span counts with its high end only where some board has a sound pair.
+    A pair whose low end is above its high end (rounded noise of a cold board) is no data there, nor is 0/0,
+    and the machine's own span counts with its high end only where some board has a sound pair.
     """
     whole_low, whole_high = np.where(known, low, 999).min(axis=1), np.where(known, high, -999).max(axis=1)
-    sound = known & (low <= high)
-    whole = whole_low <= whole_high
+    sound = known & (low <= high) & ((low != 0) | (high != 0))
+    whole = (whole_low <= whole_high) & ((whole_low != 0) | (whole_high != 0))
     some = sound.any(axis=1)
     boards_low, boards_high = np.where(sound, low, 999).min(axis=1), np.where(sound, high, -999).max(axis=1)
     lows = np.where(some, boards_low, whole_low)
