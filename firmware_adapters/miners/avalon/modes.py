@@ -6,7 +6,10 @@ from importlib import resources
 
 import msgspec
 
-from shared.capabilities import Capability, Preset
+from shared.capabilities import Ability, Capability, Preset
+
+_OF_MODES = (Ability.PRESET, Ability.PRESET_LIST)
+"""What only a model with known modes can do."""
 
 
 class Mode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -23,7 +26,6 @@ class Profiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The file."""
 
     capability: tuple[Capability, ...]
-    moded: tuple[Capability, ...]
     mode: tuple[Mode, ...]
 
 
@@ -41,8 +43,10 @@ def modes_of(model: str) -> tuple[Mode, ...]:
 
 def capabilities_of(model: str) -> tuple[Capability, ...]:
     """What is declared for a machine of this model."""
-    held = _profiles()
-    return held.capability + (held.moded if modes_of(model) else ())
+    declared = _profiles().capability
+    if modes_of(model):
+        return declared
+    return tuple(found for found in declared if found.ability not in _OF_MODES)
 
 
 def ladder_of(model: str) -> tuple[Preset, ...]:
