@@ -41,8 +41,8 @@ WINDOWS = ("last_5s", "last_15s", "last_30s", "last_1m", "last_5m")
 """Averages of the hashrate, the nearest to now first; longer ones are history."""
 _START_S = 900.0
 """A backend that runs for less than this and is "not started" is starting: it may draw power [default]."""
-_LONGEST_SHARE_AGE_S = 86_400.0
-"""Above this, a wrong clock is likelier than a day without a share [default]."""
+_OLDEST_S = 1_640_995_200.0
+"""2022 in UTC: no machine with this API mined before, so its clock has not been set (it starts at 2015)."""
 _CLOCK_TOLERANCE_S = 60.0
 _MAX_FANS = 16
 _CHIP, _BOARD = 1, 2
@@ -144,13 +144,11 @@ def hashrate_now(parent: Object | None) -> float | None:
 def share_age_s(pool: Object | None, utc_ms: int) -> float | None:
     """Seconds since the last share of a pool's statistics; None where the clocks cannot both be right."""
     seconds = amount(pool, "last_share_time", "seconds")
-    if seconds is None:
+    if seconds is None or seconds < _OLDEST_S:
         return None
     nanos = amount(pool, "last_share_time", "nanos") or 0.0
     age_s = utc_ms / 1000.0 - seconds - nanos / 1e9
-    if age_s > _LONGEST_SHARE_AGE_S or age_s < -_CLOCK_TOLERANCE_S:
-        return None
-    return max(0.0, age_s)
+    return max(0.0, age_s) if age_s >= -_CLOCK_TOLERANCE_S else None
 
 
 # ---------------------------------------------------------------- cooling and boards

@@ -104,6 +104,7 @@ def test_the_age_of_a_share_only_where_both_clocks_can_be_right() -> None:
     assert age(12.25) == pytest.approx(12.25)
     assert age(-30) == 0.0, "clocks that differ by less than a minute agree"
     assert age(-3600) is None
+    assert age(200 * 86_400) == 200 * 86_400, "a machine may have had no pool for long"
     assert age(11 * 365 * 86_400) is None, "a machine that believes it is 2015"
     assert parse.share_age_s({"last_share_time": None}, NOW_MS) is None
     assert parse.share_age_s({"last_share_time": {"seconds": NOW_MS / 1000 - 5}}, NOW_MS) == 5.0
