@@ -25,7 +25,7 @@ from firmware_adapters.miners.vnish.fields import (
     text,
     total,
 )
-from firmware_adapters.miners.vnish.pools import pools, shares
+from firmware_adapters.miners.vnish.pools import shares
 from firmware_adapters.miners.vnish.temperatures import Range, hottest_psu, temperature_range
 from firmware_adapters.miners.vnish.versions import Firmware, firmware
 from shared.details import Fault
@@ -195,7 +195,7 @@ def summary(body: object, hash_unit: str | None) -> dict[str, Reading]:
     readings |= _named("chip", temperature_range(miner, boards, "chip"), Quality.ESTIMATED)
     readings |= _named("board", temperature_range(miner, boards, "pcb"), Quality.GOOD)
     readings |= _fans(child(miner, "cooling"))
-    readings |= shares(pools(page))
+    readings |= shares(children(miner, "pools"))
     readings["hw_errors"] = reading(amount(miner, "hw_errors"))
     readings["boards_working"] = _boards_working(boards)
     psu_c = hottest_psu(child(child(miner, "psu"), "temps"))

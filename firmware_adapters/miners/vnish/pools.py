@@ -91,14 +91,17 @@ def share_age_s(words: str) -> float | None:
     return sum(float(count) * _SECONDS[unit] for count, unit in _PARTS.findall(lowered))
 
 
-def shares(own_pools: Sequence[Pool]) -> dict[str, Reading]:
-    """The counters of a sample over the owner's pools, and how long ago the newest share was."""
-    own = [pool for pool in own_pools if pool.ours]
+def shares(listed: Sequence[Object]) -> dict[str, Reading]:
+    """The counters of a sample over the owner's pools, and how long ago the newest share was.
+
+    Straight from the pools of `/summary`, because every read does this.
+    """
+    own = [pool for pool in listed if pool.get("pool_type") != _FEE]
     counted = {
-        f"shares_{word}": reading(total([n for pool in own if (n := getattr(pool, word)) is not None]))
+        f"shares_{word}": reading(total([count for pool in own if (count := amount(pool, word)) is not None]))
         for word in ("accepted", "rejected", "stale")
     }
-    ages = [pool.last_share_age_s for pool in own if pool.last_share_age_s is not None]
+    ages = [age_s for pool in own if (age_s := _age(pool)) is not None]
     if ages:
         counted["last_share_age_s"] = Reading(min(ages))
     return counted
