@@ -27,6 +27,7 @@ from firmware_adapters.capabilities import (
     PoolTelemetry,
     Telemetry,
 )
+from firmware_adapters.identify import judged, read_only_warning
 from shared.capabilities import DeviceFacts, Preset
 from shared.clock import Clock
 from shared.details import History
@@ -207,7 +208,10 @@ class DeviceLink:
         told = await self._ask("facts", self.adapter.facts)
         if told is None:
             return False
-        self.facts = msgspec.structs.replace(told, presets=_same(told.presets))
+        known = judged(self.entry.adapter, told)
+        if known is not told and (self.facts is None or self.facts.firmware != told.firmware):
+            log.warning("%s: %s", self.device, read_only_warning(told.firmware))
+        self.facts = msgspec.structs.replace(known, presets=_same(told.presets))
         return True
 
     async def read_details(self) -> bool:

@@ -33,6 +33,8 @@ async def test_each_firmware_is_told_apart_read_and_left_as_it_was(adapter: str)
     assert found.identified[0].adapter == adapter
     assert found.identified[0].confidence >= 0.9
     assert exit_code(found) == 0
+    assert found.examined is not None
+    assert found.examined.warnings == (), "what the emulator calls itself is a version that is known"
     told = as_json(found)
     sample, quality = told["sample"], told["quality"]
     assert isinstance(sample, dict)
