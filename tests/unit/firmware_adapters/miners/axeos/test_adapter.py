@@ -99,6 +99,18 @@ async def test_a_step_that_is_met_exactly_is_taken_and_sent_as_a_whole_number() 
         assert http.requests[-1].body == b'{"frequency":%s}' % sent
 
 
+async def test_a_machine_without_a_step_below_its_default_cannot_be_throttled() -> None:
+    info = {"ASICModel": "BM1370", "version": "v2.9.0", "frequency": 500}
+    for asic in ({"defaultFrequency": 500, "frequencyOptions": [500, 525]}, {"frequencyOptions": [400]}, {}):
+        http = replaying({"/api/system/info": info, "/api/system/asic": asic}, after={"/api/system": None})
+        adapter = AxeosAdapter(http, timeout_s=2)
+        declared = {found.ability for found in (await adapter.facts()).capabilities}
+        assert Ability.FAN_MODE in declared
+        assert Ability.THROTTLE not in declared
+        with pytest.raises(Unsupported, match="no frequencies"):
+            await adapter.set_throttle(100)
+
+
 async def test_a_throttle_never_raises_the_clock_and_taking_it_back_does_not_overclock() -> None:
     adapter, emulator, _ = opened()
     emulator.frequency_mhz = 425

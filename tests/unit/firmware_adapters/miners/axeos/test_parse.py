@@ -130,6 +130,13 @@ def test_shares_are_a_pools_own_only_where_there_is_one_pool() -> None:
     assert parse.pools(page())[0].accepted is None
 
 
+def test_a_board_that_does_not_hash_does_not_work_and_one_that_does_not_say_is_unknown() -> None:
+    assert parse.board(page(hashRate=0)).working is False
+    assert parse.board(page(hashRate=None)).working is None
+    assert parse.readings(page(hashRate=0))["boards_working"] == Reading(0.0)
+    assert parse.readings(page(hashRate=None))["boards_working"] == MISSING
+
+
 def test_the_steps_of_the_clock() -> None:
     listed = [525, 400, 400, "x", True, -5, 0, 1e9, None]
     found = parse.steps({"defaultFrequency": 525, "frequencyOptions": listed})

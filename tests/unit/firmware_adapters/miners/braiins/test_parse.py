@@ -203,6 +203,13 @@ def test_ranges_that_make_no_sense_are_none() -> None:
     assert limits.limits({}) == limits.Limits()
 
 
+def test_the_ranges_of_a_machine_in_our_units() -> None:
+    page = as_sent(pages.constraints((900, 3600), 3000))
+    assert limits.limits(page) == limits.Limits(
+        power_w=(900.0, 3600.0), target_c=(40.0, 80.0), default_target_c=60.0, fan_pct=(10.0, 100.0)
+    )
+
+
 def test_pools_say_what_they_say_and_no_more() -> None:
     def state(**said: object) -> PoolState:
         return parts.pools([{"pools": [said]}], NOW_MS)[0].state
