@@ -182,6 +182,34 @@ async def test_registers_that_moved_are_never_read_as_the_old_ones() -> None:
     assert (await device.read()).readings["power_w"].value == 777.0
 
 
+async def test_what_was_learnt_of_one_device_is_not_held_against_the_next() -> None:
+    """A device with holes in its model is read in pieces; the one that replaces it is read whole again."""
+    link = golden()
+    for offset in (12, 40):
+        del link.cells[1, Table.HOLDING][BLOCK + offset]
+    device = meter(link)
+    assert (await device.read()).readings["power_w"].value == 12340.0
+    link.cells.clear()
+    chain_of(link, (1, 66), (203, 105))
+    with pytest.raises(MalformedReply):
+        await device.read()
+    await device.read()
+    link.requests.clear()
+    await device.read()
+    assert link.requests == [(1, Span(Table.HOLDING, BLOCK + 68, 55))]
+
+
+async def test_a_float_that_is_not_a_number_is_missing_and_no_sensor_error() -> None:
+    profile = load_profile("sunspec-213")
+    link = MemoryModbus()
+    chain_of(link, (213, 124))
+    link.put(1, Table.HOLDING, BLOCK + 28, 0x4640, 0xE400)  # 12345.0
+    link.put(1, Table.HOLDING, BLOCK + 26, 0x7FC0, 0x0000)
+    seen = (await ModbusDevice(profile, link, unit=1, timeout_s=1).read()).readings
+    assert seen["power_w"].value == 12345.0
+    assert seen["frequency_hz"] == MISSING
+
+
 @settings(max_examples=300)
 @given(
     st.dictionaries(st.integers(0, 400), st.integers(0, 0xFFFF), max_size=60),

@@ -179,11 +179,22 @@ async def test_a_late_frame_never_answers_the_next_question() -> None:
         link = served.connection
         first, second = [(await link.read(1, span, timeout_s=1))[0] for span in (ONE, OTHER)]
         assert first != second
-        served.emulator.faults[1] = ModbusFault(Misbehaviour.LATE, times=1, delay_s=0.11)
+        # The next reply is late as well, so that the first one would meet the second question.
+        served.emulator.faults[1] = ModbusFault(Misbehaviour.LATE, times=2, delay_s=0.11)
         with pytest.raises(DeviceTimeout):
             await link.read(1, ONE, timeout_s=0.1)
         for _ in range(3):
             assert await link.read(1, OTHER, timeout_s=1) == (second,)
+
+
+async def test_between_two_frames_the_line_is_quiet_for_three_and_a_half_characters() -> None:
+    async with served_line(line="2400 8N1") as served:
+        loop = asyncio.get_running_loop()
+        await served.connection.read(1, TEMPERATURE, timeout_s=1)
+        began_s = loop.time()
+        for _ in range(4):
+            await served.connection.read(1, TEMPERATURE, timeout_s=1)
+        assert loop.time() - began_s >= 4 * parse_line("2400 8N1").silence_s
 
 
 async def test_a_unit_that_is_not_there_is_silent_and_leaves_its_neighbours_alone() -> None:
