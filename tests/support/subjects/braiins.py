@@ -119,6 +119,7 @@ def _subject(adapter: BraiinsAdapter, machine: Machine, emulator: BraiinsEmulato
         nuisances={
             "slow": lambda: trap(slow_s=0.02),
             "tokens are dropped": lambda: trap(drop_session_every=3),
+            "it rebooted and forgot its tokens": emulator.drop_sessions,
             "its clock is two hours ahead": lambda: trap(clock_skew_s=7200.0),
         },
         writes=writes,

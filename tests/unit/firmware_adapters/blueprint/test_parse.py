@@ -61,6 +61,12 @@ def test_a_state_that_nobody_knows_counts_as_running(word: object, state: MinerS
     assert parse.state({"state": word}) is state
 
 
+def test_who_the_machine_is_and_that_it_may_not_say() -> None:
+    told = parse.identity(page())
+    assert (told.model, told.firmware, told.mac) == ("Antminer S21 Pro", "Blueprint 1.0", "aa:bb:cc:00:00:01")
+    assert parse.identity({}) == parse.Identity(model="", firmware="", mac="")
+
+
 def test_another_firmware_is_not_taken_for_this_one() -> None:
     for body in ({}, [], None, {"firmware": "Vnish 1.2.7"}):
         with pytest.raises(MalformedReply):
