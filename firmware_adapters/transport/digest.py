@@ -11,13 +11,13 @@ that was computed from its own fresh challenge is a refusal of the password and 
 import hashlib
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 
 import msgspec
 
 from firmware_adapters.capabilities import Credential
-from firmware_adapters.transport.http import HttpReply, HttpTransport
+from firmware_adapters.transport.http import HttpReply, HttpTransport, TailTransport
 from shared.errors import ConfigError, MalformedReply
 
 MAX_CHALLENGE = 4096
@@ -148,8 +148,30 @@ class DigestTransport:
     ) -> HttpReply:
         """See `HttpTransport.request`; a 401 that is returned means that the password was refused, or that
         the device asks for something else than a digest."""
+
+        def send(proven: Mapping[str, str]) -> Awaitable[HttpReply]:
+            return self._http.request(method, path, json, {**(headers or {}), **proven})
+
+        return await self._answered(method, path, send)
+
+    async def tail(
+        self, path: str, headers: Mapping[str, str] | None = None, *, keep: int, most: int
+    ) -> HttpReply:
+        """See `TailTransport.tail`; behind a transport that has none, an ordinary request."""
+        http = self._http
+        if not isinstance(http, TailTransport):
+            return await self.request("GET", path, headers=headers)
+
+        def send(proven: Mapping[str, str]) -> Awaitable[HttpReply]:
+            return http.tail(path, {**(headers or {}), **proven}, keep=keep, most=most)
+
+        return await self._answered("GET", path, send)
+
+    async def _answered(
+        self, method: str, path: str, send: Callable[[Mapping[str, str]], Awaitable[HttpReply]]
+    ) -> HttpReply:
         proven = self._proof(method, path)
-        reply = await self._http.request(method, path, json, {**(headers or {}), **proven})
+        reply = await send(proven)
         if reply.status != HTTPStatus.UNAUTHORIZED:
             return reply
         asked = challenge(reply.headers.get("www-authenticate", ""))
@@ -159,8 +181,7 @@ class DigestTransport:
             self._asked, self._count = asked, 0
         elif proven:
             return reply  # the very nonce that we just answered: no other answer will please it
-        again = {**(headers or {}), **self._proof(method, path)}
-        return await self._http.request(method, path, json, again)
+        return await send(self._proof(method, path))
 
     def _proof(self, method: str, path: str) -> dict[str, str]:
         if self._asked is None:

@@ -1,7 +1,7 @@
 """The stock Antminer emulator around a machine, and the adapter in front of it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from firmware_adapters.capabilities import Credential
@@ -20,14 +20,21 @@ def emulator_of(machine: Machine, clock: Clock | None = None, **options: object)
     return AntminerEmulator(machine, clock=clock or ManualClock(), **options)  # type: ignore[arg-type] # its own
 
 
-def in_memory(emulator: AntminerEmulator) -> MemoryHttp:
-    """A transport whose other end is the emulator itself, digest login included."""
+def in_memory(
+    emulator: AntminerEmulator, spoil: Callable[[str, bytes], HttpReply | None] = lambda path, body: None
+) -> MemoryHttp:
+    """A transport whose other end is the emulator itself, digest login included.
+
+    `spoil` may put another reply in place of a good one.
+    """
 
     async def answer(request: HttpRequest) -> HttpReply:
         await asyncio.sleep(0)  # a request lets others run, as a real one does
         said = emulator.answer(request.method, request.path, request.headers, request.body)
-        asked = {name.lower(): value for name, value in said.headers.items()}
-        return HttpReply(said.status, said.body, asked if said.status == 401 else {})
+        if said.status == 401:
+            asked = {name.lower(): value for name, value in said.headers.items()}
+            return HttpReply(said.status, said.body, asked)
+        return spoil(request.path, said.body) or HttpReply(said.status, said.body)
 
     return MemoryHttp(answer)
 

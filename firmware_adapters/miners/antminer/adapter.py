@@ -38,7 +38,6 @@ AFTER_WRITE_S = 120.0
 DEFAULT_PASSWORD = "root"
 """The vendor's published default, looked for to raise an alarm."""
 LOG_PAGES = {"kernel": "log.cgi"}
-MAX_LOG = 256 * 1024
 _WEB_SHARE = 2 / 3
 """Part of a read's time that the web server gets before the 4028 socket is asked."""
 _SOCKET_ABILITIES = frozenset({Ability.TELEMETRY, Ability.BOARDS, Ability.POOLS})
@@ -99,6 +98,7 @@ class AntminerAdapter:
         self._written_s: float | None = None
         self._writing = asyncio.Lock()
         self._abilities: frozenset[Ability] | None = None
+        self._model: str | None = None
         self._wakes_in = Mode.NORMAL
         """What a start goes back to: the last mode that was seen before sleep."""
         self._web_failing = False
@@ -144,7 +144,7 @@ class AntminerAdapter:
             running = parse.running(await self._session.get("stats.cgi"))
         except Busy as silence:
             return await self._asleep(silence)
-        stats = running.stats
+        stats = await self._named(running.stats)
         asked: modes.Config | None = None
         if slow or not stats.rate_ths or self._just_written():
             asked = modes.config(await self._session.get("get_miner_conf.cgi"))
@@ -162,6 +162,17 @@ class AntminerAdapter:
             algorithm=parse.algorithm(stats.model, None),
             faults=found,
         )
+
+    async def _named(self, stats: cgminer.Stats) -> cgminer.Stats:
+        """With the model's name, where the page leaves it out: a hydro machine's water would pass for chips.
+
+        A name does not change, so it is asked for once.
+        """
+        if stats.model:
+            return stats
+        if self._model is None:
+            self._model = parse.identity(await self._session.get("get_system_info.cgi")).model
+        return msgspec.structs.replace(stats, model=self._model)
 
     async def _asleep(self, silence: Busy) -> Observation:
         """Some builds end the mining process in sleep, so `stats.cgi` has nothing to tell. Raises `silence`
@@ -257,7 +268,8 @@ class AntminerAdapter:
     async def boards(self) -> tuple[Board, ...]:
         """See `BoardTelemetry.boards`."""
         if self._session.can_log_in or self._socket is None:
-            return parse.boards(parse.running(await self._session.get("stats.cgi")).stats)
+            running = parse.running(await self._session.get("stats.cgi"))
+            return parse.boards(await self._named(running.stats))
         return parse.boards(cgminer.stats(await self._socket.ask("stats")))
 
     async def pools(self) -> tuple[Pool, ...]:
@@ -272,7 +284,7 @@ class AntminerAdapter:
         if page is None:
             raise Unsupported(f"{self._name} has no log {name!r}; it has {', '.join(LOG_PAGES)}")
         await self._check(Ability.LOGS)
-        return (await self._session.text(page))[-MAX_LOG:]
+        return await self._session.tail(page)
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -45,6 +45,8 @@ class AntminerEmulator(WebEmulator):
         self.traps = traps or Traps()
         self.socket_traps = WireTraps()
         self.logins = Logins(user, password)
+        self.log = ""
+        """What its log holds; empty: a line or two."""
         self.mode = SLEEP if machine.view().state is MinerState.STOPPED else 0
         self._stored: Object = {}
         self._process_began_s: float | None = None
@@ -101,7 +103,7 @@ class AntminerEmulator(WebEmulator):
             "get_network_info.cgi": lambda: pages.network_info(view, address),
             "get_miner_conf.cgi": lambda: self.configuration(view),
             "get_blink_status.cgi": lambda: {"blink": view.locating},
-            "log.cgi": lambda: _LOG.format(model=view.model),
+            "log.cgi": lambda: self.log or _LOG.format(model=view.model),
         }
         if name not in shown:
             raise Stop(HTTPStatus.NOT_FOUND)

@@ -18,6 +18,9 @@ DEFAULT_USER = "root"
 WRONG_PASSWORD_WAIT_S = 60.0
 """Wait after a refusal; doubles with each further one [default]."""
 LONGEST_WAIT_S = 3600.0
+LONGEST_LOG_BYTES = 256 * 1024
+MOST_LOG_BYTES = 8 * 1024 * 1024
+"""A log that is longer is not read to its end."""
 
 
 class Session:
@@ -41,9 +44,15 @@ class Session:
         """The JSON value of a page ("stats.cgi"). Raises `DeviceError`."""
         return decode((await self._send("GET", page, None)).body, page)
 
-    async def text(self, page: str) -> str:
-        """A page as text, whatever it holds. Raises `DeviceError`."""
-        return (await self._send("GET", page, None)).body.decode("utf-8", "replace")
+    async def tail(self, page: str) -> str:
+        """The end of a page as text, whatever it holds: a log grows past what a reply may be.
+
+        Raises `DeviceError`.
+        """
+        http = self._entered(page)
+        reply = await http.tail(CGI + page, keep=LONGEST_LOG_BYTES, most=MOST_LOG_BYTES)
+        self._judge(reply, "GET", page)
+        return reply.body.decode("utf-8", "replace")
 
     async def post(self, page: str, body: Object | None) -> Object | None:
         """Send a command; the object in the reply, or None where a success has another body or none.
@@ -61,6 +70,12 @@ class Session:
         return said
 
     async def _send(self, method: str, page: str, body: Object | None) -> HttpReply:
+        reply = await self._entered(page).request(method, CGI + page, body)
+        self._judge(reply, method, page)
+        return reply
+
+    def _entered(self, page: str) -> DigestTransport:
+        """The way in. Raises `AuthFailed` without a credential, and while a refused one has to wait."""
         if self._http is None:
             raise AuthFailed(f"{page}: no credential, and every page of this firmware needs a login")
         wait_s = self._refused_until_s - self._clock.monotonic() if self._refusals else 0.0
@@ -68,12 +83,13 @@ class Session:
             raise AuthFailed(
                 f"{page}: the password was refused and is tried again in {wait_s:.0f} s", retry_after_s=wait_s
             )
-        reply = await self._http.request(method, CGI + page, body)
+        return self._http
+
+    def _judge(self, reply: HttpReply, method: str, page: str) -> None:
         if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             raise self._refused(page, reply.status)
         self._refusals = 0
         _raise_for_status(reply, f"{method} {page}")
-        return reply
 
     def _refused(self, page: str, status: int) -> AuthFailed:
         wait_s = min(WRONG_PASSWORD_WAIT_S * 2**self._refusals, LONGEST_WAIT_S)

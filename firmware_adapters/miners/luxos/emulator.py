@@ -58,6 +58,10 @@ class LuxosEmulator(SocketEmulator):
         """See `Emulator.wire`."""
         return self.traps
 
+    def answer(self, raw: bytes) -> bytes:
+        """What the machine says to one raw request, without a socket."""
+        return self._reply(self.machine.view(), raw)
+
     def _reply(self, view: MinerView, raw: bytes) -> bytes:
         try:
             request = msgspec.json.decode(raw.strip(b"\x00\r\n "), type=dict[str, object])

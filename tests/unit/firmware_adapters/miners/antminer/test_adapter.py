@@ -1,22 +1,30 @@
 """The adapter in front of the emulator: what is asked when, modes, the socket behind, what is refused."""
 
 import logging
+from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.antminer.adapter import AFTER_WRITE_S, SLOW_EVERY, AntminerAdapter, capabilities
 from firmware_adapters.miners.antminer.emulator import AntminerEmulator
 from firmware_adapters.miners.antminer.emulator_traps import Traps
+from firmware_adapters.registry import open_device
 from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
 from firmware_adapters.transport.line_json import MemoryLine
 from shared.capabilities import Ability
 from shared.clock import ManualClock, SystemClock
 from shared.details import PoolState
 from shared.errors import AuthFailed, Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
-from shared.telemetry import MISSING, MinerState
+from shared.ids import DeviceId, ZoneId
+from shared.inventory import DeviceEntry
+from shared.telemetry import MISSING, DeviceKind, MinerState
 from support.antminer import ROOT, emulator_of, in_memory, opened
-from support.miners import Machine, s21_pro
+from support.line_fuzz import read_is_sound
+from support.miners import Machine, board, on_loopback, s21_pro
+from support.web_memory import spoiled
 
 ALL = {one.ability for one in capabilities()}
 
@@ -353,3 +361,75 @@ async def test_a_read_has_one_deadline_over_all_its_pages() -> None:
         adapter._socket = None
         with pytest.raises(DeviceTimeout):
             await adapter.read()
+
+
+async def test_the_registry_puts_the_socket_beside_the_web_server() -> None:
+    emulator = emulator_of(Machine(), SystemClock())
+    async with on_loopback({"127.9.1.4": emulator}, beside=True) as (port, socket_port):
+        assert socket_port == port + 1
+        adapter = open_device(
+            DeviceEntry(
+                id=DeviceId("m"),
+                kind=DeviceKind.MINER,
+                adapter="antminer",
+                host="127.9.1.4",
+                port=port,
+                zone=ZoneId("z"),
+            ),
+            ROOT,
+            timeout_s=0.9,
+        )
+        assert (await adapter.read()).preset == "normal"
+        emulator.traps = Traps(garbage=True)
+        seen = await adapter.read()
+        assert (seen.preset, seen.readings["hashrate_ths"].value) == (None, 186)
+        await adapter.close()
+
+
+# ---------------------------------------------------------------- pages that are damaged, or poor
+
+
+async def test_a_page_without_the_model_is_read_with_the_name_that_was_asked_for_once() -> None:
+    wet = board(water_in_c=33.0, water_out_c=41.0, chip_temp_max_c=None, chip_temp_min_c=None)
+    scene = Scene(Machine(s21_pro(model="Antminer S19 Pro Hyd.", boards=(wet,), fans=())))
+    real = scene.http._answer
+
+    async def nameless(request: HttpRequest) -> HttpReply:
+        reply = await real(request)
+        assert isinstance(reply, HttpReply)
+        return HttpReply(reply.status, reply.body.replace(b'"type":"Antminer', b'"sort":"'), reply.headers)
+
+    scene.http._answer = nameless
+    for _ in range(2):
+        assert (await scene.adapter.read()).readings["chip_temp_max_c"] == MISSING, "water is no chip"
+    assert scene.asked().count("get_system_info.cgi") == 1
+    assert (await scene.adapter.boards())[0].water_out_c == 41
+
+
+async def test_a_long_log_is_read_to_its_end() -> None:
+    emulator = emulator_of(Machine())
+    emulator.log = "x" * 400_000 + " the end"
+    async with opened(emulator, "127.9.1.5", timeout_s=2.0) as adapter:
+        told = await adapter.log("kernel")
+    assert told.endswith("the end")
+    assert len(told) == 256 * 1024
+
+
+@settings(max_examples=80, deadline=None)
+@given(spoiled(), st.booleans())
+async def test_damaged_pages_end_in_typed_failures_and_readings_that_can_be(
+    spoil: Callable[[str, bytes], HttpReply | None], sleeps: bool
+) -> None:
+    machine = Machine(s21_pro(state=MinerState.STOPPED if sleeps else MinerState.MINING))
+    adapter = AntminerAdapter(in_memory(emulator_of(machine), spoil), ROOT, timeout_s=5, clock=ManualClock())
+    await read_is_sound(
+        adapter,
+        adapter.boards,
+        adapter.pools,
+        lambda: adapter.log("kernel"),
+        adapter.stop_mining,
+        adapter.start_mining,
+        lambda: adapter.set_preset("low-power"),
+        lambda: adapter.locate(on=True),
+        adapter.reboot,
+    )

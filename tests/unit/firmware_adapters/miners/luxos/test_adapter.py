@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from firmware_adapters.miners.emulated import PoolView
 from firmware_adapters.miners.luxos import emulator_pages
@@ -22,7 +24,9 @@ from shared.errors import Busy, DeviceTimeout, MalformedReply, Unreachable, Unsu
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState
-from support.luxos import InMemory, emulator_of
+from support.line_fuzz import DAMAGES, Damage, Damaged, read_is_sound
+from support.line_memory import MemorySocket
+from support.luxos import emulator_of
 from support.miners import Machine, on_loopback, s21_pro
 
 ALL = {one.ability for one in capabilities()}
@@ -36,7 +40,7 @@ class Scene:
         self.clock = ManualClock()
         self.machine = machine or Machine(s21_pro(other_pools=(OTHER,), last_share_age_s=4.0, shares_stale=2))
         self.emulator = emulator_of(self.machine, self.clock, **options)
-        self.line = InMemory(self.emulator)
+        self.line = MemorySocket(self.emulator)
         self.adapter = LuxosAdapter(self.line, timeout_s=5, clock=self.clock)
 
     def asked(self) -> list[str]:
@@ -354,3 +358,26 @@ async def test_replies_in_pieces_of_the_dialect_are_read() -> None:
     assert (await scene.adapter.read()).readings["power_w"].value == 2790
     await scene.adapter.stop_mining()
     assert scene.machine.seen.state is MinerState.STOPPED
+
+
+# ---------------------------------------------------------------- damaged replies
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(DAMAGES, min_size=1, max_size=6), st.booleans())
+async def test_damaged_replies_end_in_typed_failures_and_readings_that_can_be(
+    damages: list[Damage], sleeps: bool
+) -> None:
+    machine = Machine(s21_pro(state=MinerState.STOPPED if sleeps else MinerState.MINING))
+    adapter = LuxosAdapter(MemorySocket(Damaged(emulator_of(machine), damages)), timeout_s=5)
+    await read_is_sound(
+        adapter,
+        adapter.boards,
+        adapter.chips,
+        adapter.pools,
+        adapter.stop_mining,
+        adapter.start_mining,
+        lambda: adapter.set_preset("2550"),
+        lambda: adapter.set_cooling_target(50.0),
+        adapter.reboot,
+    )

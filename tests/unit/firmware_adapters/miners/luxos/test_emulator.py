@@ -13,7 +13,7 @@ from support.web_memory import recorded
 
 def say(emulator: LuxosEmulator, command: str, parameter: str | None = None) -> Body:
     request = {"command": command} | ({} if parameter is None else {"parameter": parameter})
-    return decode(emulator._reply(emulator.machine.view(), json.dumps(request).encode()))
+    return decode(emulator.answer(json.dumps(request).encode()))
 
 
 def refusal(emulator: LuxosEmulator, command: str, parameter: str | None = None) -> str:
@@ -68,7 +68,7 @@ def test_nonsense_is_refused() -> None:
     assert refusal(emulator, "healthchipget", "9") == "Invalid board id"
     assert refusal(emulator, "logon") == "Another session is active"
     assert refusal(emulator, "noone") == "Invalid command"
-    broken = decode(emulator._reply(emulator.machine.view(), b"\xff"))
+    broken = decode(emulator.answer(b"\xff"))
     assert broken["STATUS"][0]["Code"] == 23  # type: ignore[index] # a list, as every reply has
     assert emulator.machine.commands == []  # type: ignore[attr-defined] # a test's machine
 
