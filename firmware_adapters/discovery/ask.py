@@ -245,4 +245,5 @@ def _why(error: BaseException) -> str:
         return "closed without an answer"
     if isinstance(error, aiohttp.ClientResponseError):
         return "no HTTP"
-    return str(error) or type(error).__name__
+    told = getattr(error, "os_error", error)
+    return getattr(told, "strerror", None) or str(error) or type(error).__name__

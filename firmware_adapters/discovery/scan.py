@@ -102,12 +102,15 @@ def _reason(found: Probed) -> str:
 
 
 def nothing_found(scanned: Scanned, asked: str) -> str:
-    """The sentence for a network in which nothing answered."""
+    """The sentence for a network without a miner that we know."""
     why = "; ".join(f"{count} × {reason}" for reason, count in list(scanned.reasons.items())[:3])
-    alive = sum(count for reason, count in scanned.reasons.items() if "refused" in reason)
+    counted = f"{scanned.asked} addresses asked" + (f" ({why})" if why else "")
+    if scanned.unknown:
+        return f"no miner that we know in {asked}: {counted}, {len(scanned.unknown)} answer as something else"
+    alive = any("refused" in reason for reason in scanned.reasons)
     advice = (
         "computers are there, but no miner answers: is the port right?"
         if alive
         else "is this computer in that network, and do the machines have power?"
     )
-    return f"nothing answers in {asked}: {scanned.asked} addresses asked ({why}); {advice}"
+    return f"nothing answers in {asked}: {counted}; {advice}"

@@ -1,6 +1,7 @@
 """A scan of a loopback range: who is there, what is proposed, and that it ends in time."""
 
 import asyncio
+import errno
 import tomllib
 
 import pytest
@@ -8,9 +9,9 @@ import pytest
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.discovery.ask import Asker
 from firmware_adapters.discovery.machine import numbered
-from firmware_adapters.discovery.probe import Look
+from firmware_adapters.discovery.probe import Look, probe
 from firmware_adapters.discovery.proposal import fragment
-from firmware_adapters.discovery.scan import Scan, nothing_found
+from firmware_adapters.discovery.scan import Scan, Scanned, nothing_found
 from shared.clock import SystemClock
 from support.mixed_site import FIRMWARES, PASSWORD
 from support.probe_fleet import fleet
@@ -94,6 +95,40 @@ async def test_a_network_in_which_nobody_is_gets_a_clear_sentence() -> None:
         "nothing answers in 127.86.3.0/30: 2 addresses asked (2 × connection refused); "
         "computers are there, but no miner answers: is the port right?"
     )
+
+
+@pytest.mark.parametrize(
+    ("reasons", "unknown", "says"),
+    [
+        (
+            {"Network is unreachable": 254},
+            (),
+            "nothing answers in 10.9.9.0/24: 254 addresses asked (254 × Network is unreachable); "
+            "is this computer in that network, and do the machines have power?",
+        ),
+        (
+            {"no answer in time": 253},
+            ("10.9.9.1",),
+            "no miner that we know in 10.9.9.0/24: 254 addresses asked (253 × no answer in time), "
+            "1 answer as something else",
+        ),
+    ],
+)
+def test_why_nothing_was_found(reasons: dict[str, int], unknown: tuple[str, ...], says: str) -> None:
+    scanned = Scanned(machines=(), unknown=unknown, asked=254, unasked=0, reasons=reasons)
+    assert nothing_found(scanned, "10.9.9.0/24") == says
+
+
+async def test_a_network_without_a_route_is_told_in_the_kernels_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def no_route(*_: object, **__: object) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    monkeypatch.setattr(asyncio, "open_connection", no_route)
+    async with Asker(connect_s=0.3, reply_s=0.5) as asker:
+        found = await probe(asker, "127.86.6.1", 4028, LOOK, CLOCK)
+    assert list(found.silent.values()) == ["Network is unreachable"]
 
 
 async def test_something_that_is_no_miner_is_named_by_its_address() -> None:
