@@ -137,6 +137,7 @@ async def test_fans_by_hand_and_by_itself() -> None:
     assert http.requests[-1].body == b'{"autofanspeed":0,"fanspeed":67}'
     assert (machine.seen.cooling, machine.seen.fan_duty_pct) == ("manual", 67)
     await adapter.set_fan_mode("auto")
+    assert http.requests[-1].body == b'{"autofanspeed":1}'
     assert machine.seen.cooling == "auto"
 
 

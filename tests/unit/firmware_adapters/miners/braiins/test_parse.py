@@ -135,6 +135,12 @@ def test_whether_a_board_works_is_unknown_while_nothing_hashes() -> None:
     assert parse.hashboards(disabled, hashing=True)["boards_working"] == MISSING
 
 
+def test_boards_by_their_own_number_or_by_place_and_each_once() -> None:
+    page = {"hashboards": [{"id": "3"}, {"id": "0"}, {"id": "first"}, {"id": -1}, {"id": 3}, "board"]}
+    assert [found.index for found in parts.boards(page, hashing=True)] == [0, 2, 3]
+    assert parts.boards({}, hashing=True) == ()
+
+
 def test_no_boards_at_all_is_not_a_machine_without_working_boards() -> None:
     found = parse.hashboards({"hashboards": []}, hashing=True)
     assert set(found.values()) == {MISSING}
