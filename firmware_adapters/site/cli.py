@@ -6,6 +6,7 @@ Nothing here speaks to a device. Exit status: 0 all is well, 1 a file does not h
 import argparse
 import sys
 from collections.abc import Sequence
+from inspect import cleandoc
 from pathlib import Path
 
 import msgspec
@@ -57,7 +58,10 @@ def _lint(files: Sequence[Path]) -> int:
 
 def schema_text() -> str:
     """The JSON schema of a profile file, made from the structs that read it."""
-    schema = msgspec.json.schema(Profile)
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Profile)}
+    for defined in schema["$defs"].values():
+        if "description" in defined:
+            defined["description"] = cleandoc(defined["description"])
     return msgspec.json.format(msgspec.json.encode(schema), indent=2).decode()
 
 

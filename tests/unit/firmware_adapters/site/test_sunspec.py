@@ -210,7 +210,7 @@ async def test_a_float_that_is_not_a_number_is_missing_and_no_sensor_error() -> 
     assert seen["frequency_hz"] == MISSING
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     st.dictionaries(st.integers(0, 400), st.integers(0, 0xFFFF), max_size=60),
     st.booleans(),
