@@ -5,7 +5,7 @@ be null. Chips stand in `/boards` (1.3), `/chains` (1.2) or `/chips` (1.2.0), wh
 Chip grade grey is healthy, red does not hash; temperatures of 0 and pairs 0/0 are no data (miners.md §1.5).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from firmware_adapters.miners.vnish.fields import (
     Object,
@@ -33,17 +33,23 @@ def boards(summary: object, factory: object, hash_unit: str | None) -> tuple[Boa
     Hashrates by `hash_unit` as in `parse.summary`. Raises `MalformedReply` if `/summary` is no object.
     """
     miner = child(as_page(summary, "/summary"), "miner")
-    serials = _serials(factory)
+    listed = children(miner, "chains") or children(miner, "boards")
+    serials = _serials(factory, [_index(position, page) for position, page in enumerate(listed)])
     found: dict[int, Board] = {}
-    for position, page in enumerate(children(miner, "chains") or children(miner, "boards")):
+    for position, page in enumerate(listed):
         board = _board(position, page, serials, HASH_UNITS.get(hash_unit or ""))
         found.setdefault(board.index, board)
     return tuple(found[index] for index in sorted(found))
 
 
-def _serials(factory: object) -> dict[int, str]:
+def _serials(factory: object, indexes: Sequence[int]) -> dict[int, str]:
+    """Serial numbers by board; by place where that page counts from elsewhere and has as many boards."""
     listed = children(as_object(factory), "chains")
-    return {_index(position, board): text(board, "serial") or "" for position, board in enumerate(listed)}
+    words = [text(board, "serial") or "" for board in listed]
+    own = [_index(position, board) for position, board in enumerate(listed)]
+    if set(own) != set(indexes) and len(own) == len(indexes):
+        own = list(indexes)
+    return dict(zip(own, words, strict=True))
 
 
 def _index(position: int, board: Object) -> int:

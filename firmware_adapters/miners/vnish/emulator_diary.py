@@ -29,12 +29,13 @@ class Diary:
         self._seen: deque[tuple[float, PastView]] = deque(maxlen=int(KEEPS_S / RECORD_S))
         self._events: deque[tuple[float, str, int | None]] = deque(maxlen=_EVENTS)
         self._before: MinerView | None = None
+        self._remembers = isinstance(machine, Remembers)
 
     def look(self, view: MinerView) -> bool:
         """Take note of the machine now; whether it has rebooted since the last look."""
         now_s, before = self._clock.monotonic(), self._before
         self._before = view
-        if not self._seen or now_s - self._seen[-1][0] >= RECORD_S:
+        if not self._remembers and (not self._seen or now_s - self._seen[-1][0] >= RECORD_S):
             self._seen.append((now_s, PastView.of(view)))
         if before is None:
             return False

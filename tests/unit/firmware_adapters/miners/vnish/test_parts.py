@@ -93,6 +93,14 @@ def test_factory_info_may_be_null_everywhere() -> None:
         assert [found.serial for found in parts.boards(page, factory, "GH/s")] == ["", "", ""]
 
 
+def test_serial_numbers_that_are_counted_from_elsewhere_go_by_place() -> None:
+    page = summary(s21_pro())
+    shifted = {"chains": [{"id": number, "serial": f"S{number}"} for number in range(3)]}
+    assert [found.serial for found in parts.boards(page, shifted, "GH/s")] == ["S0", "S1", "S2"]
+    fewer = {"chains": [{"id": 3, "serial": "third"}]}
+    assert [found.serial for found in parts.boards(page, fewer, "GH/s")] == ["", "", "third"]
+
+
 def test_no_boards_in_failure() -> None:
     assert parts.boards(summary(s21_pro(state=MinerState.FAILURE)), None, "GH/s") == ()
     assert parts.boards({"miner": None}, None, "GH/s") == ()
