@@ -80,7 +80,21 @@ def drawings(records: list[Record]) -> dict[str, str]:
         "onnx-latency.svg": chart("One scoring batch", "miners", "ms", onnx),
         "outbox-rows.svg": chart("Durable rows into the store", "rows per batch", "rows/s", rows),
         **_guardian(records),
+        **_polling(records),
     }
+
+
+def _polling(records: list[Record]) -> dict[str, str]:
+    """How long a sweep takes by size of the fleet, and what it costs; nothing where it was not measured."""
+    sweep = [record for record in records if record["benchmark"] == "poll sweep"]
+    if not sweep:
+        return {}
+    took = [
+        ("guardian's poller", [(r["n"], r["value"]) for r in sweep]),
+        ("bare aiohttp, not parsed", [(r["n"], r["peer_value"]) for r in sweep]),
+        ("poller, slowest of ten", [(r["n"], r["more"]["slowest_s"]) for r in sweep]),
+    ]
+    return {"poll-sweep.svg": chart("One sweep over all miners, as fast as it goes", "miners", "s", took)}
 
 
 def _guardian(records: list[Record]) -> dict[str, str]:
