@@ -232,3 +232,17 @@ async def test_a_read_ends_at_its_deadline_however_many_requests_it_takes() -> N
     scene.adapter._timeout_s = 0.05
     with pytest.raises(DeviceTimeout):
         await scene.adapter.read()
+
+
+async def test_a_machine_without_estats_and_stats_is_a_failure() -> None:
+    scene = Scene()
+    answer = scene.emulator.answer
+
+    def without(raw: bytes) -> bytes:
+        said = b'{"STATUS":[{"STATUS":"E","Code":14,"Msg":"Invalid command"}]}'
+        return said if b"stats" in raw else answer(raw)
+
+    scene.emulator.answer = without  # type: ignore[method-assign] # two pages of it are gone
+    for _ in range(2):
+        with pytest.raises(Unsupported):
+            await scene.adapter.read()

@@ -70,7 +70,7 @@ def test_numbers() -> None:
     assert numbers(told, "g") == numbers(told, "nothing") == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text(max_size=200) | st.text(alphabet="ab[]{}':, 01%", max_size=200))
 def test_any_text_is_values(text: str) -> None:
     for part in sections(text).values():

@@ -208,6 +208,8 @@ def test_pools_and_the_age_of_a_share() -> None:
             {"POOL": 1, "URL": "b", "Status": "Alive", "Stratum Active": False, "Last Share Time": 31_279},
             {"POOL": 2, "URL": "c", "Status": "Dead"},
             {"POOL": 3, "URL": "d", "Status": "Alive"},
+            {"POOL": 4, "URL": "e", "Status": "Rejecting"},
+            {"POOL": 5, "URL": "f", "Status": "Disabled"},
         ],
     }
     found = parse.pools(body)
@@ -216,8 +218,10 @@ def test_pools_and_the_age_of_a_share() -> None:
         PoolState.STANDBY,
         PoolState.DEAD,
         PoolState.UNKNOWN,
+        PoolState.REJECTING,
+        PoolState.DISABLED,
     ]
-    assert [pool.last_share_age_s for pool in found] == [100.0, None, None, None]
+    assert [pool.last_share_age_s for pool in found] == [100.0, None, None, None, None, None]
 
 
 KEYS = st.sampled_from(
@@ -271,7 +275,7 @@ def try_all(body: object) -> None:
             assert (reading.value is not None) == reading.quality.usable
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     JSON | st.fixed_dictionaries({"STATS": st.lists(st.dictionaries(KEYS, TEXTS, max_size=3), max_size=3)})
 )

@@ -402,7 +402,7 @@ def try_all(body: object) -> None:
             assert (reading.value is not None) == reading.quality.usable
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(JSON)
 def test_any_json_is_readings_or_malformed(body: object) -> None:
     try_all(body)

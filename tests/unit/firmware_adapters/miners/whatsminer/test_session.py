@@ -236,3 +236,16 @@ async def test_a_reply_that_says_neither_is_not_taken_for_a_yes() -> None:
 
     with pytest.raises(MalformedReply):
         await Session(MemoryRaw(answer), Credential(user=None, secret=PASSWORD), scene.clock).write("reboot")
+
+
+async def test_a_token_used_up_while_it_is_used_is_busy() -> None:
+    scene = Scene()
+
+    async def answer(request: bytes) -> bytes:
+        if b"get_token" in request:
+            return scene.emulator.answer(request)
+        return b'{"STATUS":"E","Code":136,"Msg":"token over max times"}'
+
+    session = Session(MemoryRaw(answer), Credential(user=None, secret=PASSWORD), scene.clock)
+    with pytest.raises(Busy, match="token"):
+        await session.write("power_off")

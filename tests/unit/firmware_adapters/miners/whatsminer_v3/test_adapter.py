@@ -11,7 +11,7 @@ from firmware_adapters.miners.whatsminer_v3.emulator_traps import Traps
 from shared.capabilities import Ability
 from shared.clock import ManualClock
 from shared.details import Fault, PoolState
-from shared.errors import Busy, DeviceError, DeviceTimeout, Unsupported
+from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState, Quality
@@ -98,6 +98,19 @@ async def test_pages_that_are_refused_cost_only_themselves() -> None:
     seen = await scene.adapter.read()
     assert seen.readings["power_w"].value == 3310
     assert "boards_working" not in seen.readings
+
+
+async def test_pools_that_are_nonsense_cost_only_themselves() -> None:
+    scene = Scene()
+    answer = scene.emulator.answer
+
+    def odd(raw: bytes, view: object = None) -> bytes:
+        return b'{"code":0,"msg":"none"}' if b"pools" in raw else answer(raw)
+
+    scene.emulator.answer = odd  # type: ignore[method-assign] # one page of it is odd
+    assert (await scene.adapter.read()).readings["power_w"].value == 3310
+    with pytest.raises(MalformedReply):
+        await scene.adapter.pools()
 
 
 async def test_boards_and_pools() -> None:
