@@ -200,6 +200,7 @@ class BacnetEmulator:
     ) -> None:
         """Set an object's status flags; `service` false is "out of service"."""
         found = self._objects[target]
+        found.outOfService = not service
         found.statusFlags = StatusFlags([0, int(fault), int(overridden), int(not service)])
         found.reliability = Reliability("unreliableOther" if fault else "noFaultDetected")
 

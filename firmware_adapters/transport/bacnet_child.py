@@ -112,6 +112,11 @@ class Speaker:
             self._applications[local] = _Client(device, IPv4Address(f"{local}:0"))
         return self._applications[local]
 
+    def close(self) -> None:
+        """Close every socket."""
+        while self._applications:
+            self._applications.popitem()[1].close()
+
     async def _read(self, order: ReadOrder) -> tuple[BacnetValue | None, ...]:
         application = self._application(order.host, order.port)
         address = Address(f"{order.host}:{order.port}")

@@ -232,10 +232,13 @@ class ProcessBacnet:
             await self._asked(order)
 
     async def _asked(self, order: Order) -> Outcome:
-        outcome = await self._process.ask(order)
+        outcome = await self._carried_out(order)
         if outcome.code:
             raise failure_of(outcome, self._name)
         return outcome
+
+    async def _carried_out(self, order: Order) -> Outcome:
+        return await self._process.ask(order)
 
     async def close(self) -> None:
         """See `BacnetLink`."""

@@ -76,7 +76,7 @@ class GufoSnmp:
         done = False
         try:
             async with asyncio.timeout(timeout_s):
-                found = await self._request(await self._opened(timeout_s), part, timeout_s)
+                found = await self._request(await self._opened(timeout_s), part)
             done = True
             self._heard_s = self._clock.monotonic()
         except TooBig:
@@ -95,19 +95,23 @@ class GufoSnmp:
             if not done:
                 # A late answer must never meet the next request: the next one uses a new socket.
                 self._session = None
-        return found
+        if found or len(part) == 1:
+            return found
+        # gufo shows an error status and "none of them exists" alike: the other backend tells them apart.
+        try:
+            return await self._exactly().get(part, timeout_s=timeout_s)
+        except TooBig:
+            self._limit.refused(len(part))
+            raise
 
-    async def _request(
-        self, session: SnmpSession, part: Sequence[str], timeout_s: float
-    ) -> dict[str, SnmpValue]:
+    @staticmethod
+    async def _request(session: SnmpSession, part: Sequence[str]) -> dict[str, SnmpValue]:
         if len(part) == 1:
             try:
                 return _checked({part[0]: await session.get(part[0])})
             except NoSuchInstance:
                 return {}
-        found = await session.get_many(part)
-        # gufo shows an error status and "none of them exists" alike: the other backend tells them apart.
-        return _checked(found) if found else await self._exactly().get(part, timeout_s=timeout_s)
+        return _checked(await session.get_many(part))
 
     async def _opened(self, timeout_s: float) -> SnmpSession:
         idle_s = self._clock.monotonic() - self._heard_s

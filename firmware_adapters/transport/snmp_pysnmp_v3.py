@@ -2,7 +2,7 @@
 
 An engine per request is what made pollers slow (edge.md §3.1, F25). One engine for all agents would mix up
 users of the same name with other secrets, so each link has its own, made when it is first needed and made
-anew after a failure: the agent may have started again as another engine.
+anew after two failures: the agent may have started again as another engine.
 """
 
 import asyncio
@@ -21,6 +21,8 @@ from shared.errors import AuthFailed, DeviceError, MalformedReply, Unreachable
 
 DISCOVERIES = 4
 """Requests that only bring the agent's engine id, and its clock, before the one that counts."""
+PATIENCE = 2
+"""Failures in a row after which the agent may be another engine than the one that was met."""
 _DOMAIN, _ADDRESS = (1, 3, 6, 1, 6, 1, 1), ("agent", 0)
 """snmpUDPDomain; there is one agent, so its address inside the engine is a name."""
 _V3, _USM = 3, 3
@@ -81,20 +83,26 @@ class V3Speaker:
         self._level = AUTH_NO_PRIV if user.privacy is None else AUTH_PRIV
         self._wire: _Wire | None = None
         self._ids = 0
+        self._failures = 0
 
     async def ask(
         self, kind: PduKind, varbinds: tuple[VarBind, ...], *, timeout_s: float, repetitions: int = 0
     ) -> Answer:
         """See `Speaker`. `AuthFailed` where the agent refuses the user or a secret."""
+        if self._wire is None:
+            # Its MIBs and keys take a tenth of a second here and more on a gateway: not in the loop's thread.
+            self._wire = await asyncio.to_thread(_Wire, self._user)
         done = False
         try:
             async with asyncio.timeout(timeout_s):
-                found = await self._asked(self._pdu(kind, varbinds, repetitions))
+                found = await self._asked(self._wire, self._pdu(kind, varbinds, repetitions))
             done = True
         except PySnmpError as error:
             raise MalformedReply(f"{self._name}: {error}") from error
         finally:
-            if not done:
+            self._failures = 0 if done else self._failures + 1
+            if self._failures >= PATIENCE:
+                self._failures = 0
                 self.close()
         return found
 
@@ -109,14 +117,12 @@ class V3Speaker:
         api.set_varbinds(pdu, [(oid_key(bind.oid), wrapped(bind)) for bind in varbinds])
         return pdu
 
-    async def _asked(self, pdu: Any) -> Answer:
-        if self._wire is None:
-            wire = _Wire(self._user)
+    async def _asked(self, wire: "_Wire", pdu: Any) -> Answer:
+        if not wire.is_open:
             loop = asyncio.get_running_loop()
             await loop.create_datagram_endpoint(lambda: wire, remote_addr=self._address)
-            self._wire = wire
         for _ in range(DISCOVERIES):
-            failure, reply = await self._wire.send(pdu, self._user.name, self._level)
+            failure, reply = await wire.send(pdu, self._user.name, self._level)
             if isinstance(failure, _NOT_KNOWN_YET):
                 continue
             if failure is not None:
@@ -152,6 +158,11 @@ class _Wire(asyncio.DatagramProtocol):
         add_user(self._engine, user)
         self._transport: asyncio.DatagramTransport | None = None
         self._waiting: asyncio.Future[tuple[Any, Any]] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has its socket."""
+        return self._transport is not None
 
     async def send(self, pdu: Any, user: str, level: int) -> tuple[Any, Any]:
         """What the engine says went wrong, or the response."""

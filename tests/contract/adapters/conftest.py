@@ -10,7 +10,19 @@ import pytest
 
 from support.adapter_contract import Opening, Subject
 
-_MODULES = ("vnish", "antminer", "luxos", "braiins", "axeos", "blueprint", "whatsminer", "avalon", "modbus")
+_MODULES = (
+    "vnish",
+    "antminer",
+    "luxos",
+    "braiins",
+    "axeos",
+    "blueprint",
+    "whatsminer",
+    "avalon",
+    "modbus",
+    "snmp",
+    "bacnet",
+)
 _SUBJECTS: dict[str, Opening] = {
     name: opening
     for module in _MODULES

@@ -145,7 +145,7 @@ async def test_an_agent_that_started_anew_is_followed(backend: str) -> None:
             HOST, port, load_profile("apc-rpdu2"), DictSource({"power_w": 10.0}), users=(user(),)
         )
         await other.start()
-        for _ in range(2):
+        for _ in range(3):
             try:
                 found = await link.get([POWER], timeout_s=0.5)
                 break
