@@ -72,8 +72,9 @@ async def test_a_throttle_follows_the_clock_that_is_read() -> None:
     adapter, emulator, _ = opened()
     emulator.frequency_mhz = 420
     assert (await adapter.read()).readings["throttle_pct"].value == pytest.approx(80.0)
-    emulator.frequency_mhz = 525
-    assert (await adapter.read()).readings["throttle_pct"].value == 100.0
+    for mhz in (525, 575):
+        emulator.frequency_mhz = mhz
+        assert (await adapter.read()).readings["throttle_pct"].value == 100.0
 
 
 async def test_the_range_is_the_machines_own_steps() -> None:
@@ -139,6 +140,16 @@ async def test_fans_by_hand_and_by_itself() -> None:
     await adapter.set_fan_mode("auto")
     assert http.requests[-1].body == b'{"autofanspeed":1}'
     assert machine.seen.cooling == "auto"
+
+
+@pytest.mark.parametrize("duty", [None, -1.0, 100.5, float("nan")])
+async def test_a_fan_by_hand_needs_a_duty(duty: float | None) -> None:
+    adapter, _, http = opened()
+    with pytest.raises(Unsupported, match=r"0\.\.100 %"):
+        await adapter.set_fan_mode("manual", duty)
+    assert http.requests == []
+    await adapter.set_fan_mode("manual", 0)
+    assert http.requests[-1].body == b'{"autofanspeed":0,"fanspeed":0}'
 
 
 async def test_overheat_mode_is_a_fault_and_off() -> None:
