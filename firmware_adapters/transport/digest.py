@@ -125,17 +125,17 @@ def _quoted(text: str) -> str:
 
 
 class DigestTransport:
-    """An `HttpTransport` that proves `credential` to the device behind `http`.
+    """An `HttpTransport` that proves `credential` to the device behind `http`; None proves nothing.
 
     `credential.user` None stands for `default_user`. Raises `ConfigError` for a user that no header takes.
     """
 
-    def __init__(self, http: HttpTransport, credential: Credential, *, default_user: str) -> None:
+    def __init__(self, http: HttpTransport, credential: Credential | None, *, default_user: str) -> None:
         self._http = http
-        self._user = credential.user or default_user
+        self._user = (credential.user if credential is not None else None) or default_user
         if _PRINTABLE.fullmatch(self._user) is None or ":" in self._user:
             raise ConfigError(f"user name {self._user!r}: a digest login takes plain characters and no colon")
-        self._secret = credential.secret
+        self._secret = credential.secret if credential is not None else None
         self._asked: Challenge | None = None
         self._count = 0
 
@@ -175,7 +175,7 @@ class DigestTransport:
         if reply.status != HTTPStatus.UNAUTHORIZED:
             return reply
         asked = challenge(reply.headers.get("www-authenticate", ""))
-        if asked is None:
+        if asked is None or self._secret is None:
             return reply
         if self._asked is None or asked.nonce != self._asked.nonce:
             self._asked, self._count = asked, 0
@@ -184,7 +184,7 @@ class DigestTransport:
         return await send(self._proof(method, path))
 
     def _proof(self, method: str, path: str) -> dict[str, str]:
-        if self._asked is None:
+        if self._asked is None or self._secret is None:
             return {}
         self._count += 1
         proof = authorization(

@@ -3,28 +3,30 @@
 Cadence: `stats.cgi` on every read (state, hashrate, temperatures, fans, boards); `pools.cgi` on every
 `POOLS_EVERY`-th for the shares; `get_miner_conf.cgi` whenever the machine does not hash, after a write, and
 with `summary.cgi` (what the machine complains of) on every `SLOW_EVERY`-th. What a read did not ask for is
-absent from it, never what it was earlier. Without a credential, and where the web server fails or refuses the
-password, the socket is read instead: no mode, no complaints. No page and no command tells watts.
+absent from it, never what it was earlier. Without a credential, and where the web server fails, lacks the
+page or refuses the password, the socket is read instead: no mode, no complaints. Nothing tells watts.
 """
 
 import asyncio
 import logging
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from importlib import resources
+from typing import TypeVar
 
 import msgspec
 
 from firmware_adapters.capabilities import WRITES, Credential, Observation
 from firmware_adapters.miners import cgminer
 from firmware_adapters.miners.antminer import identify, modes, parse
+from firmware_adapters.miners.antminer.control import Control
 from firmware_adapters.miners.antminer.modes import Mode
 from firmware_adapters.miners.antminer.parse import Identity
 from firmware_adapters.miners.antminer.session import DEFAULT_USER, Session
 from firmware_adapters.transport.http import AiohttpTransport, HttpTransport
-from firmware_adapters.transport.line_json import CGMINER_PORT, LineClient, LineTransport
+from firmware_adapters.transport.line_json import CGMINER_PORT, Body, LineClient, LineTransport
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.clock import Clock, SystemClock
 from shared.details import Board, Fault, Pool
@@ -34,7 +36,6 @@ from shared.telemetry import MISSING, DeviceKind, MinerState, Reading
 
 POOLS_EVERY = 2
 SLOW_EVERY = 5
-AFTER_WRITE_S = 120.0
 DEFAULT_PASSWORD = "root"
 """The vendor's published default, looked for to raise an alarm."""
 LOG_PAGES = {"kernel": "log.cgi"}
@@ -42,6 +43,8 @@ _WEB_SHARE = 2 / 3
 """Part of a read's time that the web server gets before the 4028 socket is asked."""
 _SOCKET_ABILITIES = frozenset({Ability.TELEMETRY, Ability.BOARDS, Ability.POOLS})
 _MODE_ABILITIES = frozenset({Ability.PRESET, Ability.MINING})
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +73,7 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
     )
 
 
-class AntminerAdapter:
+class AntminerAdapter(Control):
     """Telemetry, modes, reboot and blinking of one stock Antminer.
 
     `timeout_s` bounds each request, and one whole `read()`. `socket` None means that there is no fallback.
@@ -88,19 +91,14 @@ class AntminerAdapter:
         clock: Clock | None = None,
         name: str = "antminer",
     ) -> None:
-        self._clock = clock or SystemClock()
-        self._session = Session(http, credential, self._clock)
+        clock = clock or SystemClock()
+        super().__init__(Session(http, credential, clock), clock, name)
         self._credential = credential
         self._socket = socket
         self._timeout_s = timeout_s
-        self._name = name
         self._reads = 0
-        self._written_s: float | None = None
-        self._writing = asyncio.Lock()
         self._abilities: frozenset[Ability] | None = None
         self._model: str | None = None
-        self._wakes_in = Mode.NORMAL
-        """What a start goes back to: the last mode that was seen before sleep."""
         self._web_failing = False
 
     # ------------------------------------------------------------ reading
@@ -108,33 +106,30 @@ class AntminerAdapter:
     async def read(self) -> Observation:
         """State and readings, see the module's text for what is asked when. Raises `DeviceError`.
 
-        Where the socket fails too, the web server's failure is the one raised.
+        Where both ways in fail, the failure of the first is the one raised.
         """
-        if not self._session.can_log_in and self._socket is not None:
+        socket = self._socket
+        if socket is None:
             async with _deadline(self._name, self._timeout_s):
-                return await self._read_socket(self._socket)
-        web_s = self._timeout_s * (_WEB_SHARE if self._socket is not None else 1)
+                return await self._read_web()
+        if self._credential is None:
+            async with _deadline(self._name, self._timeout_s):
+                return await _first_of(lambda: self._read_socket(socket), self._read_web)
         try:
-            async with _deadline(self._name, web_s):
+            async with _deadline(self._name, self._timeout_s * _WEB_SHARE):
                 seen = await self._read_web()
         except DeviceError as failure:
-            return await self._instead(failure)
+            try:
+                seen = await self._read_socket(socket)
+            except DeviceError as error:
+                raise failure from error
+            if not self._web_failing:
+                self._web_failing = True
+                _log.warning("%s: reading port 4028, the web server fails: %s", self._name, failure)
+            return seen
         if self._web_failing:
             self._web_failing = False
             _log.info("%s: the web server answers again", self._name)
-        return seen
-
-    async def _instead(self, failure: DeviceError) -> Observation:
-        """What the socket tells while the web server fails with `failure`, raised if the socket does too."""
-        if self._socket is None:
-            raise failure
-        try:
-            seen = await self._read_socket(self._socket)
-        except DeviceError as error:
-            raise failure from error
-        if not self._web_failing:
-            self._web_failing = True
-            _log.warning("%s: reading port 4028, the web server fails: %s", self._name, failure)
         return seen
 
     async def _read_web(self) -> Observation:
@@ -147,7 +142,7 @@ class AntminerAdapter:
         stats = await self._named(running.stats)
         asked: modes.Config | None = None
         if slow or not stats.rate_ths or self._just_written():
-            asked = modes.config(await self._session.get("get_miner_conf.cgi"))
+            asked = await self._asked()
         readings = parse.readings(stats)
         if with_pools:
             readings |= await self._shares()
@@ -177,10 +172,18 @@ class AntminerAdapter:
     async def _asleep(self, silence: Busy) -> Observation:
         """Some builds end the mining process in sleep, so `stats.cgi` has nothing to tell. Raises `silence`
         where the machine was not told to sleep."""
-        asked = modes.config(await self._session.get("get_miner_conf.cgi"))
-        if asked.mode is not Mode.SLEEP:
+        asked = await self._asked()
+        if asked is None or asked.mode is not Mode.SLEEP:
             raise silence
         return Observation(readings=dict.fromkeys(parse.CORE_POINTS, MISSING), state=MinerState.STOPPED)
+
+    async def _asked(self) -> modes.Config | None:
+        """The configuration; None where this build does not show it."""
+        try:
+            return modes.config(await self._session.get("get_miner_conf.cgi"))
+        except (Busy, MalformedReply, Unsupported) as error:
+            _log.debug("%s: mode unknown: %s", self._name, error)
+            return None
 
     async def _shares(self) -> dict[str, Reading]:
         """Shares of all pools; a page that does not answer costs the shares, not the whole read."""
@@ -196,13 +199,6 @@ class AntminerAdapter:
         except (Busy, MalformedReply, Unsupported) as error:
             _log.debug("%s: complaints unknown: %s", self._name, error)
             return None
-
-    def _remember(self, mode: Mode | None) -> None:
-        if mode is not None and mode is not Mode.SLEEP:
-            self._wakes_in = mode
-
-    def _just_written(self) -> bool:
-        return self._written_s is not None and self._clock.monotonic() - self._written_s <= AFTER_WRITE_S
 
     async def _read_socket(self, socket: LineTransport) -> Observation:
         stats = cgminer.stats(await socket.ask("stats"))
@@ -221,8 +217,8 @@ class AntminerAdapter:
 
     async def facts(self) -> DeviceFacts:
         """Identity, abilities, default password. Raises `DeviceError`."""
-        found = await self._identity()
-        declared = await self._declared(found)
+        found, entered = await self._identity()
+        declared = await self._declared(found, entered=entered)
         key = self._credential
         return DeviceFacts(
             model=found.model,
@@ -231,52 +227,87 @@ class AntminerAdapter:
             serial=found.serial,
             algorithm=found.algorithm,
             capabilities=tuple(one for one in capabilities() if one.ability in declared),
-            # The login was just accepted: the machine has one password, and it is this one.
-            default_password=key is not None
+            # The machine has one password, and it let us in with this one.
+            default_password=entered
+            and key is not None
             and key.secret == DEFAULT_PASSWORD
             and (key.user or DEFAULT_USER) == DEFAULT_USER,
         )
 
-    async def _identity(self) -> Identity:
-        if not self._session.can_log_in and self._socket is not None:
-            stats = cgminer.stats(await self._socket.ask("stats"))
-            return parse.socket_identity(await self._socket.ask("version"), stats)
+    async def _identity(self) -> tuple[Identity, bool]:
+        """Who it is, and whether the web server told it: without a login, and on a build that lacks the page,
+        the socket does."""
+        try:
+            return await self._web_identity(), True
+        except DeviceError as failure:
+            lacking = self._credential is None or isinstance(failure, Unsupported)
+            if self._socket is None or not lacking:
+                raise
+            try:
+                stats = cgminer.stats(await self._socket.ask("stats"))
+                return parse.socket_identity(await self._socket.ask("version"), stats), False
+            except DeviceError as error:
+                raise failure from error
+
+    async def _web_identity(self) -> Identity:
         found = parse.identity(await self._session.get("get_system_info.cgi"))
         if not found.mac:
             mac = parse.network_mac(await self._session.get("get_network_info.cgi"))
             found = msgspec.structs.replace(found, mac=mac)
         return found
 
-    async def _declared(self, found: Identity) -> frozenset[Ability]:
+    async def _declared(self, found: Identity, *, entered: bool) -> frozenset[Ability]:
         """What this machine can do: less without a login, on a build never seen, or on one without modes."""
         known = frozenset(one.ability for one in capabilities())
-        if not self._session.can_log_in:
+        if self._credential is None or not entered:
             known &= _SOCKET_ABILITIES
         elif not identify.seen_before(found.firmware):
             known -= WRITES
-        elif not modes.config(await self._session.get("get_miner_conf.cgi")).has_mode:
+        elif not await self._has_modes():
             known -= _MODE_ABILITIES
         self._abilities = known
         return known
 
+    async def _has_modes(self) -> bool:
+        try:
+            return modes.config(await self._session.get("get_miner_conf.cgi")).has_mode
+        except Unsupported:
+            return False
+
     async def _check(self, ability: Ability) -> None:
         if self._abilities is None:
-            await self._declared(await self._identity())
+            found, entered = await self._identity()
+            await self._declared(found, entered=entered)
         if self._abilities is None or ability not in self._abilities:
             raise Unsupported(f"{self._name}: this machine cannot do {ability}, or its firmware is not known")
 
     async def boards(self) -> tuple[Board, ...]:
-        """See `BoardTelemetry.boards`."""
-        if self._session.can_log_in or self._socket is None:
+        """See `BoardTelemetry.boards`; from the socket where the web server does not tell."""
+
+        async def web() -> tuple[Board, ...]:
             running = parse.running(await self._session.get("stats.cgi"))
             return parse.boards(await self._named(running.stats))
-        return parse.boards(cgminer.stats(await self._socket.ask("stats")))
+
+        async def line() -> tuple[Board, ...]:
+            return parse.boards(cgminer.stats(await self._line("stats")))
+
+        return await _first_of(web, line)
 
     async def pools(self) -> tuple[Pool, ...]:
-        """See `PoolTelemetry.pools`."""
-        if self._session.can_log_in or self._socket is None:
+        """See `PoolTelemetry.pools`; from the socket where the web server does not tell."""
+
+        async def web() -> tuple[Pool, ...]:
             return cgminer.pools(await self._session.get("pools.cgi"))
-        return cgminer.pools(await self._socket.ask("pools"))
+
+        async def line() -> tuple[Pool, ...]:
+            return cgminer.pools(await self._line("pools"))
+
+        return await _first_of(web, line)
+
+    async def _line(self, command: str) -> Body:
+        if self._socket is None:
+            raise Unsupported(f"{self._name} is reached without its socket")
+        return await self._socket.ask(command)
 
     async def log(self, name: str) -> str:
         """See `LogReader.log`."""
@@ -290,61 +321,20 @@ class AntminerAdapter:
         """Let go of connections."""
         await self._session.close()
 
-    # ------------------------------------------------------------ control
-
-    async def set_preset(self, name: str) -> None:
-        """Ask for "normal" or "low-power". Raises `Unsupported` for another word, `Busy` while it sleeps:
-        the mode is one setting, so that choosing one would start the machine."""
-        await self._check(Ability.PRESET)
-        if name not in (Mode.NORMAL, Mode.LOW_POWER):
-            raise Unsupported(f"{self._name} has no preset {name!r}; it has normal, low-power")
-        async with self._writing:
-            before = await self._config()
-            if before.mode is Mode.SLEEP:
-                raise Busy(f"{self._name} sleeps; choosing a mode would start it")
-            await self._set_mode(before, Mode(name))
-
-    async def stop_mining(self) -> None:
-        """Ask to sleep; asked of a sleeping machine it asks again."""
-        await self._check(Ability.MINING)
-        async with self._writing:
-            before = await self._config()
-            self._remember(before.mode)
-            await self._set_mode(before, Mode.SLEEP)
-
-    async def start_mining(self) -> None:
-        """Ask to wake, in the mode it was last seen in. Raises `Busy` for a machine that was not told to
-        sleep: the same configuration again would only restart it."""
-        await self._check(Ability.MINING)
-        async with self._writing:
-            before = await self._config()
-            if before.mode is not Mode.SLEEP:
-                raise Busy(f"{self._name} does not sleep")
-            await self._set_mode(before, self._wakes_in)
-
-    async def _config(self) -> modes.Config:
-        found = modes.config(await self._session.get("get_miner_conf.cgi"))
-        if not found.has_mode:
-            raise Unsupported(f"{self._name}: this build knows no modes")
-        return found
-
-    async def _set_mode(self, before: modes.Config, mode: Mode) -> None:
-        self._written_s = self._clock.monotonic()
-        await self._session.post("set_miner_conf.cgi", modes.changed(before, mode))
-
-    async def reboot(self) -> None:
-        """Ask to restart the control board."""
-        await self._check(Ability.REBOOT)
-        await self._session.post("reboot.cgi", None)
-
-    async def locate(self, *, on: bool) -> None:
-        """Ask to blink, or to stop."""
-        await self._check(Ability.LOCATE)
-        await self._session.post("blink.cgi", {"blink": on})
-
 
 def _preset(mode: Mode | None) -> str | None:
     return None if mode is Mode.SLEEP else mode
+
+
+async def _first_of(one: Callable[[], Awaitable[T]], other: Callable[[], Awaitable[T]]) -> T:
+    """What `one` tells, or else `other`. Raises the failure of `one`."""
+    try:
+        return await one()
+    except DeviceError as failure:
+        try:
+            return await other()
+        except DeviceError as error:
+            raise failure from error
 
 
 @asynccontextmanager

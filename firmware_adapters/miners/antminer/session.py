@@ -1,6 +1,6 @@
 """One machine's CGI pages: digest login, patience after a refusal, status codes as typed failures.
 
-Every page asks for the digest login (miners.md §2). A password that was refused is not tried again before
+Pages ask for the digest login (miners.md §2). A password that was refused is not tried again before
 `WRONG_PASSWORD_WAIT_S`, and then at growing intervals, so that no firmware locks its owner out because of us.
 """
 
@@ -24,21 +24,14 @@ MOST_LOG_BYTES = 8 * 1024 * 1024
 
 
 class Session:
-    """Requests to one machine's pages. `credential` None never logs in, so every page is refused here."""
+    """Requests to one machine's pages. `credential` None never logs in, and reads what needs no login."""
 
     def __init__(self, http: HttpTransport, credential: Credential | None, clock: Clock) -> None:
-        self._plain = http
-        self._http = (
-            None if credential is None else DigestTransport(http, credential, default_user=DEFAULT_USER)
-        )
+        self._http = DigestTransport(http, credential, default_user=DEFAULT_USER)
+        self._key_given = credential is not None
         self._clock = clock
         self._refusals = 0
         self._refused_until_s = 0.0
-
-    @property
-    def can_log_in(self) -> bool:
-        """Whether there is a credential at all."""
-        return self._http is not None
 
     async def get(self, page: str) -> object:
         """The JSON value of a page ("stats.cgi"). Raises `DeviceError`."""
@@ -75,15 +68,17 @@ class Session:
         return reply
 
     def _entered(self, page: str) -> DigestTransport:
-        """The way in. Raises `AuthFailed` without a credential, and while a refused one has to wait."""
-        if self._http is None:
-            raise AuthFailed(f"{page}: no credential, and every page of this firmware needs a login")
+        """The way in. Raises `AuthFailed` while a refusal has to wait."""
         wait_s = self._refused_until_s - self._clock.monotonic() if self._refusals else 0.0
         if wait_s > 0:
             raise AuthFailed(
-                f"{page}: the password was refused and is tried again in {wait_s:.0f} s", retry_after_s=wait_s
+                f"{page}: {self._why} and is tried again in {wait_s:.0f} s", retry_after_s=wait_s
             )
         return self._http
+
+    @property
+    def _why(self) -> str:
+        return "the password was refused" if self._key_given else "it needs a login, and none was given,"
 
     def _judge(self, reply: HttpReply, method: str, page: str) -> None:
         if reply.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
@@ -95,11 +90,11 @@ class Session:
         wait_s = min(WRONG_PASSWORD_WAIT_S * 2**self._refusals, LONGEST_WAIT_S)
         self._refusals = min(self._refusals + 1, 16)
         self._refused_until_s = self._clock.monotonic() + wait_s
-        return AuthFailed(f"{page}: HTTP {status}: the password was refused", retry_after_s=wait_s)
+        return AuthFailed(f"{page}: HTTP {status}: {self._why.rstrip(',')}", retry_after_s=wait_s)
 
     async def close(self) -> None:
         """Let go of connections; never raises."""
-        await self._plain.close()
+        await self._http.close()
 
 
 def _raise_for_status(reply: HttpReply, where: str) -> None:

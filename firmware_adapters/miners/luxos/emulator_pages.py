@@ -199,7 +199,7 @@ def pools(view: MinerView) -> list[Json]:
             "Accepted": accepted,
             "Rejected": rejected,
             "Stale": stale,
-            "Last Share Time": _clock(view.last_share_age_s if index == view.pool else view.uptime_s),
+            "Last Share Time": _clock(view, works=index == view.pool),
         }
         for index, (url, user, alive, accepted, rejected, stale) in enumerate((first, *others))
     ]
@@ -252,6 +252,8 @@ def _pair(view: MinerView, board: BoardView) -> tuple[float, float]:
     return float(round(board.board_temp_min_c or 0)), float(round(board.board_temp_max_c or 0))
 
 
-def _clock(seconds: float | None) -> str:
-    minutes, rest = divmod(int(seconds or 0), 60)
+def _clock(view: MinerView, *, works: bool) -> str:
+    """How long ago the last share was; a pool without one shows how long the process runs."""
+    known = works and view.last_share_age_s is not None
+    minutes, rest = divmod(int(view.last_share_age_s or 0) if known else int(view.uptime_s), 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{rest:02d}"

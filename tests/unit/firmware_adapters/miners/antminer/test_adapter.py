@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware_adapters.capabilities import Credential
-from firmware_adapters.miners.antminer.adapter import AFTER_WRITE_S, SLOW_EVERY, AntminerAdapter, capabilities
+from firmware_adapters.miners.antminer.adapter import SLOW_EVERY, AntminerAdapter, capabilities
+from firmware_adapters.miners.antminer.control import AFTER_WRITE_S
 from firmware_adapters.miners.antminer.emulator import AntminerEmulator
 from firmware_adapters.miners.antminer.emulator_traps import Traps
 from firmware_adapters.registry import open_device

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners import cgminer
 from firmware_adapters.miners.antminer import parse
 from firmware_adapters.miners.antminer.adapter import AntminerAdapter
@@ -19,11 +20,14 @@ from support.web_memory import recorded, replaying
 HASHRATES = {0: 37.6033, 1: 35.53622, 2: 37.42738}
 
 
-def machine() -> tuple[AntminerAdapter, dict[str, Any]]:
-    """The adapter without a login, in front of the recorded socket."""
+def machine(
+    *, open_pages: tuple[str, ...] = (), key: Credential | None = None
+) -> tuple[AntminerAdapter, dict[str, Any]]:
+    """The adapter in front of the recorded socket, and of those recorded pages that the web server shows."""
     pages = recorded("antminer-stock/v2020")
     line = MemoryLine({name: json.dumps(page).encode() + b"\x00" for name, page in pages.items()})
-    return AntminerAdapter(replaying({}), None, timeout_s=5, socket=line), pages
+    shown = {f"/cgi-bin/get_{name}.cgi": pages[name] for name in open_pages}
+    return AntminerAdapter(replaying(shown), key, timeout_s=5, socket=line), pages
 
 
 async def test_every_number_of_a_sample() -> None:
@@ -106,6 +110,25 @@ async def test_the_socket_says_who_it_is() -> None:
     assert (facts.mac, facts.serial) == ("", ""), "the socket names neither"
     assert {one.ability for one in facts.capabilities} == {Ability.TELEMETRY, Ability.BOARDS, Ability.POOLS}
     assert not facts.default_password
+
+
+async def test_a_system_page_that_needs_no_login_says_more_and_allows_no_more() -> None:
+    adapter, pages = machine(open_pages=("system_info",))
+    facts = await adapter.facts()
+    assert (facts.model, facts.firmware) == ("Antminer S21", "FR-1.12(251009-S21)")
+    assert (facts.mac, facts.serial) == ("02:55:97:22:3m:72", "THQING0BDJAB024NF")
+    assert {one.ability for one in facts.capabilities} == {Ability.TELEMETRY, Ability.BOARDS, Ability.POOLS}
+    assert pages["system_info"]["minertype"] == facts.model
+
+
+async def test_with_a_login_what_the_web_server_lacks_comes_from_the_socket() -> None:
+    adapter, _ = machine(open_pages=("system_info",), key=Credential(user=None, secret="root"))
+    facts = await adapter.facts()
+    assert facts.serial == "THQING0BDJAB024NF"
+    assert Ability.MINING not in {one.ability for one in facts.capabilities}, "no configuration, no modes"
+    assert (await adapter.read()).readings["hashrate_ths"].value == pytest.approx(110.56689)
+    assert len(await adapter.boards()) == 3
+    assert len(await adapter.pools()) == 3
 
 
 async def test_without_a_login_nothing_is_commanded() -> None:

@@ -50,13 +50,15 @@ async def test_a_password_that_is_taken_forgets_the_refusals() -> None:
     assert refused.value.retry_after_s == WRONG_PASSWORD_WAIT_S
 
 
-async def test_without_a_credential_nothing_is_asked() -> None:
+async def test_without_a_credential_a_page_that_needs_none_is_read_and_the_others_are_not_pressed() -> None:
     http = in_memory(emulator_of(Machine()))
     session = Session(http, None, ManualClock())
-    assert not session.can_log_in
-    with pytest.raises(AuthFailed, match="no credential"):
-        await session.get("stats.cgi")
-    assert http.requests == []
+    for _ in range(3):
+        with pytest.raises(AuthFailed, match="needs a login"):
+            await session.get("stats.cgi")
+    assert len(http.requests) == 1
+    assert "Authorization" not in http.requests[0].headers
+    assert await Session(answering(200), None, ManualClock()).get("stats.cgi") == {}
 
 
 @pytest.mark.parametrize(
