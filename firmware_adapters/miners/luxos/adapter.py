@@ -88,7 +88,7 @@ class LuxosAdapter:
         second = self._reads % SECOND == 0
         slow = self._reads % SLOW_EVERY == 0
         stats = cgminer.stats(await self._session.ask("stats"))
-        told = parse.config(await self._session.ask("config"))
+        told = await self._config()
         readings = parse.readings(stats, air=told.air)
         readings["power_w"] = parse.power(await self._optional("power"))
         ramping = False
@@ -114,6 +114,15 @@ class LuxosAdapter:
             algorithm=Algorithm.SHA256D,
             faults=found,
         )
+
+    async def _config(self) -> parse.Config:
+        """What it runs; nothing is known of a release that does not say."""
+        body = await self._optional("config")
+        try:
+            return parse.Config() if body is None else parse.config(body)
+        except MalformedReply as error:
+            _log.debug("%s: configuration unknown: %s", self._name, error)
+            return parse.Config()
 
     async def _optional(self, command: str, parameter: str | None = None) -> Body | None:
         """A reply that is not worth the whole read; None where this release does not give it."""
@@ -147,8 +156,13 @@ class LuxosAdapter:
         """Identity, ladder, abilities. Raises `DeviceError`."""
         found = parse.version(await self._session.ask("version"))
         told = parse.config(await self._session.ask("config"))
-        ladder = await self._ladder()
+        try:
+            ladder = await self._ladder()
+        except Unsupported:
+            ladder = ()
         declared = self._declare(found, told)
+        if not ladder:
+            declared -= {Ability.PRESET, Ability.PRESET_LIST}
         return DeviceFacts(
             model=told.model or found.model,
             firmware=found.release,
@@ -182,13 +196,20 @@ class LuxosAdapter:
     async def boards(self) -> tuple[Board, ...]:
         """See `BoardTelemetry.boards`; a request per board, for its voltage."""
         devs = await self._session.ask("devs")
-        stats = cgminer.stats(await self._session.ask("stats"))
+        stats = await self._stats()
         spans = parts.spans(await self._optional("temps"))
         volts = {
             number: parts.volts(await self._optional("voltageget", str(number)))
             for number in parts.numbers(devs)
         }
         return parts.boards(devs, stats, spans, volts)
+
+    async def _stats(self) -> cgminer.Stats:
+        try:
+            return cgminer.stats(await self._optional("stats"))
+        except MalformedReply as error:
+            _log.debug("%s: stats unknown: %s", self._name, error)
+            return cgminer.Stats()
 
     async def chips(self) -> tuple[Chip, ...]:
         """See `ChipTelemetry.chips`; a long reply per board."""

@@ -15,9 +15,9 @@ from firmware_adapters.miners.luxos.adapter import (
     capabilities,
     open_device,
 )
-from firmware_adapters.miners.luxos.emulator import SESSION_S
+from firmware_adapters.miners.luxos.emulator import SESSION_S, LuxosEmulator
 from firmware_adapters.miners.luxos.emulator_traps import Traps
-from firmware_adapters.transport.line_json import MemoryLine
+from firmware_adapters.transport.line_json import Body
 from shared.capabilities import Ability
 from shared.clock import ManualClock, SystemClock
 from shared.errors import Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported
@@ -86,21 +86,49 @@ async def test_what_was_not_asked_for_is_absent_and_not_remembered() -> None:
     assert seen.preset == "2800", "the profile is asked on every read"
 
 
+class Poor(MemorySocket):
+    """A release that knows few commands."""
+
+    def __init__(self, emulator: LuxosEmulator, knows: set[str]) -> None:
+        super().__init__(emulator)
+        self._knows = knows
+
+    async def ask(self, command: str, parameter: str | None = None) -> Body:
+        if command not in self._knows:
+            raise Unsupported("4028: Invalid command")
+        return await super().ask(command, parameter)
+
+
 async def test_optional_replies_cost_their_points_only() -> None:
-    scene = Scene()
-    whole = scene.line
-    replies = MemoryLine({})
-
-    class Poor:
-        async def ask(self, command: str, parameter: str | None = None) -> dict[str, object]:
-            if command in ("stats", "config"):
-                return await whole.ask(command, parameter)
-            return await replies.ask(command, parameter)
-
-    seen = await LuxosAdapter(Poor(), timeout_s=5).read()
+    adapter = LuxosAdapter(Poor(emulator_of(Machine()), {"stats", "config"}), timeout_s=5)
+    seen = await adapter.read()
     assert seen.readings["hashrate_ths"].value == 186
     assert seen.readings["power_w"].value is None
-    assert seen.faults is None
+    assert (seen.state, seen.preset, seen.faults) == (MinerState.MINING, "2800", None)
+
+
+async def test_a_release_that_does_not_tell_its_configuration_is_mining_or_unknown() -> None:
+    machine = Machine()
+    adapter = LuxosAdapter(Poor(emulator_of(machine), {"stats"}), timeout_s=5)
+    seen = await adapter.read()
+    assert (seen.state, seen.preset) == (MinerState.MINING, None)
+    machine.stop()
+    assert (await adapter.read()).state is MinerState.UNKNOWN, "unknown counts as running"
+    with pytest.raises(Unsupported):
+        await adapter.facts()
+
+
+async def test_a_release_without_profiles_declares_none() -> None:
+    adapter = LuxosAdapter(Poor(emulator_of(Machine()), {"version", "config", "devs"}), timeout_s=5)
+    facts = await adapter.facts()
+    assert facts.presets == ()
+    assert {one.ability for one in facts.capabilities} == ALL - {Ability.PRESET, Ability.PRESET_LIST}
+    with pytest.raises(Unsupported):
+        await adapter.set_preset("2550")
+    boards = await adapter.boards()
+    assert [(one.index, one.hashrate_ths, one.frequency_mhz) for one in boards] == [
+        (index, 62.0, None) for index in range(3)
+    ]
 
 
 async def test_a_machine_that_neither_hashes_nor_sleeps_is_asked_whether_it_ramps() -> None:
