@@ -81,8 +81,8 @@ async def serving(play: Play, *, timeout_s: float = 5.0) -> AsyncIterator[tuple[
         peer.asked = asked  # type: ignore[method-assign] # counts on the way
         try:
             await play(peer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the transport hung up
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            pass  # the transport hung up, or the test is over
         finally:
             writer.close()
             told.open -= 1
@@ -242,6 +242,38 @@ class TestStale:
             assert len(server.requests) == 2
 
 
+async def test_a_machine_that_was_away_is_found_again() -> None:
+    """Its power comes back: nobody has to restart anything (edge.md F15)."""
+    async with serving(polite) as (transport, server):
+        await transport.request("GET", "/")
+        port = transport._port
+    for _ in range(2):
+        with pytest.raises(Unreachable):
+            await transport.request("GET", "/")
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await polite(Peer(1, reader, writer))
+
+    again = await asyncio.start_server(answer, "127.0.0.1", port)
+    async with again:
+        assert (await transport.request("GET", "/")).body == b"hello"
+        await transport.close()
+    assert server.connections == 1
+
+
+async def test_a_server_that_resets_what_it_accepts_is_not_run_against() -> None:
+    """One connection per request, and no second try on a new one (edge.md F18)."""
+
+    async def reset(peer: Peer) -> None:
+        peer.cut()
+
+    async with serving(reset) as (transport, server):
+        for _ in range(5):
+            with pytest.raises(Unreachable):
+                await transport.request("GET", "/")
+        assert server.connections <= 5
+
+
 class TestMixing:
     """A reply that comes late must never be taken for the reply to the next request."""
 
@@ -360,7 +392,7 @@ class TestRequest:
             await FastHttpTransport("a" * 70 + ".invalid", 80, timeout_s=2).request("GET", "/")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     replies=st.lists(
         st.one_of(
