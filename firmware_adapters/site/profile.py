@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from firmware_adapters.site.profile_check import MOST_POINTS, problems_between, problems_of
+from firmware_adapters.site.profile_check import MOST_POINTS, comparable, problems_between, problems_of
 from firmware_adapters.site.profile_shape import (
     LEAVE,
     BacnetRules,
@@ -93,11 +93,11 @@ def parse_profile(text: str, where: str) -> Profile:
         profile = msgspec.convert(raw, Profile)
     except msgspec.ValidationError as error:
         raise ConfigError(_told(where, text, {}, _misshapen(error, raw))) from error
-    problems = [("", problem) for problem in problems_of(profile)]
-    if not problems:
-        problems = [("", problem) for problem in problems_between(profile.expanded())]
+    problems = problems_of(profile)
+    if comparable(profile):
+        problems += problems_between(profile.expanded())
     if problems:
-        raise ConfigError(_told(where, text, _places(profile), problems))
+        raise ConfigError(_told(where, text, _places(profile), [("", problem) for problem in problems]))
     return profile.expanded()
 
 

@@ -1,5 +1,6 @@
 """Whether a profile makes sense: every rule with a sentence that says what is expected (pure)."""
 
+import difflib
 import math
 
 from firmware_adapters.site.profile_check_bacnet import check_bacnet_point, check_bacnet_rules
@@ -54,7 +55,7 @@ def _check_point(point: Point) -> list[str]:
     try:
         metric = metric_of(point.name)
     except KeyError:
-        return [f"unknown metric; known are {', '.join(METRICS)}"]
+        return [f"unknown metric; {_known_instead(point.name)}"]
     if point.unit != metric.unit:
         problems.append(f"unit: is {point.unit!r}, this metric is in {metric.unit.value!r}")
     if point.scale == 0 or not (math.isfinite(point.scale) and math.isfinite(point.offset)):
@@ -69,6 +70,11 @@ def _check_point(point: Point) -> list[str]:
     if point.write is not None:
         problems += _check_write(point.write, metric)
     return problems
+
+
+def _known_instead(name: str) -> str:
+    close = difflib.get_close_matches(name.split(".")[0], METRICS, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {', '.join(METRICS)}"
 
 
 def _check_write(rule: WriteRule, metric: Metric) -> list[str]:
@@ -100,6 +106,15 @@ def _check_address(profile: Profile, point: Point) -> list[str]:
     if profile.modbus is not None:
         return check_modbus_point(point, profile.modbus)
     return check_snmp_point(point) if profile.snmp is not None else check_bacnet_point(point)
+
+
+def comparable(profile: Profile) -> bool:
+    """Whether its points can be written out and held against each other, whatever else is wrong with them."""
+    return all(
+        (point.count or 1) <= MOST_POINTS
+        and (profile.modbus is None or None not in (point.table, point.address, point.type))
+        for point in profile.points
+    )
 
 
 def problems_between(profile: Profile) -> list[str]:

@@ -44,7 +44,10 @@ def check_modbus_point(point: Point, rules: ModbusRules) -> list[str]:
         problems.append("stride: needs count, and at least 1")
     last = point.address + ((point.count or 1) - 1) * (point.stride or point.type.words) + point.type.words
     if point.address < 0 or last > LAST_REGISTER + 1:
-        problems.append("address: expected 0 to 65535 to the last word (zero-based PDU address)")
+        problems.append(
+            f"address: registers {point.address} to {last - 1}, and there are only 0 to {LAST_REGISTER} "
+            "(zero-based PDU addresses)"
+        )
     longest = rules.max_bits if point.table.is_bits else rules.max_registers
     if point.type.words > longest:
         which = "max_bits" if point.table.is_bits else "max_registers"
@@ -138,7 +141,18 @@ def check_registers(profile: Profile) -> list[str]:
                     f"{point.name}: address: {_words(span)} overlaps {other.name} at {_words(other_span)}"
                 )
         taken.append((span, point))
-    return problems
+    return problems + _taken_scales(taken)
+
+
+def _taken_scales(taken: list[tuple[Span, Point]]) -> list[str]:
+    """Registers that are read as a power of ten and as a number: one of the two is wrong."""
+    return [
+        f"{point.name}: scale_register: {point.scale_register} belongs to {other.name} at {_words(other_span)}"
+        for span, point in taken
+        if point.scale_register is not None
+        for other_span, other in taken
+        if other_span.covers(Span(span.table, point.scale_register, 1))
+    ]
 
 
 def _may_share(one: Point, span: Span, other: Point, other_span: Span) -> bool:

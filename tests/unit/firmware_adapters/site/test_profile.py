@@ -298,7 +298,11 @@ def test_the_example_is_good() -> None:
         ("high = 80.0", "high = 80.0" + WRITE, "only coils and holding"),
         ('table = "input"', 'table = "holding"\ncount = 2', "{n}"),
         ('name = "air_temp_c"', 'name = "air_temp_c.{n}"\ncount = 2000', "at most 1000"),
-        ('name = "air_temp_c"', 'name = "air_temp_c.{n}"\ncount = 3\nstride = 40000', "to the last word"),
+        (
+            'name = "air_temp_c"',
+            'name = "air_temp_c.{n}"\ncount = 3\nstride = 40000',
+            "registers 1 to 80001, and there are only 0 to 65535",
+        ),
     ],
 )
 def test_a_mistake_names_itself(old: str, new: str, text: str) -> None:
@@ -446,6 +450,25 @@ def test_numbers_never_share_a_register(address: int, kind: str, sound: bool) ->
     with pytest.raises(ConfigError, match="overlaps air_temp_c at input 1") as caught:
         parse_profile(GOOD + second, "x.toml")
     assert str(caught.value).startswith("x.toml:28: humidity_pct: address: ")
+
+
+def test_a_scale_factor_is_no_number_of_its_own() -> None:
+    scaled = SECOND.replace("address = 1", "address = 2\nscale_register = 1")
+    with pytest.raises(ConfigError, match="scale_register: 1 belongs to air_temp_c at input 1"):
+        parse_profile(GOOD + scaled, "x.toml")
+
+
+def test_a_slip_in_a_name_says_which_was_meant() -> None:
+    with pytest.raises(ConfigError, match="unknown metric; did you mean 'humidity_pct'"):
+        parse_profile(GOOD + SECOND.replace("humidity_pct", "humidty_pct"), "x.toml")
+
+
+def test_an_overlap_is_told_beside_other_mistakes() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_profile(GOOD + SECOND.replace('"%"', '"per cent"'), "x.toml")
+    told = str(caught.value).splitlines()
+    assert len(told) == 2
+    assert "overlaps air_temp_c" in told[1]
 
 
 def test_counted_points_that_run_into_another_are_found() -> None:

@@ -28,11 +28,12 @@ def test_a_bad_file_is_told_line_by_line_and_the_good_one_too(
     bad.write_text(good.replace('"m³/h"', '"l/s"').replace("address = 4", "address = 3"), encoding="utf-8")
     assert main(["lint", str(bad), str(SHIPPED / "contacts.toml")]) == 1
     out, err = capsys.readouterr()
-    assert re.match(rf"{re.escape(str(bad))}:\d+: flow_m3h: unit: is 'l/s', this metric is in 'm³/h'\n$", err)
+    told = [re.sub(rf"^{re.escape(str(bad))}:\d+: ", "", line) for line in err.splitlines()]
+    assert told == [
+        "flow_m3h: unit: is 'l/s', this metric is in 'm³/h'",
+        "water_temp_c.2: address: input 3 overlaps water_temp_c.1 at input 3",
+    ]
     assert out.count("\n") == 1
-    bad.write_text(good.replace("address = 4", "address = 3"), encoding="utf-8")
-    assert main(["lint", str(bad)]) == 1
-    assert "water_temp_c.2: address: input 3 overlaps water_temp_c.1 at input 3" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
