@@ -147,7 +147,7 @@ def check_registers(profile: Profile) -> list[str]:
 def _taken_scales(taken: list[tuple[Span, Point]]) -> list[str]:
     """Registers that are read as a power of ten and as a number: one of the two is wrong."""
     return [
-        f"{point.name}: scale_register: {point.scale_register} belongs to {other.name} at {_words(other_span)}"
+        f"{point.name}: scale_register: {point.scale_register} belongs to {other.name}, {_words(other_span)}"
         for span, point in taken
         if point.scale_register is not None
         for other_span, other in taken

@@ -454,7 +454,7 @@ def test_numbers_never_share_a_register(address: int, kind: str, sound: bool) ->
 
 def test_a_scale_factor_is_no_number_of_its_own() -> None:
     scaled = SECOND.replace("address = 1", "address = 2\nscale_register = 1")
-    with pytest.raises(ConfigError, match="scale_register: 1 belongs to air_temp_c at input 1"):
+    with pytest.raises(ConfigError, match="scale_register: 1 belongs to air_temp_c, input 1"):
         parse_profile(GOOD + scaled, "x.toml")
 
 
