@@ -14,6 +14,7 @@ from firmware_adapters.miners.vnish.adapter import VnishAdapter
 from firmware_adapters.miners.vnish.emulator import VnishEmulator
 from firmware_adapters.miners.vnish.emulator_traps import Traps
 from firmware_adapters.transport.http import AiohttpTransport
+from firmware_adapters.transport.http_fast import FastHttpTransport
 from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import Busy, DeviceError, Unsupported
@@ -23,6 +24,7 @@ from support.miners import Machine, on_loopback, s21_pro
 from support.vnish import emulator_of
 
 ADDRESS = "127.7.0.1"
+TIMEOUT_S = 0.6
 SPARE = PoolView(url="stratum+tcp://spare.invalid:3333")
 FIRST, NEVER_SEEN = "1.2.0-beta10", "2.1.0"
 NEWEST = "1.3.4"
@@ -160,15 +162,18 @@ async def _open(version: str) -> AsyncIterator[Subject]:
     emulator = emulator_of(machine, SystemClock(), version=version)
     async with on_loopback({ADDRESS: emulator}) as (http_port, _):
         # No socket fallback here: the suite asks what the web side does by itself.
+        fast = FastHttpTransport(ADDRESS, http_port, timeout_s=TIMEOUT_S)
+        whole = AiohttpTransport(ADDRESS, http_port, timeout_s=TIMEOUT_S)
         adapter = VnishAdapter(
-            AiohttpTransport(ADDRESS, http_port, timeout_s=0.6),
+            whole if version == FIRST else fast,
             Credential(user=None, secret="admin"),
-            timeout_s=0.6,
+            timeout_s=TIMEOUT_S,
+            bulk=whole,
         )
         play = _Play(adapter, machine, emulator)
         yield Subject(
             adapter=adapter,
-            timeout_s=0.6,
+            timeout_s=TIMEOUT_S,
             heal=play.heal,
             truth=play.truth,
             hide=play.hide,
