@@ -1,6 +1,7 @@
 """The transport's connections: kept, replaced when stale, never two replies mixed, no command sent twice."""
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -57,6 +58,11 @@ class Server:
             await self.changed.wait()
 
 
+async def _few_turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
 @asynccontextmanager
 async def serving(play: Play, *, timeout_s: float = 5.0) -> AsyncIterator[tuple[FastHttpTransport, Server]]:
     told = Server()
@@ -95,9 +101,11 @@ async def serving(play: Play, *, timeout_s: float = 5.0) -> AsyncIterator[tuple[
     finally:
         await transport.close()
         server.close()
+        await _few_turns()  # what was accepted just now gets its task
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await _few_turns()  # and its socket is closed
 
 
 async def polite(peer: Peer) -> None:
@@ -250,14 +258,19 @@ async def test_a_machine_that_was_away_is_found_again() -> None:
     for _ in range(2):
         with pytest.raises(Unreachable):
             await transport.request("GET", "/")
+    ended = asyncio.Event()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await polite(Peer(1, reader, writer))
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await polite(Peer(1, reader, writer))
+        writer.close()
+        ended.set()
 
     again = await asyncio.start_server(answer, "127.0.0.1", port)
     async with again:
         assert (await transport.request("GET", "/")).body == b"hello"
         await transport.close()
+        await ended.wait()
     assert server.connections == 1
 
 
