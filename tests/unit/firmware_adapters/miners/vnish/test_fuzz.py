@@ -99,7 +99,7 @@ PAGES = ("", "/info", "/status", "/summary", "/perf-summary", "/settings", "/mod
 
 
 @given(_bends(), st.sampled_from(PAGES), st.sampled_from(["1.2.0-beta10", "1.2.7", "1.3.4", "9.9"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_bent_pages_end_in_typed_failures_only(bend: Bend, bent: str, version: str) -> None:
     adapter, _ = _opened(version, bend, bent)
     asyncio.run(_try_all(adapter))

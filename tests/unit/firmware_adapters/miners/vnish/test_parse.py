@@ -305,7 +305,7 @@ def _mutated(draw: st.DrawFn) -> object:
 
 
 @given(_mutated(), st.sampled_from(["GH/s", "MH/s", None]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_whatever_comes_there_are_readings_or_malformed(body: object, unit: str | None) -> None:
     try:
         readings = parse.summary(body, unit)
