@@ -51,6 +51,8 @@ def _row(record: Record) -> str:
 
 
 def _number(value: float) -> str:
+    if isinstance(value, str):
+        return value
     return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
 
 

@@ -28,6 +28,8 @@ LINES = [msgspec.convert(record, Line) for record in RECORDS]
         ("ingest sqlite", {1_000}),
         ("ingest postgresql", {1_000}),
         ("plant step", {5_000}),
+        ("snmp cpu v2c gufo", {10}),
+        ("snmp cpu v3 gufo", {10}),
     ],
 )
 def test_every_required_line_was_measured(benchmark: str, sizes: set[int]) -> None:
