@@ -110,10 +110,15 @@ def scaled(value: float | None, scale: float | None) -> float | None:
 
 
 def _chains(machine: Object, scale: float | None) -> tuple[Chain, ...]:
-    """The boards that are there: numbered within `miner_count`, or telling anything at all."""
-    count = number(machine, "miner_count") or 0
-    found = (_chain(machine, n, scale) for n in range(1, MOST_BOARDS + 1))
-    return tuple(chain for chain in found if chain is not None and (chain.index < count or _is_there(chain)))
+    """The boards that tell anything, and by number as many silent ones as `miner_count` still misses.
+
+    Old controllers name sixteen connectors and have three boards somewhere among them.
+    """
+    named = [chain for n in range(1, MOST_BOARDS + 1) if (chain := _chain(machine, n, scale)) is not None]
+    silent = [chain for chain in named if not _is_there(chain)]
+    missing = max(int(number(machine, "miner_count") or 0) - (len(named) - len(silent)), 0)
+    left_out = {chain.index for chain in silent[missing:]}
+    return tuple(chain for chain in named if chain.index not in left_out)
 
 
 def _chain(machine: Object, n: int, scale: float | None) -> Chain | None:
@@ -129,8 +134,9 @@ def _chain(machine: Object, n: int, scale: float | None) -> Chain | None:
         nominal_ths=scaled(amount(machine, f"chain_rateideal{n}"), scale),
         frequency_mhz=amount(machine, f"freq{n}") or amount(machine, f"freq_avg{n}"),
         hw_errors=amount(machine, f"chain_hw{n}"),
-        pcb_c=quartet(machine.get(f"temp_pcb{n}")),
-        chip_c=quartet(machine.get(f"temp_chip{n}")),
+        # Machines before the 17 series have one sensor each and say so under other names.
+        pcb_c=quartet(machine.get(f"temp_pcb{n}", machine.get(f"temp{n}"))),
+        chip_c=quartet(machine.get(f"temp_chip{n}", machine.get(f"temp2_{n}"))),
     )
 
 

@@ -93,6 +93,23 @@ def test_boards_that_are_not_there_are_left_out_and_dead_ones_are_not() -> None:
     assert len(warm.chains) == 3, "whoever has a temperature is there"
 
 
+def test_an_old_controller_has_three_boards_among_sixteen_connectors() -> None:
+    s9: dict[str, object] = {"GHS 5s": "13512.08", "miner_count": 3, "fan_num": 2, "fan3": 5880, "fan6": 4320}
+    for n in range(1, 17):
+        here = n in (6, 7, 8)
+        s9 |= {f"chain_acn{n}": 63 * here, f"chain_rate{n}": "4504.02" if here else "", f"temp{n}": 56 * here}
+        s9 |= {f"temp2_{n}": 71 * here, f"freq_avg{n}": 643.5 * here, f"chain_hw{n}": n * here}
+    found = cgminer.stats({"STATS": [{"Type": "Antminer S9"}, s9]})
+    assert [(one.index, one.chips, one.pcb_c, one.chip_c) for one in found.chains] == [
+        (index, 63, (56,), (71,)) for index in (5, 6, 7)
+    ]
+    assert [one.frequency_mhz for one in found.chains] == [643.5] * 3
+    assert found.hw_errors == 21
+    assert found.fans_rpm == ((2, 5880), (5, 4320))
+    dead = cgminer.stats({"STATS": [{**s9, "chain_acn7": 0, "chain_rate7": "", "temp7": 0, "temp2_7": 0}]})
+    assert len(dead.chains) == 3, "one is silent, and which connector it hangs on is not told"
+
+
 def test_connectors_without_a_fan_are_no_fans_and_a_fan_that_stands_is_one() -> None:
     assert stats().fans_rpm == ((2, 5000), (3, 5100))
     assert stats(fan4=0).fans_rpm == ((0, 0), (2, 5000))
