@@ -22,7 +22,7 @@ from firmware_adapters.miners.vnish.history import LONGEST_S, SHORTEST_STEP_S, h
 from firmware_adapters.miners.vnish.pools import pools
 from firmware_adapters.miners.vnish.session import Session
 from firmware_adapters.miners.vnish.settings import Wanted
-from firmware_adapters.miners.vnish.stats import stats
+from firmware_adapters.miners.vnish.stats import stats, stats_faults
 from firmware_adapters.miners.vnish.versions import Firmware
 from firmware_adapters.transport.http import AiohttpTransport, HttpTransport, TailTransport
 from firmware_adapters.transport.http_fast import FastHttpTransport
@@ -32,7 +32,7 @@ from shared.clock import Clock, SystemClock
 from shared.details import Board, Chip, History, Pool
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 from shared.inventory import DeviceEntry
-from shared.telemetry import DeviceKind, Reading
+from shared.telemetry import MISSING, DeviceKind, Reading
 from shared.units import Algorithm
 
 __all__ = ["VnishAdapter", "capabilities", "open_device"]
@@ -186,14 +186,18 @@ class VnishAdapter(Control):
         if self._socket is None:
             raise failure from cause
         try:
-            state, readings = stats(await self._socket.ask("stats"))
+            page = await self._socket.ask("stats")
+            state, readings = stats(page)
         except DeviceError:
             raise failure from cause
         if not self._web_failing:
             self._web_failing = True
             _log.warning("%s: reading port 4028, the web server fails: %s", self._name, failure)
         algorithm = self._identity.algorithm if self._identity is not None else Algorithm.UNKNOWN
-        return Observation(readings=readings, state=state, algorithm=algorithm)
+        if algorithm is Algorithm.SCRYPT:
+            # No source says in which unit a scrypt machine fills a field that is called GHS.
+            readings["hashrate_ths"] = MISSING
+        return Observation(readings=readings, state=state, algorithm=algorithm, faults=stats_faults(page))
 
     # ------------------------------------------------------------ rare
 

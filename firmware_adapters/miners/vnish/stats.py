@@ -9,6 +9,7 @@ import re
 
 from firmware_adapters.miners.vnish.fields import Object, as_number, as_object, number, reading, text
 from firmware_adapters.miners.vnish.parse import CORE_POINTS, miner_state
+from shared.details import Fault
 from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading
 from shared.units import ghs_to_ths
@@ -35,6 +36,16 @@ def stats(body: Object) -> tuple[MinerState, dict[str, Reading]]:
     readings |= _fans(machine)
     readings["boards_working"] = _boards_working(machine)
     return miner_state(text(machine, "state")), readings
+
+
+def stats_faults(body: Object) -> tuple[Fault, ...]:
+    """What a `stats` reply says is wrong with boards; it has no codes. Raises `MalformedReply` as `stats`."""
+    machine = _machine(body)
+    return tuple(
+        Fault(code="", words=f"board {board}: {words}")
+        for board in _BOARDS
+        if (words := text(machine, f"chain_fault{board}")) is not None
+    )
 
 
 def _machine(body: Object) -> Object:

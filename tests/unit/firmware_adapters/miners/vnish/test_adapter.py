@@ -372,6 +372,19 @@ async def test_the_socket_answers_while_the_web_server_fails_and_that_is_logged_
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
+async def test_a_scrypt_machines_hashrate_is_not_guessed_from_the_socket() -> None:
+    web = _Web(None)
+    web.emulator = emulator_of(Machine(s21_pro(algorithm=Algorithm.SCRYPT)), ManualClock())
+    socket = MemoryLine({"stats": stats_reply()})
+    adapter = VnishAdapter(MemoryHttp(web.answer), None, timeout_s=5, socket=socket)
+    await adapter.read()
+    web.failure = DeviceTimeout("hung")
+    seen = await adapter.read()
+    assert seen.readings["hashrate_ths"].value is None
+    assert seen.readings["chip_temp_max_c"].value == 65
+    assert seen.faults == ()
+
+
 @pytest.mark.parametrize("socket", [None, MemoryLine({}), MemoryLine({"stats": b"{"})])
 async def test_where_the_socket_fails_too_the_web_servers_failure_is_told(socket: MemoryLine | None) -> None:
     adapter = VnishAdapter(MemoryHttp(_Web(DeviceTimeout("hung")).answer), ADMIN, timeout_s=5, socket=socket)

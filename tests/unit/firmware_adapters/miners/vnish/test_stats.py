@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from firmware_adapters.miners.emulated import FanView, MinerView
 from firmware_adapters.miners.vnish.emulator_socket import reply
-from firmware_adapters.miners.vnish.stats import stats
+from firmware_adapters.miners.vnish.stats import stats, stats_faults
 from firmware_adapters.transport.line_json import decode, raise_refusal
+from shared.details import Fault
 from shared.errors import MalformedReply, Unsupported
 from shared.telemetry import MISSING, MinerState, Quality, Reading
 from support.miners import board, s21_pro
@@ -45,6 +46,12 @@ def test_fans_that_all_stand_still_are_not_reported(view: MinerView) -> None:
     assert not [name for name in stats(body(view))[1] if name.startswith("fan_")]
 
 
+def test_boards_that_failed_are_faults() -> None:
+    page = body(s21_pro(boards=(board(), board(working=False))))
+    assert stats_faults(page) == (Fault(code="", words="board 2: board failed"),)
+    assert stats_faults(body(s21_pro())) == ()
+
+
 def test_version_is_refused_as_on_the_recorded_machine() -> None:
     with pytest.raises(Unsupported, match="Invalid command"):
         raise_refusal(body(s21_pro(), "version"))
@@ -74,7 +81,7 @@ _words = (
     | st.text(alphabet="0123456789-. mab", max_size=12)
 )
 _names = st.sampled_from(
-    ["GHS 5s", "temp_chip1", "temp_pcb2", "fan1", "fan2", "fan_pwm", "state", "chain_state1", "chain_rate1"]
+    ["GHS 5s", "temp_chip1", "temp_pcb2", "fan1", "fan2", "fan_pwm", "state", "chain_state1", "chain_fault1"]
 )
 
 
@@ -83,6 +90,7 @@ _names = st.sampled_from(
 def test_any_machine_gives_readings_or_malformed(machine: dict[str, object]) -> None:
     try:
         _, readings = stats({"STATS": [machine]})
+        assert all(fault.words for fault in stats_faults({"STATS": [machine]}))
     except MalformedReply:
         assert "GHS 5s" not in machine
         return
