@@ -34,6 +34,8 @@ from support.poll_bench import Fleet, cpu_s, running_fleet
 SIZES = (100, 300, 1_000, 3_000, 10_000)
 REPEATS = 10
 """One whole round of the adapter's rarer pages: one on every second read, one on every fifth."""
+REPEATS_LARGE = 5
+LARGE = 3_000
 TIMEOUT_S = 20.0
 OPENS = Credential(user=None, secret="admin")
 READY_WITHIN_S = 300.0
@@ -65,6 +67,7 @@ class _Sweeps:
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.miners = len(fleet.addresses)
+        self._repeats = REPEATS if self.miners < LARGE else REPEATS_LARGE
 
     async def timed(self, sweep: Callable[[], Awaitable[None]]) -> _Seen:
         """Run one sweep of all miners."""
@@ -119,7 +122,7 @@ class _Sweeps:
                 while len(told) < self.miners:  # asked once in ten minutes: not part of a sweep
                     await sweep()
             await self.fleet.counts()
-            polls, seen = samples.polls, [await self.timed(sweep) for _ in range(REPEATS)]
+            polls, seen = samples.polls, [await self.timed(sweep) for _ in range(self._repeats)]
             counts, polls = await self.fleet.counts(), samples.polls - polls
         finally:
             running.cancel()
@@ -160,7 +163,7 @@ class _Sweeps:
                 await asyncio.gather(*(worker() for _ in range(CONCURRENT_READS)))
 
             await sweep()
-            return [await self.timed(sweep) for _ in range(REPEATS)]
+            return [await self.timed(sweep) for _ in range(self._repeats)]
 
 
 @pytest.mark.parametrize("miners", SIZES)
