@@ -46,5 +46,7 @@ class TomlLines:
         """The line of `key`, or of the nearest enclosing key that the text has; None where there is none."""
         probe = key
         while probe and probe not in self._line_of:
-            probe = re.sub(r"(\.[^.\[]+|\[\d+\]|^[^.\[]+)$", "", probe)
+            shorter = re.sub(r"(\.[^.\[]+|\[\d+\]|^[^.\[]+)\Z", "", probe)
+            # A quoted key may hold any character, and then nothing matches: drop it one by one.
+            probe = shorter if shorter != probe else probe[:-1]
         return self._line_of.get(probe)
