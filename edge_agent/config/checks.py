@@ -139,7 +139,7 @@ def _check_device(site: SiteFile, device: DeviceEntry, key: str) -> list[Problem
     if device.poll_s is not None and not 0 < device.poll_s < site.timing.stale_after_s:
         text = f"is {device.poll_s:g}, expected above 0 and below timing.stale_after_s"
         problems.append((f"{key}.poll_s", text))
-    if device.adapter in ("modbus", "modbus-rtu", "snmp") and device.profile is None:
+    if device.adapter in ("modbus", "modbus-rtu", "snmp", "bacnet") and device.profile is None:
         problems.append((f"{key}.profile", f"is missing: an {device.adapter} device needs a profile"))
     if (device.pdu is None) != (device.outlet is None):
         problems.append((f"{key}.outlet", "pdu and outlet belong together"))

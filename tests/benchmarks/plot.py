@@ -50,7 +50,7 @@ def _row(record: Record) -> str:
     return "| " + " | ".join(cells) + " |\n"
 
 
-def _number(value: float) -> str:
+def _number(value: float | str) -> str:
     if isinstance(value, str):
         return value
     return f"{value:,.0f}" if value >= 1000 else f"{value:g}"
