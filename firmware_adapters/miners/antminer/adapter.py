@@ -26,6 +26,7 @@ from firmware_adapters.miners.antminer.modes import Mode
 from firmware_adapters.miners.antminer.parse import Identity
 from firmware_adapters.miners.antminer.session import DEFAULT_USER, Session
 from firmware_adapters.transport.http import AiohttpTransport, HttpTransport
+from firmware_adapters.transport.http_fast import FastHttpTransport
 from firmware_adapters.transport.line_json import CGMINER_PORT, Body, LineClient, LineTransport
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.clock import Clock, SystemClock
@@ -65,9 +66,10 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
     socket_port = CGMINER_PORT if entry.port == 80 else entry.port + 1
     socket_s = timeout_s if credential is None else timeout_s * (1 - _WEB_SHARE)
     return AntminerAdapter(
-        AiohttpTransport(entry.host, entry.port, timeout_s=timeout_s),
+        FastHttpTransport(entry.host, entry.port, timeout_s=timeout_s),
         credential,
         timeout_s=timeout_s,
+        bulk=AiohttpTransport(entry.host, entry.port, timeout_s=timeout_s),
         socket=LineClient(entry.host, socket_port, timeout_s=socket_s),
         name=entry.id,
     )
@@ -76,7 +78,8 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
 class AntminerAdapter(Control):
     """Telemetry, modes, reboot and blinking of one stock Antminer.
 
-    `timeout_s` bounds each request, and one whole `read()`. `socket` None means that there is no fallback.
+    `timeout_s` bounds each request, and one whole `read()`. `socket` None means that there is no fallback,
+    `bulk` reads the log where `http` cannot read as much.
     """
 
     kind = DeviceKind.MINER
@@ -87,12 +90,13 @@ class AntminerAdapter(Control):
         credential: Credential | None,
         *,
         timeout_s: float,
+        bulk: HttpTransport | None = None,
         socket: LineTransport | None = None,
         clock: Clock | None = None,
         name: str = "antminer",
     ) -> None:
         clock = clock or SystemClock()
-        super().__init__(Session(http, credential, clock), clock, name)
+        super().__init__(Session(http, credential, clock, bulk=bulk), clock, name)
         self._credential = credential
         self._socket = socket
         self._timeout_s = timeout_s

@@ -26,8 +26,19 @@ MOST_LOG_BYTES = 8 * 1024 * 1024
 class Session:
     """Requests to one machine's pages. `credential` None never logs in, and reads what needs no login."""
 
-    def __init__(self, http: HttpTransport, credential: Credential | None, clock: Clock) -> None:
+    def __init__(
+        self,
+        http: HttpTransport,
+        credential: Credential | None,
+        clock: Clock,
+        *,
+        bulk: HttpTransport | None = None,
+    ) -> None:
+        """`bulk` reads what may be longer than a reply of `http`; None: `http` reads it, as far as it can."""
         self._http = DigestTransport(http, credential, default_user=DEFAULT_USER)
+        self._bulk = (
+            self._http if bulk is None else DigestTransport(bulk, credential, default_user=DEFAULT_USER)
+        )
         self._key_given = credential is not None
         self._clock = clock
         self._refusals = 0
@@ -42,8 +53,8 @@ class Session:
 
         Raises `DeviceError`.
         """
-        http = self._entered(page)
-        reply = await http.tail(CGI + page, keep=LONGEST_LOG_BYTES, most=MOST_LOG_BYTES)
+        self._may_ask(page)
+        reply = await self._bulk.tail(CGI + page, keep=LONGEST_LOG_BYTES, most=MOST_LOG_BYTES)
         self._judge(reply, "GET", page)
         return reply.body.decode("utf-8", "replace")
 
@@ -63,18 +74,18 @@ class Session:
         return said
 
     async def _send(self, method: str, page: str, body: Object | None) -> HttpReply:
-        reply = await self._entered(page).request(method, CGI + page, body)
+        self._may_ask(page)
+        reply = await self._http.request(method, CGI + page, body)
         self._judge(reply, method, page)
         return reply
 
-    def _entered(self, page: str) -> DigestTransport:
-        """The way in. Raises `AuthFailed` while a refusal has to wait."""
+    def _may_ask(self, page: str) -> None:
+        """Raises `AuthFailed` while a refusal has to wait."""
         wait_s = self._refused_until_s - self._clock.monotonic() if self._refusals else 0.0
         if wait_s > 0:
             raise AuthFailed(
                 f"{page}: {self._why} and is tried again in {wait_s:.0f} s", retry_after_s=wait_s
             )
-        return self._http
 
     @property
     def _why(self) -> str:
@@ -95,6 +106,7 @@ class Session:
     async def close(self) -> None:
         """Let go of connections; never raises."""
         await self._http.close()
+        await self._bulk.close()
 
 
 def _raise_for_status(reply: HttpReply, where: str) -> None:

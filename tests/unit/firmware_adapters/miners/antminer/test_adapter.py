@@ -47,6 +47,12 @@ class Scene:
         return pages
 
 
+def entry(host: str, port: int) -> DeviceEntry:
+    return DeviceEntry(
+        id=DeviceId("m"), kind=DeviceKind.MINER, adapter="antminer", host=host, port=port, zone=ZoneId("z")
+    )
+
+
 # ---------------------------------------------------------------- reading
 
 
@@ -368,18 +374,7 @@ async def test_the_registry_puts_the_socket_beside_the_web_server() -> None:
     emulator = emulator_of(Machine(), SystemClock())
     async with on_loopback({"127.9.1.4": emulator}, beside=True) as (port, socket_port):
         assert socket_port == port + 1
-        adapter = open_device(
-            DeviceEntry(
-                id=DeviceId("m"),
-                kind=DeviceKind.MINER,
-                adapter="antminer",
-                host="127.9.1.4",
-                port=port,
-                zone=ZoneId("z"),
-            ),
-            ROOT,
-            timeout_s=0.9,
-        )
+        adapter = open_device(entry("127.9.1.4", port), ROOT, timeout_s=0.9)
         assert (await adapter.read()).preset == "normal"
         emulator.traps = Traps(garbage=True)
         seen = await adapter.read()
@@ -410,8 +405,11 @@ async def test_a_page_without_the_model_is_read_with_the_name_that_was_asked_for
 async def test_a_long_log_is_read_to_its_end() -> None:
     emulator = emulator_of(Machine())
     emulator.log = "x" * 400_000 + " the end"
-    async with opened(emulator, "127.9.1.5", timeout_s=2.0) as adapter:
+    async with on_loopback({"127.9.1.5": emulator}) as (port, _):
+        adapter = open_device(entry("127.9.1.5", port), ROOT, timeout_s=2.0)
+        assert isinstance(adapter, AntminerAdapter)
         told = await adapter.log("kernel")
+        await adapter.close()
     assert told.endswith("the end")
     assert len(told) == 256 * 1024
 
