@@ -143,6 +143,25 @@ def test_voltages_of_small_machines_are_in_millivolts(told: str, volts: float | 
     assert parse.supply_voltage_v(stats(f"PS[0 1215 {told} 4 0 3630 133]")) == volts
 
 
+@pytest.mark.parametrize(("told", "mode"), [("0", 0), ("2", 2), ("1.5", None), ("-1", None), ("100", None)])
+def test_a_work_mode_is_a_small_number(told: str, mode: int | None) -> None:
+    assert parse.work_mode(stats(f"WORKMODE[{told}]")) == mode
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("MGHS[43001.1]", 1),
+        ("MGHS[1 2 3]", 3),
+        ("MTmax[80 81]", 2),
+        ("PVT_T0[70] PVT_T1[71]", 2),
+        ("Ver[1]", 0),
+    ],
+)
+def test_boards_are_as_many_as_anything_tells(text: str, count: int) -> None:
+    assert len(parts.boards(stats(text))) == count
+
+
 @pytest.mark.parametrize(("told", "count"), [("3 ", 3), ("1", 1), ("x", None), ("", None), ("99", None)])
 def test_boards_that_it_found(told: str, count: float | None) -> None:
     readings = parse.module_readings(stats(f"SYSTEMSTATU[Work: In Work, Hash Board: {told}]"))

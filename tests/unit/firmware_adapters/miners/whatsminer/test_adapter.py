@@ -167,6 +167,13 @@ async def test_states(state: MinerState, hashrate: float, seen: MinerState) -> N
     assert (await scene.adapter.read()).state is seen
 
 
+async def test_who_it_is_is_put_together_from_four_pages() -> None:
+    scene = Scene()
+    facts = await scene.adapter.facts()
+    assert (facts.model, facts.serial) == ("Whatsminer M50S_VJ30", "SN0001")
+    assert scene.socket.asked == ["get_version", "get_miner_info", "devdetails", "summary"]
+
+
 async def test_pools_with_the_one_it_works_for() -> None:
     scene = Scene()
     (pool,) = await scene.adapter.pools()

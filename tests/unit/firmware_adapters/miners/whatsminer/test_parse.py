@@ -291,6 +291,11 @@ def test_a_board_works_when_it_is_alive_enabled_and_its_chips_answer() -> None:
     assert parse.readings_of_boards(found[:6])["boards_working"].value == 2
 
 
+@pytest.mark.parametrize("name", ["Chip Frequency", "Frequency", "freq"])
+def test_the_frequency_goes_by_three_names(name: str) -> None:
+    assert parse.boards({"DEVS": [{name: 600.5}]})[0].frequency_mhz == 600.5
+
+
 def test_v3_boards_take_their_temperature_from_the_summary() -> None:
     body = {"msg": {"edevs": [{"slot": 0, "hash-average": 55.0, "freq": 700}, {"slot": 1}, {"slot": 2}]}}
     found = parse.boards(body, (64.5, 0.0))
