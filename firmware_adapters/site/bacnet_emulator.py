@@ -8,9 +8,9 @@ request, as a network does.
 from enum import StrEnum
 from typing import Any
 
-from bacpypes3.apdu import SimpleAckPDU
+from bacpypes3.apdu import AbortPDU, AbortReason, SimpleAckPDU
 from bacpypes3.basetypes import EngineeringUnits, Reliability, Segmentation, StatusFlags
-from bacpypes3.errors import UnrecognizedService
+from bacpypes3.errors import PropertyError, UnrecognizedService
 from bacpypes3.ipv4.app import NormalApplication
 from bacpypes3.local.analog import AnalogInputObject, AnalogOutputObject, AnalogValueObjectCmd
 from bacpypes3.local.binary import BinaryInputObject, BinaryOutputObject, BinaryValueObjectCmd
@@ -64,11 +64,11 @@ class BacnetEmulator:
         source: PointSource,
         *,
         instance: int = 1001,
-        largest: int = 1476,
+        most: int = 1000,
         multiple: bool = True,
         fahrenheit: bool = False,
     ) -> None:
-        """`largest` is the longest APDU; without `multiple` ReadPropertyMultiple is unknown to it.
+        """`most` properties fit one answer; without `multiple` ReadPropertyMultiple is unknown to it.
 
         With `fahrenheit` it keeps its temperatures in °F and says so. Raises `ConfigError`.
         """
@@ -79,11 +79,13 @@ class BacnetEmulator:
         self.fault: Misbehaviour | None = None
         self.deaf = False
         """Takes a write with a good word and does nothing."""
+        self.refuses = False
+        """Denies every write."""
         self.requests = 0
         self._profile = profile
         self._source = source
         self._instance = instance
-        self._largest = largest
+        self.most = most
         self.multiple = multiple
         self._fahrenheit = fahrenheit
         self._objects: dict[str, Any] = {}
@@ -98,7 +100,7 @@ class BacnetEmulator:
             vendorName="Minewarden",
             firmwareRevision="1.0",
             vendorIdentifier=999,
-            maxApduLengthAccepted=self._largest,
+            maxApduLengthAccepted=1476,
             segmentationSupported=Segmentation("noSegmentation"),
         )
         # A network of one address has no broadcasts, so no second socket.
@@ -249,9 +251,18 @@ class _Device(NormalApplication):  # type: ignore[misc]  # bacpypes3 ships no ty
     async def do_ReadPropertyMultipleRequest(self, apdu: Any) -> None:  # noqa: N802 - bacpypes3's name
         if not self._owner.multiple:
             raise UnrecognizedService("this one reads one property at a time")
+        if (
+            sum(len(asked.listOfPropertyReferences) for asked in apdu.listOfReadAccessSpecs)
+            > self._owner.most
+        ):
+            # By hand: bacpypes3's own abort does not say that it comes from the server, and is ignored.
+            await self.response(AbortPDU(srv=True, reason=AbortReason.bufferOverflow, context=apdu))
+            return
         await super().do_ReadPropertyMultipleRequest(apdu)
 
     async def do_WritePropertyRequest(self, apdu: Any) -> None:  # noqa: N802 - bacpypes3's name
+        if self._owner.refuses:
+            raise PropertyError("writeAccessDenied")
         if self._owner.deaf:
             await self.response(SimpleAckPDU(context=apdu))
             return
