@@ -19,9 +19,9 @@ from firmware_adapters.miners.vnish import boards as parts
 from firmware_adapters.miners.vnish.abilities import capabilities
 from firmware_adapters.miners.vnish.control import Control
 from firmware_adapters.miners.vnish.history import LONGEST_S, SHORTEST_STEP_S, history
+from firmware_adapters.miners.vnish.parse import Status
 from firmware_adapters.miners.vnish.pools import pools
 from firmware_adapters.miners.vnish.session import Session
-from firmware_adapters.miners.vnish.settings import Wanted
 from firmware_adapters.miners.vnish.stats import stats, stats_faults
 from firmware_adapters.miners.vnish.versions import Firmware
 from firmware_adapters.transport.http import AiohttpTransport, HttpTransport, TailTransport
@@ -111,52 +111,85 @@ class VnishAdapter(Control):
         Where the web server hangs or talks nonsense, the 4028 socket answers instead: fewer readings, no
         preset. Where that fails too, the web server's failure is the one raised.
         """
-        started_s = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + self._web_s
         try:
-            async with asyncio.timeout(self._web_s):
-                seen = await self._read_web()
+            async with asyncio.timeout_at(ends_s):
+                seen = await self._read_core()
         except TimeoutError as error:
             return await self._read_socket(DeviceTimeout(f"{self._name}: no whole answer in time"), error)
-        except (DeviceTimeout, Unreachable, MalformedReply) as error:
+        except (Busy, DeviceTimeout, Unreachable, MalformedReply) as error:
             return await self._read_socket(error, error)
         if self._web_failing:
             self._web_failing = False
             _log.info("%s: the web server answers again", self._name)
-        if not self._asks_settings():
+        try:
+            async with asyncio.timeout_at(ends_s):
+                seen = await self._with_preset(seen)
+                return await self._with_wishes(seen)
+        except TimeoutError:
             return seen
-        left_s = self._web_s - (asyncio.get_running_loop().time() - started_s)
-        return _with(seen, await self._wanted(left_s))
 
     async def _read_web(self) -> Observation:
-        slow = self._reads % SLOW_EVERY == 0
-        status = parse.status(await self._session.get("/status"))
-        if status.locked_s is not None:
-            self._session.locked_for(status.locked_s)
+        """A read of the web server without a deadline and without the settings."""
+        return await self._with_preset(await self._read_core())
+
+    async def _read_core(self) -> Observation:
+        """What control needs. A page that is broken costs what only it tells."""
+        status, refused = await self._try_status()
         uptime_s = None
-        if slow or self._identity is None:
-            self._identity = parse.identity(await self._session.get("/info"))
-            uptime_s = self._identity.uptime_s
-            self._note_uptime(uptime_s)
+        if self._reads % SLOW_EVERY == 0 or self._identity is None:
+            uptime_s = await self._look_again()
+        identity = self._identity
         page = await self._session.get("/summary")
-        readings = parse.summary(page, self._identity.hash_unit)
-        asks_preset = self._reads % PRESET_EVERY == 0 or self._just_written()
-        running = await self._running() if asks_preset else None
+        readings = parse.summary(page, None if identity is None else identity.hash_unit)
+        if status is None:
+            status = parse.summary_status(page)
+            if status is None:
+                raise refused or MalformedReply("/summary: no state")
         self._reads += 1
         if uptime_s is not None:
             readings["uptime_s"] = Reading(uptime_s)
         if status.throttle_pct is not None:
             readings["throttle_pct"] = Reading(status.throttle_pct)
-        if running is not None:
-            readings["preset_w"] = fields.reading(running.preset_w)
         if "setpoint_c" in readings:
             self._target_c = readings["setpoint_c"].value
         return Observation(
             readings=readings,
             state=status.state,
-            preset=running.preset if running is not None else None,
-            algorithm=self._identity.algorithm,
+            algorithm=None if identity is None else identity.algorithm,
             faults=(*status.faults, *parse.summary_faults(page)),
         )
+
+    async def _try_status(self) -> tuple[Status | None, DeviceError | None]:
+        """`/status`, or why not: `/summary` has the state as well."""
+        try:
+            status = await self._status()
+        except (Busy, MalformedReply, Unsupported) as error:
+            return None, error
+        if status.locked_s is not None:
+            self._session.locked_for(status.locked_s)
+        return status, None
+
+    async def _look_again(self) -> float | None:
+        """Read `/info`; the time up in s. Where it is broken, what is known of the machine stands."""
+        try:
+            self._identity = parse.identity(await self._session.get("/info"))
+        except (Busy, MalformedReply, Unsupported) as error:
+            _log.debug("%s: identity not read: %s", self._name, error)
+            return None
+        self._note_uptime(self._identity.uptime_s)
+        return self._identity.uptime_s
+
+    async def _with_preset(self, seen: Observation) -> Observation:
+        """With the preset that runs, where it is its turn."""
+        if (self._reads - 1) % PRESET_EVERY and not self._just_written():
+            return seen
+        running = await self._running()
+        if running is None:
+            return seen
+        readings = {**seen.readings, "preset_w": fields.reading(running.preset_w)}
+        return msgspec.structs.replace(seen, readings=readings, preset=running.preset)
 
     def _note_uptime(self, uptime_s: float | None) -> None:
         """Less time up than before: the machine has rebooted, and its logins with it."""
@@ -168,19 +201,21 @@ class VnishAdapter(Control):
         written_s = self._written_s
         return written_s is not None and self._clock.monotonic() - written_s <= AFTER_WRITE_S
 
-    def _asks_settings(self) -> bool:
+    async def _with_wishes(self, seen: Observation) -> Observation:
+        """With what the settings ask for, where it is their turn. They may be broken or refused."""
         if self._identity is None or not self._identity.firmware.known or not self._session.can_log_in:
-            return False
-        return (self._reads - 1) % SETTINGS_EVERY == 0 or self._just_written()
-
-    async def _wanted(self, left_s: float) -> Wanted:
-        """What the settings ask for. They may be broken, refused or slow; that costs nothing else."""
+            return seen
+        if (self._reads - 1) % SETTINGS_EVERY and not self._just_written():
+            return seen
         try:
-            async with asyncio.timeout(left_s):
-                return settings.wanted(await self._session.get("/settings", login=True))
-        except (DeviceError, TimeoutError) as error:
+            asked = settings.wanted(await self._session.get("/settings", login=True))
+        except DeviceError as error:
             _log.debug("%s: settings unknown: %s", self._name, error)
-            return Wanted()
+            return seen
+        readings = seen.readings
+        if asked.power_limit_w is not None:
+            readings = {**readings, "power_limit_w": Reading(asked.power_limit_w)}
+        return msgspec.structs.replace(seen, readings=readings, preset_requested=asked.preset)
 
     async def _read_socket(self, failure: DeviceError, cause: BaseException) -> Observation:
         if self._socket is None:
@@ -317,10 +352,3 @@ class VnishAdapter(Control):
         """Let go of connections."""
         for transport in self._transports:
             await transport.close()
-
-
-def _with(seen: Observation, asked: Wanted) -> Observation:
-    readings = seen.readings
-    if asked.power_limit_w is not None:
-        readings = {**readings, "power_limit_w": Reading(asked.power_limit_w)}
-    return msgspec.structs.replace(seen, readings=readings, preset_requested=asked.preset)

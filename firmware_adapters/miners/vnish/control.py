@@ -20,7 +20,7 @@ from firmware_adapters.miners.vnish.session import Session
 from firmware_adapters.miners.vnish.versions import Firmware
 from shared.capabilities import Ability, Capability, Preset
 from shared.clock import Clock
-from shared.errors import Busy, MalformedReply, Unsupported
+from shared.errors import Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 from shared.telemetry import MinerState
 
 DEFAULT_TARGET_C = 65
@@ -85,7 +85,7 @@ class Control:
         """The running preset; a page that does not answer costs the preset, not the whole read."""
         try:
             return ladder.running(await self._session.get("/perf-summary"))
-        except (Busy, MalformedReply, Unsupported) as error:
+        except (Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported) as error:
             _log.debug("%s: running preset unknown: %s", self._name, error)
             return None
 
@@ -127,7 +127,7 @@ class Control:
             return running.switcher
         try:
             return settings.wanted(await self._session.get("/settings", login=True)).switcher
-        except (Busy, MalformedReply, Unsupported):
+        except (Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported):
             return None
 
     async def set_power_limit(self, watts: float) -> None:

@@ -160,6 +160,12 @@ def status(body: object) -> Status:
     )
 
 
+def summary_status(body: object) -> Status | None:
+    """The state as `/summary` carries it beside the readings; None where it does not."""
+    page = child(child(as_object(body), "miner"), "miner_status")
+    return None if text(page, "miner_state") is None else status(page)
+
+
 def _failure(page: Object, state: str) -> tuple[Fault, ...]:
     """The failure that `/status` names. A description alone is a fault only in the state of failure."""
     code, words = number(page, "failure_code"), text(page, "description") or ""

@@ -225,6 +225,71 @@ async def test_a_machine_that_rebooted_is_logged_in_to_anew_without_a_refusal() 
     assert bench.asked() == ["POST /unlock", "POST /mining/stop"]
 
 
+def _broken(bench: Bench, page: str, reply: HttpReply | None) -> None:
+    """Answer one page with `reply`; None hangs."""
+    whole = bench.http._answer
+
+    async def answer(request: HttpRequest) -> HttpReply:
+        found = await whole(request)
+        assert isinstance(found, HttpReply)
+        if not request.path.endswith(page):
+            return found
+        if reply is None:
+            await asyncio.Event().wait()
+        assert reply is not None
+        return reply
+
+    bench.http._answer = answer
+
+
+BROKEN = [HttpReply(500, b'{"err":"x"}'), HttpReply(404, b""), HttpReply(200, b"{"), HttpReply(200, b"[]")]
+
+
+@pytest.mark.parametrize("reply", BROKEN)
+async def test_a_broken_identity_costs_what_only_it_tells(reply: HttpReply) -> None:
+    bench = Bench()
+    await bench.adapter.read()
+    _broken(bench, "/info", reply)
+    for _ in range(2 * SLOW_EVERY):
+        seen = await bench.adapter.read()
+        assert seen.readings["hashrate_ths"].value == 186, "its unit is known from before"
+        assert "uptime_s" not in seen.readings
+    fresh = Bench()
+    _broken(fresh, "/info", reply)
+    seen = await fresh.adapter.read()
+    assert (seen.readings["hashrate_ths"].value, seen.algorithm) == (None, None)
+    assert (seen.state, seen.readings["chip_temp_max_c"].value) == (MinerState.MINING, 65)
+    assert seen.readings["power_w"].value == 2790
+
+
+@pytest.mark.parametrize("reply", BROKEN)
+async def test_a_broken_status_is_made_up_for_by_the_summary(reply: HttpReply) -> None:
+    bench = Bench(Machine(s21_pro(state=MinerState.AUTO_TUNING, throttle_pct=70)), version="1.3.4")
+    _broken(bench, "/status", reply)
+    seen = await bench.adapter.read()
+    assert seen.state is MinerState.AUTO_TUNING
+    assert seen.readings["throttle_pct"].value == 70
+    bench.emulator.traps = Traps(miner_null=True)
+    with pytest.raises((Busy, MalformedReply, Unsupported)):
+        await bench.adapter.read()
+
+
+async def test_a_page_of_the_preset_that_hangs_costs_the_preset() -> None:
+    bench = Bench()
+    _broken(bench, "/perf-summary", None)
+    adapter = VnishAdapter(bench.http, ADMIN, timeout_s=0.2, clock=bench.clock)
+    seen = await adapter.read()
+    assert (seen.preset, seen.readings["power_w"].value) == (None, 2790)
+
+
+async def test_a_summary_that_is_refused_is_made_up_for_by_the_socket() -> None:
+    bench = Bench()
+    _broken(bench, "/summary", HttpReply(500, b'{"err":"starting"}'))
+    socket = MemoryLine({"stats": stats_reply()})
+    adapter = VnishAdapter(bench.http, ADMIN, timeout_s=5, socket=socket, clock=bench.clock)
+    assert (await adapter.read()).readings["chip_temp_max_c"].value == 65
+
+
 # ---------------------------------------------------------------- boards, chips, logs, history
 
 
