@@ -20,6 +20,7 @@ from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, Quality
 
 ROOT = Path(__file__).parents[4]
+HVAC = load_profile("bacnet-hvac")
 CELSIUS, FAHRENHEIT, KELVIN, PERCENT, NO_UNITS, WATTS = 62, 64, 63, 98, 95, 47
 FINE = (False, False, False, False)
 SETPOINT, RUN, SPEED, SUPPLY, FAULT = (
@@ -58,7 +59,7 @@ def device(
     held: dict[Asked, BacnetValue], profile: Profile | None = None
 ) -> tuple[BacnetDevice, MemoryBacnet]:
     link = MemoryBacnet(held)
-    return BacnetDevice(profile or load_profile("bacnet-hvac"), link, timeout_s=1), link
+    return BacnetDevice(profile or HVAC, link, timeout_s=1), link
 
 
 async def test_reads_what_there_is_and_leaves_out_what_there_is_not() -> None:

@@ -19,12 +19,13 @@ from shared.telemetry import DeviceKind, Quality
 from support.site_devices import served_agent
 
 BASE = "1.3.6.1.4.1.318.1.1.26."
+RPDU2 = load_profile("apc-rpdu2")
 POWER, STATE, COMMAND = BASE + "4.3.1.5.1", BASE + "9.2.3.1.5.", BASE + "9.2.4.1.5."
 
 
 def device(objects: dict[str, SnmpValue], *, may_write: bool = True) -> tuple[SnmpDevice, MemorySnmp]:
     link = MemorySnmp(objects)
-    return SnmpDevice(load_profile("apc-rpdu2"), link, timeout_s=1, may_write=may_write), link
+    return SnmpDevice(RPDU2, link, timeout_s=1, may_write=may_write), link
 
 
 @pytest.mark.parametrize("backend", ["gufo", "pysnmp"])
