@@ -123,6 +123,8 @@ class VnishAdapter(Control):
         if self._web_failing:
             self._web_failing = False
             _log.info("%s: the web server answers again", self._name)
+        if not self._asks_preset() and not self._asks_settings():
+            return seen
         try:
             async with asyncio.timeout_at(ends_s):
                 seen = await self._with_preset(seen)
@@ -181,9 +183,18 @@ class VnishAdapter(Control):
         self._note_uptime(self._identity.uptime_s)
         return self._identity.uptime_s
 
+    def _asks_preset(self) -> bool:
+        return (self._reads - 1) % PRESET_EVERY == 0 or self._just_written()
+
+    def _asks_settings(self) -> bool:
+        if (self._reads - 1) % SETTINGS_EVERY and not self._just_written():
+            return False
+        identity = self._identity
+        return identity is not None and identity.firmware.known and self._session.can_log_in
+
     async def _with_preset(self, seen: Observation) -> Observation:
         """With the preset that runs, where it is its turn."""
-        if (self._reads - 1) % PRESET_EVERY and not self._just_written():
+        if not self._asks_preset():
             return seen
         running = await self._running()
         if running is None:
@@ -203,9 +214,7 @@ class VnishAdapter(Control):
 
     async def _with_wishes(self, seen: Observation) -> Observation:
         """With what the settings ask for, where it is their turn. They may be broken or refused."""
-        if self._identity is None or not self._identity.firmware.known or not self._session.can_log_in:
-            return seen
-        if (self._reads - 1) % SETTINGS_EVERY and not self._just_written():
+        if not self._asks_settings():
             return seen
         try:
             asked = settings.wanted(await self._session.get("/settings", login=True))
