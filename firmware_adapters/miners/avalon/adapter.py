@@ -118,7 +118,7 @@ class AvalonAdapter:
         """Said only by some versions, and worth no whole read."""
         ages: list[float] = []
         with contextlib.suppress(DeviceError):
-            found = parse.pools(await self._line.ask("pools"))
+            found = parts.pools(await self._line.ask("pools"))
             ages = [pool.last_share_age_s for pool in found if pool.last_share_age_s is not None]
         return {"last_share_age_s": reading("last_share_age_s", min(ages))} if ages else {}
 
@@ -132,7 +132,7 @@ class AvalonAdapter:
 
     async def pools(self) -> tuple[Pool, ...]:
         """All pools. Raises `DeviceError`."""
-        return parse.pools(await self._line.ask("pools"))
+        return parts.pools(await self._line.ask("pools"))
 
     async def facts(self) -> DeviceFacts:
         """Identity, the model's modes as its ladder, abilities. Raises `DeviceError`."""

@@ -1,8 +1,8 @@
-"""Avalon replies → readings, pools, faults, state, identity. Pure; raises nothing but `MalformedReply`.
+"""Avalon replies → readings, faults, state, identity. Pure; raises nothing but `MalformedReply`.
 
 Sources: miners.md §2 and a recorded Avalon Q; brackets of the A series as its vendor prints them. `summary`
 counts MH/s, brackets GH/s. Rules: a name is found by meaning and may be absent; a temperature of 0 is no
-data; watts are an estimate; averages never stand for the hashrate of now. Boards and chips: `parts`.
+data; watts are an estimate; averages never stand for the hashrate of now. Boards, chips and pools: `parts`.
 """
 
 import re
@@ -12,7 +12,7 @@ import msgspec
 from firmware_adapters.miners.avalon.brackets import Values, amount, number, numbers, sections
 from firmware_adapters.miners.fields import Object, as_number, children, objects, reading, text
 from firmware_adapters.miners.fields import amount as amount_of
-from shared.details import Fault, Pool, PoolState
+from shared.details import Fault
 from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading
 from shared.units import ghs_to_ths, mhs_to_ths
@@ -30,7 +30,7 @@ CORE_POINTS = (
 RAMP_S = 900.0
 """After this long without a hash it is no start any more [default]."""
 _UNIX = 1e9
-"""A smaller number of seconds is no date: the recorded machine prints such `Last Share Time`s."""
+"""A smaller number of seconds is no date."""
 _MODULE = re.compile(r"MM ID(\d{1,3})", re.ASCII)
 """`MM ID0`, or cut in parts: `MM ID0:Summary`."""
 _NO_SENSOR_C = -40.0
@@ -86,7 +86,7 @@ def identity(body: object) -> Identity:
         firmware=text(said, "LVERSION") or text(said, "CGVERSION") or "",
         mac=_mac(text(said, "MAC") or ""),
         serial=text(said, "DNA") or "",
-        now_s=_clock(page),
+        now_s=clock_s(page),
     )
 
 
@@ -96,7 +96,8 @@ def _mac(told: str) -> str:
     return ":".join(told[at : at + 2] for at in range(0, 12, 2)) if plain else told
 
 
-def _clock(page: Object) -> float | None:
+def clock_s(page: Object) -> float | None:
+    """The machine's own time in a reply, unix seconds; None where its clock is not set."""
     when = amount_of(next(iter(children(page, "STATUS")), None), "When")
     return when if when is not None and when >= _UNIX else None
 
@@ -287,46 +288,3 @@ _FAULTS = (
     ("FanErr", "fans"),
     ("PS", "power supply"),
 )
-
-
-# ---------------------------------------------------------------- pools
-
-
-def pools(body: object) -> tuple[Pool, ...]:
-    """The pools in their order. Raises `MalformedReply` where the reply holds none such."""
-    page = body if isinstance(body, dict) else {}
-    if not isinstance(page.get("POOLS"), list):
-        raise MalformedReply("pools: there are none in the reply")
-    now_s = _clock(page)
-    return tuple(_pool(said, position, now_s) for position, said in enumerate(children(page, "POOLS")))
-
-
-def _pool(said: Object, position: int, now_s: float | None) -> Pool:
-    own = amount_of(said, "POOL")
-    share_s = amount_of(said, "Last Share Time")
-    known = now_s is not None and share_s is not None and share_s >= _UNIX
-    return Pool(
-        index=int(own) if own is not None and own < 100 else position,
-        url=text(said, "URL") or text(said, "Stratum URL") or "",
-        user=text(said, "User") or "",
-        state=_pool_state(said),
-        accepted=amount_of(said, "Accepted"),
-        rejected=amount_of(said, "Rejected"),
-        stale=amount_of(said, "Stale"),
-        last_share_age_s=max((now_s or 0.0) - (share_s or 0.0), 0.0) if known else None,
-    )
-
-
-def _pool_state(said: Object) -> PoolState:
-    active = said.get("Stratum Active")
-    match (text(said, "Status") or "").lower():
-        case "alive" if isinstance(active, bool):
-            return PoolState.ACTIVE if active else PoolState.STANDBY
-        case "dead":
-            return PoolState.DEAD
-        case "rejecting":
-            return PoolState.REJECTING
-        case "disabled":
-            return PoolState.DISABLED
-        case _:
-            return PoolState.UNKNOWN

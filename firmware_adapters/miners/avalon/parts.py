@@ -1,10 +1,16 @@
-"""Boards and chips of an Avalon, out of its brackets. Pure; never raises."""
+"""Boards and chips of an Avalon, out of its brackets, and its pools. Pure; raises only `MalformedReply`."""
 
 from firmware_adapters.miners.avalon import parse
 from firmware_adapters.miners.avalon.brackets import amount, numbers
 from firmware_adapters.miners.avalon.parse import Stats
-from shared.details import Board, Chip
+from firmware_adapters.miners.fields import Object, children, text
+from firmware_adapters.miners.fields import amount as amount_of
+from shared.details import Board, Chip, Pool, PoolState
+from shared.errors import MalformedReply
 from shared.units import ghs_to_ths
+
+_UNIX = 1e9
+"""A smaller number of seconds is no date: the recorded machine prints such `Last Share Time`s."""
 
 
 def boards(seen: Stats) -> tuple[Board, ...]:
@@ -60,3 +66,43 @@ def chips(seen: Stats) -> tuple[Chip, ...]:
                 )
             )
     return tuple(found)
+
+
+def pools(body: object) -> tuple[Pool, ...]:
+    """The pools in their order. Raises `MalformedReply` where the reply holds none such."""
+    page = body if isinstance(body, dict) else {}
+    if not isinstance(page.get("POOLS"), list):
+        raise MalformedReply("pools: there are none in the reply")
+    now_s = parse.clock_s(page)
+    return tuple(_pool(said, position, now_s) for position, said in enumerate(children(page, "POOLS")))
+
+
+def _pool(said: Object, position: int, now_s: float | None) -> Pool:
+    own = amount_of(said, "POOL")
+    share_s = amount_of(said, "Last Share Time")
+    known = now_s is not None and share_s is not None and share_s >= _UNIX
+    return Pool(
+        index=int(own) if own is not None and own < 100 else position,
+        url=text(said, "URL") or text(said, "Stratum URL") or "",
+        user=text(said, "User") or "",
+        state=_pool_state(said),
+        accepted=amount_of(said, "Accepted"),
+        rejected=amount_of(said, "Rejected"),
+        stale=amount_of(said, "Stale"),
+        last_share_age_s=max((now_s or 0.0) - (share_s or 0.0), 0.0) if known else None,
+    )
+
+
+def _pool_state(said: Object) -> PoolState:
+    active = said.get("Stratum Active")
+    match (text(said, "Status") or "").lower():
+        case "alive" if isinstance(active, bool):
+            return PoolState.ACTIVE if active else PoolState.STANDBY
+        case "dead":
+            return PoolState.DEAD
+        case "rejecting":
+            return PoolState.REJECTING
+        case "disabled":
+            return PoolState.DISABLED
+        case _:
+            return PoolState.UNKNOWN

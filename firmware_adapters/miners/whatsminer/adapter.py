@@ -14,7 +14,7 @@ import msgspec
 
 from firmware_adapters.capabilities import Credential, Observation
 from firmware_adapters.miners import fields
-from firmware_adapters.miners.whatsminer import parse
+from firmware_adapters.miners.whatsminer import parse, parts
 from firmware_adapters.miners.whatsminer.parse import Summary, Switch
 from firmware_adapters.miners.whatsminer.ranges import whole_within
 from firmware_adapters.miners.whatsminer.session import Session
@@ -102,7 +102,7 @@ class WhatsminerAdapter:
             faults = seen.faults
         boards = await self._boards()
         if boards is not None:
-            readings |= parse.readings_of_boards(parse.boards(boards))
+            readings |= parts.readings_of_boards(parts.boards(boards))
         if self._reads % SLOW_EVERY == 0:
             rare, told = await self._rarely()
             readings |= rare
@@ -155,7 +155,7 @@ class WhatsminerAdapter:
         try:
             faults = None if codes is None else parse.faults(codes)
             if pools is not None:
-                readings |= parse.readings_of_pools(parse.pools(pools))
+                readings |= parts.readings_of_pools(parts.pools(pools))
             hot = None if supply is None else parse.psu_temp_c(supply)
         except MalformedReply:
             return readings, faults
@@ -174,11 +174,11 @@ class WhatsminerAdapter:
         page = await self._boards()
         if page is None:
             raise Busy(f"{self._name}: it tells nothing of its boards now")
-        return parse.boards(page)
+        return parts.boards(page)
 
     async def pools(self) -> tuple[Pool, ...]:
         """All pools. Raises `DeviceError`."""
-        return parse.pools(await self._line.ask("pools"))
+        return parts.pools(await self._line.ask("pools"))
 
     async def facts(self) -> DeviceFacts:
         """Identity, abilities, and whether the default password opens it. Raises `DeviceError`."""

@@ -13,7 +13,7 @@ import msgspec
 
 from firmware_adapters.capabilities import Credential, Observation
 from firmware_adapters.miners.fields import Object, reading
-from firmware_adapters.miners.whatsminer import parse
+from firmware_adapters.miners.whatsminer import parse, parts
 from firmware_adapters.miners.whatsminer.parse import Summary
 from firmware_adapters.miners.whatsminer.ranges import whole_within
 from firmware_adapters.miners.whatsminer_v3.parse import DeviceInfo, device_info
@@ -89,8 +89,8 @@ class WhatsminerV3Adapter:
             readings |= seen.readings
         edevs = await self._page("edevs")
         if edevs is not None:
-            found = parse.boards(edevs, seen.boards_c if seen is not None else ())
-            readings |= parse.readings_of_boards(found)
+            found = parts.boards(edevs, seen.boards_c if seen is not None else ())
+            readings |= parts.readings_of_boards(found)
         if self._reads % SLOW_EVERY == 0:
             readings |= await self._shares()
         self._reads += 1
@@ -128,7 +128,7 @@ class WhatsminerV3Adapter:
     async def _shares(self) -> dict[str, Reading]:
         try:
             page = await self._page("pools")
-            return {} if page is None else parse.readings_of_pools(parse.pools(page))
+            return {} if page is None else parts.readings_of_pools(parts.pools(page))
         except MalformedReply:
             return {}
 
@@ -137,7 +137,7 @@ class WhatsminerV3Adapter:
         serials = (await self._about()).board_serials
         summary = await self._page("summary")
         told = () if summary is None else parse.summary(summary).boards_c
-        found = parse.boards(await self._session.ask(_STATUS, "edevs"), told)
+        found = parts.boards(await self._session.ask(_STATUS, "edevs"), told)
         return tuple(
             board if board.serial else msgspec.structs.replace(board, serial=serials[board.index])
             for board in found
@@ -145,7 +145,7 @@ class WhatsminerV3Adapter:
 
     async def pools(self) -> tuple[Pool, ...]:
         """All pools. Raises `DeviceError`."""
-        return parse.pools(await self._session.ask(_STATUS, "pools"))
+        return parts.pools(await self._session.ask(_STATUS, "pools"))
 
     async def facts(self) -> DeviceFacts:
         """Identity, abilities, and whether the default password opens it. Raises `DeviceError`."""

@@ -231,7 +231,7 @@ def test_pools_and_the_age_of_a_share() -> None:
             {"POOL": 5, "URL": "f", "Status": "Disabled"},
         ],
     }
-    found = parse.pools(body)
+    found = parts.pools(body)
     assert [pool.state for pool in found] == [
         PoolState.ACTIVE,
         PoolState.STANDBY,
@@ -273,7 +273,7 @@ JSON = st.recursive(
 
 def try_all(body: object) -> None:
     """Every reader: readings within their metric, or `MalformedReply`, and no third way."""
-    readers: list[Any] = [parse.summary, parse.pools, parse.identity, parse.stats]
+    readers: list[Any] = [parse.summary, parts.pools, parse.identity, parse.stats]
     for reader in readers:
         try:
             found = reader(body)

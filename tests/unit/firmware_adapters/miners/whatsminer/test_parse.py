@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firmware_adapters.miners.whatsminer import parse
+from firmware_adapters.miners.whatsminer import parse, parts
 from firmware_adapters.miners.whatsminer.faults import faults_in
 from firmware_adapters.transport.line_json import decode
 from shared.details import Fault, PoolState
@@ -263,16 +263,16 @@ def test_a_flood_of_codes_is_bounded() -> None:
 
 
 def test_boards_are_counted_by_slot_or_else_by_asc_or_else_in_order() -> None:
-    slots = parse.boards({"DEVS": [{"Slot": 2, "ASC": 0}, {"Slot": 0, "ASC": 1}]})
+    slots = parts.boards({"DEVS": [{"Slot": 2, "ASC": 0}, {"Slot": 0, "ASC": 1}]})
     assert [board.index for board in slots] == [0, 2]
-    asc = parse.boards({"DEVS": [{"Slot": 0, "ASC": 4}, {"Slot": 0, "ASC": 3}]})
+    asc = parts.boards({"DEVS": [{"Slot": 0, "ASC": 4}, {"Slot": 0, "ASC": 3}]})
     assert [board.index for board in asc] == [3, 4]
-    order = parse.boards({"DEVS": [{"Slot": 0, "ASC": 1}, {"Slot": 0, "ASC": 1}]})
+    order = parts.boards({"DEVS": [{"Slot": 0, "ASC": 1}, {"Slot": 0, "ASC": 1}]})
     assert [board.index for board in order] == [0, 1]
 
 
 def test_a_flood_of_boards_is_bounded() -> None:
-    assert [board.index for board in parse.boards({"DEVS": [{"Slot": 99}] * 5000})] == list(range(16))
+    assert [board.index for board in parts.boards({"DEVS": [{"Slot": 99}] * 5000})] == list(range(16))
 
 
 def test_a_board_works_when_it_is_alive_enabled_and_its_chips_answer() -> None:
@@ -285,20 +285,20 @@ def test_a_board_works_when_it_is_alive_enabled_and_its_chips_answer() -> None:
         {"Slot": 5, "Effective Chips": 0},
         {"Slot": 6},
     ]
-    found = parse.boards({"DEVS": said})
+    found = parts.boards({"DEVS": said})
     assert [board.working for board in found] == [True, False, False, False, True, False, None]
-    assert "boards_working" not in parse.readings_of_boards(found)
-    assert parse.readings_of_boards(found[:6])["boards_working"].value == 2
+    assert "boards_working" not in parts.readings_of_boards(found)
+    assert parts.readings_of_boards(found[:6])["boards_working"].value == 2
 
 
 @pytest.mark.parametrize("name", ["Chip Frequency", "Frequency", "freq"])
 def test_the_frequency_goes_by_three_names(name: str) -> None:
-    assert parse.boards({"DEVS": [{name: 600.5}]})[0].frequency_mhz == 600.5
+    assert parts.boards({"DEVS": [{name: 600.5}]})[0].frequency_mhz == 600.5
 
 
 def test_v3_boards_take_their_temperature_from_the_summary() -> None:
     body = {"msg": {"edevs": [{"slot": 0, "hash-average": 55.0, "freq": 700}, {"slot": 1}, {"slot": 2}]}}
-    found = parse.boards(body, (64.5, 0.0))
+    found = parts.boards(body, (64.5, 0.0))
     assert [board.board_temp_max_c for board in found] == [64.5, None, None]
     assert found[0].hashrate_ths == 55.0
     assert found[0].frequency_mhz == 700
@@ -317,7 +317,7 @@ def test_pools_of_v3_and_the_age_of_a_share() -> None:
             ]
         },
     }
-    found = parse.pools(body)
+    found = parts.pools(body)
     assert [pool.state for pool in found] == [
         PoolState.ACTIVE,
         PoolState.STANDBY,
@@ -326,15 +326,15 @@ def test_pools_of_v3_and_the_age_of_a_share() -> None:
     ]
     assert [pool.last_share_age_s for pool in found] == [None, None, 100.0, None]
     assert [pool.index for pool in found] == [1, 2, 3, 4]
-    assert parse.readings_of_pools(found)["last_share_age_s"].value == 100
-    assert "shares_rejected" not in parse.readings_of_pools(found)
+    assert parts.readings_of_pools(found)["last_share_age_s"].value == 100
+    assert "shares_rejected" not in parts.readings_of_pools(found)
 
 
 @pytest.mark.parametrize(
     ("word", "state"), [("Rejecting", "rejecting"), ("Disabled", "disabled"), ("?", "unknown")]
 )
 def test_pool_words(word: str, state: str) -> None:
-    assert parse.pools({"POOLS": [{"Status": word}]})[0].state.value == state
+    assert parts.pools({"POOLS": [{"Status": word}]})[0].state.value == state
 
 
 def test_identity_is_put_together_from_what_answers() -> None:
@@ -385,7 +385,7 @@ JSON = st.recursive(
 
 def try_all(body: object) -> None:
     """Every reader: readings within their metric, or `MalformedReply`, and no third way."""
-    readers: list[Any] = [parse.summary, parse.status, parse.boards, parse.pools, parse.faults]
+    readers: list[Any] = [parse.summary, parse.status, parts.boards, parts.pools, parse.faults]
     for reader in [*readers, parse.psu_temp_c, parse.identity]:
         try:
             found = reader(body)
@@ -395,11 +395,11 @@ def try_all(body: object) -> None:
         if isinstance(found, parse.Summary):
             readings = found.readings
             assert parse.miner_state(parse.Switch(off=False), found) in MinerState
-        elif reader is parse.boards:
-            readings = parse.readings_of_boards(found)
+        elif reader is parts.boards:
+            readings = parts.readings_of_boards(found)
             assert len({board.index for board in found}) == len(found)
-        elif reader is parse.pools:
-            readings = parse.readings_of_pools(found)
+        elif reader is parts.pools:
+            readings = parts.readings_of_pools(found)
         for point, reading in readings.items():
             metric = metric_of(point)
             if reading.value is not None:

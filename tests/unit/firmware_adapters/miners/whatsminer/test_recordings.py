@@ -1,6 +1,6 @@
 """A recorded Whatsminer (API 2.0.5): every number in it that has a meaning here."""
 
-from firmware_adapters.miners.whatsminer import parse
+from firmware_adapters.miners.whatsminer import parse, parts
 from firmware_adapters.miners.whatsminer.adapter import WhatsminerAdapter
 from firmware_adapters.transport.line_json import MemoryLine, decode
 from firmware_adapters.transport.raw import MemoryRaw
@@ -123,8 +123,8 @@ async def test_a_board_less_is_no_zero() -> None:
     body = decode(line.replies["devs"])
     assert isinstance(body["DEVS"], list)
     assert (
-        parse.readings_of_boards(parse.boards({**body, "DEVS": body["DEVS"][:2]}))["boards_working"].value
+        parts.readings_of_boards(parts.boards({**body, "DEVS": body["DEVS"][:2]}))["boards_working"].value
         == 2
     )
-    none = parse.readings_of_boards(parse.boards({**body, "DEVS": []}))
+    none = parts.readings_of_boards(parts.boards({**body, "DEVS": []}))
     assert none == {}
