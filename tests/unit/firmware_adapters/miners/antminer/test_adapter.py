@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from firmware_adapters.capabilities import Credential
@@ -26,6 +26,9 @@ from support.antminer import ROOT, emulator_of, in_memory, opened
 from support.line_fuzz import read_is_sound
 from support.miners import Machine, board, on_loopback, s21_pro
 from support.web_memory import spoiled
+
+SLOW_IS_FINE = [HealthCheck.too_slow]
+"""A shared machine that is busy draws slowly; that says nothing of what is tested."""
 
 ALL = {one.ability for one in capabilities()}
 
@@ -414,7 +417,7 @@ async def test_a_long_log_is_read_to_its_end() -> None:
     assert len(told) == 256 * 1024
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=SLOW_IS_FINE)
 @given(spoiled(), st.booleans())
 async def test_damaged_pages_end_in_typed_failures_and_readings_that_can_be(
     spoil: Callable[[str, bytes], HttpReply | None], sleeps: bool
