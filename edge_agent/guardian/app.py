@@ -35,6 +35,7 @@ from edge_agent.guardian.operators.desk import OperatorDesk
 from edge_agent.guardian.operators.persons import Persons
 from edge_agent.guardian.operators.proving import Proving
 from edge_agent.guardian.operators.server import OperatorServer
+from edge_agent.guardian.operators.show import show
 from edge_agent.guardian.points import check_points
 from edge_agent.guardian.polling import open_files
 from edge_agent.guardian.polling.board import Board
@@ -236,6 +237,7 @@ class Guardian:
             status=self.status,
             preview=self.power_front.preview,
             cancel=self.power_front.cancel,
+            show=lambda asked: show(self.links, self.board, self.samples.kept, asked),
         )
         self.operator = OperatorServer(Path(site.paths.operator_socket), operators.answer, uids)
         self._poller = Poller(

@@ -1,20 +1,19 @@
 """`minewarden diagnostics HOST[:PORT]`: keep what a device really says, so that a failure can be looked at.
 
-The device is asked everything that a probe asks; each reply is written as it came, with passwords, tokens and
+The device is asked everything that a probe asks, or with `--via-guardian` the running guardian hands out what
+the device said when its last read failed. Each reply is written as it came, with passwords, tokens and
 the users of pools taken out. The folder can be dropped in beside other recordings. Exit code: 0 written (also
 where the device could not be understood: that is what this is for); 2 bad input; 3 nothing was answered.
 """
 
 import argparse
-import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from firmware_adapters.discovery import password, ranges, running_site
-from firmware_adapters.discovery.ask import Asker
+from firmware_adapters.discovery import password, target
 from firmware_adapters.discovery.examine import NotRead
-from firmware_adapters.discovery.probe import Look, probe
+from firmware_adapters.discovery.probe import Look
 from firmware_adapters.discovery.report import Probed
 from firmware_adapters.discovery.saving import save
 from shared.clock import Clock, SystemClock
@@ -31,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--adapter", metavar="NAME", help="speak to it as this firmware")
     password.add_arguments(parser)
     parser.add_argument("--timeout", type=float, default=5.0, metavar="S", help="per request, 5 s")
-    parser.add_argument("--site", type=Path, metavar="FILE", help="site file whose guardian may be running")
+    target.add_arguments(parser)
     options = parser.parse_args(argv)
     try:
         return _run(options, SystemClock())
@@ -41,23 +40,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, clock: Clock) -> int:
-    host, port = ranges.target(options.target)
     if not 0.05 <= options.timeout <= 60:
         raise ConfigError(f"--timeout {options.timeout:g}: expected 0.05 to 60 s")
     secret = password.credential(options)
-    if options.site is not None:
-        running_site.leave_alone(options.site, host)
     look = Look(credential=secret, adapter=options.adapter, timeout_s=options.timeout)
-    found = asyncio.run(_look(host, port, look, clock))
+    found = target.look_at(options, look, clock)
     for one in failures(found):
         print(f"{one.part}: {one.code}: {one.why}")
     place = save(found, options.out, secret.secret if secret is not None else "")
     return WRITTEN if place is not None else NOTHING
-
-
-async def _look(host: str, port: int | None, look: Look, clock: Clock) -> Probed:
-    async with Asker(connect_s=min(1.0, look.timeout_s), reply_s=look.timeout_s) as asker:
-        return await probe(asker, host, port, look, clock)
 
 
 def failures(found: Probed) -> tuple[NotRead, ...]:

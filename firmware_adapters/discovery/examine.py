@@ -22,12 +22,13 @@ from firmware_adapters.capabilities import (
 from firmware_adapters.identify import judged, read_only_warning, version_seen
 from firmware_adapters.registry import ADAPTERS, open_device
 from firmware_adapters.transport.read_only import ReadOnly
-from firmware_adapters.transport.tape import Exchange, Tape, taping
+from firmware_adapters.transport.tape import Tape, taping
 from shared.capabilities import Capability, DeviceFacts
 from shared.clock import Clock
 from shared.counters import Step, has_restarted, step
 from shared.details import Board, Pool
 from shared.errors import ConfigError, DeviceError, DeviceTimeout
+from shared.exchanges import Exchange
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind
@@ -53,7 +54,7 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     adapter: str
     host: str
     port: int
-    at_ms: int
+    at_ms: int | None
     observation: Observation | None = None
     facts: DeviceFacts | None = None
     capabilities: tuple[Capability, ...] = ()

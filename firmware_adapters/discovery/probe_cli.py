@@ -4,15 +4,13 @@ Exit code: 0 read; 1 identified but not readable, or the password was refused; 2
 """
 
 import argparse
-import asyncio
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from firmware_adapters.discovery import password, ranges, running_site
-from firmware_adapters.discovery.ask import Asker
-from firmware_adapters.discovery.probe import Look, probe
+from firmware_adapters.discovery import password, target
+from firmware_adapters.discovery.probe import Look
 from firmware_adapters.discovery.report import Probed, as_json
 from firmware_adapters.discovery.saving import save
 from firmware_adapters.discovery.words import lines
@@ -34,10 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", type=float, default=3.0, metavar="S", help="per request, 3 s")
     parser.add_argument("--again", type=float, metavar="S", help="look again after so long: what was counted")
     parser.add_argument("--save", type=Path, metavar="DIR", help="keep the replies there as a recording")
-    parser.add_argument("--site", type=Path, metavar="FILE", help="site file whose guardian may be running")
-    parser.add_argument(
-        "--via-guardian", action="store_true", help="leave a running site's device to its guardian"
-    )
+    target.add_arguments(parser)
     return parser
 
 
@@ -52,18 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: argparse.Namespace, clock: Clock) -> int:
-    host, port = ranges.target(options.target)
     if not 0.05 <= options.timeout <= 60:
         raise ConfigError(f"--timeout {options.timeout:g}: expected 0.05 to 60 s")
     if options.again is not None and not 0.05 <= options.again <= 3600:
         raise ConfigError(f"--again {options.again:g}: expected 0.05 to 3600 s")
     secret = password.credential(options)
-    if options.site is not None:
-        running_site.leave_alone(options.site, host)
     look = Look(
         credential=secret, adapter=options.adapter, timeout_s=options.timeout, again_after_s=options.again
     )
-    found = asyncio.run(_look(host, port, look, clock))
+    found = target.look_at(options, look, clock)
     if options.json:
         print(json.dumps(as_json(found), indent=2, ensure_ascii=False))
     else:
@@ -71,11 +63,6 @@ def _run(options: argparse.Namespace, clock: Clock) -> int:
     if options.save is not None:
         save(found, options.save, secret.secret if secret is not None else "")
     return exit_code(found)
-
-
-async def _look(host: str, port: int | None, look: Look, clock: Clock) -> Probed:
-    async with Asker(connect_s=min(1.0, look.timeout_s), reply_s=look.timeout_s) as asker:
-        return await probe(asker, host, port, look, clock)
 
 
 def exit_code(found: Probed) -> int:

@@ -13,18 +13,25 @@ from pathlib import Path
 
 import msgspec
 
-from firmware_adapters.transport.tape import Exchange, file_name
+from firmware_adapters.transport.tape import file_name
 from shared.errors import ConfigError
+from shared.exchanges import Exchange
 
 REDACTED = b"redacted"
 _SECRET_KEYS = (
     rb"token|access_token|pw|pass|passwd|password|pwd|secret|sessionid|session_id|apikey|api_key|key|salt|newsalt"
-    rb"|ssid|wifipass\w*|\w*stratumuser\w*|user|username|user\d|worker|workername|authorization|cookie"
+    rb"|ssid|wifipass\w{0,12}|\w{0,24}stratumuser\w{0,12}|user|username|user\d|worker|workername"
+    rb"|authorization|cookie"
 )
-_BY_KEY = re.compile(rb'("(?:' + _SECRET_KEYS + rb')"\s*:\s*")((?:[^"\\]|\\.)*)(?=")', re.IGNORECASE)
-_BY_ASSIGNMENT = re.compile(rb"\b((?:" + _SECRET_KEYS + rb")\s*=\s*)([^\s,;|&\"}]+)", re.IGNORECASE)
-_OBJECT = re.compile(rb'("(?:password|credentials?)"\s*:\s*)\{[^{}]*\}', re.IGNORECASE)
-_IN_URL = re.compile(rb"(\w+(?:\+\w+)?://)([^/\s\"@]+)@")
+# Every repetition is bounded or possessive: a reply is somebody else's, and the guardian redacts on its loop.
+_BY_KEY = re.compile(
+    rb'("(?:' + _SECRET_KEYS + rb')"\s{0,16}:\s{0,16}")(?:[^"\\]|\\.)*+(?="|\\?\Z)', re.IGNORECASE | re.DOTALL
+)
+_BY_ASSIGNMENT = re.compile(
+    rb"\b((?:" + _SECRET_KEYS + rb")\s{0,16}=\s{0,16})([^\s,;|&\"}]++)", re.IGNORECASE
+)
+_OBJECT = re.compile(rb'("(?:password|credentials?)"\s{0,16}:\s{0,16})\{[^{}]*+\}', re.IGNORECASE)
+_IN_URL = re.compile(rb"(\b[a-z][a-z0-9]{0,15}(?:\+[a-z0-9]{1,15})?://)([^/\s\"@]{1,256})@", re.IGNORECASE)
 _SHORTEST_SECRET = 4
 """A shorter secret would tear holes into every number; its key still hides it."""
 

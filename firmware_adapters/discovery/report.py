@@ -68,7 +68,7 @@ def as_json(found: Probed) -> Json:
         "schema": SCHEMA,
         "host": found.host,
         "port": found.port,
-        "at": _instant(examined.at_ms) if examined is not None else None,
+        "at": _instant(examined.at_ms if examined is not None else None),
         "identification": _identification(found),
         "device": _device(found),
         "sample": _sample(examined),
@@ -213,7 +213,8 @@ def _sample(examined: Examined | None) -> Json | None:
     told["preset_running"] = seen.preset
     told["preset_requested"] = seen.preset_requested
     age_s = _single(seen, "last_share_age_s")
-    told["last_share_at"] = _instant(examined.at_ms - round(age_s * 1000)) if age_s is not None else None
+    known = age_s is not None and examined.at_ms is not None
+    told["last_share_at"] = _instant((examined.at_ms or 0) - round((age_s or 0.0) * 1000)) if known else None
     told["error_codes"] = (
         None if seen.faults is None else [{"code": one.code, "words": one.words} for one in seen.faults]
     )
@@ -272,7 +273,9 @@ def _missing(one: NotRead) -> Json:
     return {"part": one.part, "code": one.code, "why": one.why}
 
 
-def _instant(at_ms: int) -> str:
+def _instant(at_ms: int | None) -> str | None:
+    if at_ms is None:
+        return None
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

@@ -22,7 +22,8 @@ class KnownSite(msgspec.Struct, frozen=True, kw_only=True):
 
     path: Path
     devices: tuple[DeviceEntry, ...]
-    sockets: tuple[Path, ...]
+    operator_socket: Path | None
+    guardian_socket: Path | None
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -32,7 +33,9 @@ class KnownSite(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_running(self) -> bool:
         """Whether a guardian answers, or may."""
-        return any(_answers(path) for path in self.sockets)
+        return any(
+            _answers(path) for path in (self.operator_socket, self.guardian_socket) if path is not None
+        )
 
 
 def load(path: Path) -> KnownSite:
@@ -45,10 +48,16 @@ def load(path: Path) -> KnownSite:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise ConfigError(f"{path}: no site file: {error}") from error
-    sockets = [named[key] for key in ("operator_socket", "guardian_socket") if key in named]
     return KnownSite(
-        path=path, devices=devices, sockets=tuple((path.parent / name).resolve() for name in sockets)
+        path=path,
+        devices=devices,
+        operator_socket=_resolved(path, named.get("operator_socket")),
+        guardian_socket=_resolved(path, named.get("guardian_socket")),
     )
+
+
+def _resolved(site: Path, name: str | None) -> Path | None:
+    return None if name is None else (site.parent / name).resolve()
 
 
 def refusal(site: KnownSite, hosts: frozenset[str]) -> str | None:
@@ -58,16 +67,9 @@ def refusal(site: KnownSite, hosts: frozenset[str]) -> str | None:
         return None
     shown = ", ".join(theirs[:3]) + (f" and {len(theirs) - 3} more" if len(theirs) > 3 else "")
     return (
-        f"{shown}: a guardian runs {site.path}, and it alone talks to its devices; stop it, "
-        "or use --via-guardian"
+        f"{shown}: a guardian runs {site.path}, and it alone talks to its devices; "
+        "--via-guardian asks the guardian instead"
     )
-
-
-def leave_alone(path: Path, host: str) -> None:
-    """Raises `ConfigError` where `host` belongs to the running site of this file."""
-    why = refusal(load(path), frozenset({host}))
-    if why is not None:
-        raise ConfigError(why)
 
 
 def _answers(path: Path) -> bool:

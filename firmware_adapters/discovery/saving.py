@@ -21,7 +21,7 @@ def save(found: Probed, folder: Path, secret: str) -> Path | None:
         adapter=best.adapter,
         model=told["model"],
         firmware=told["firmware"],
-        at=str(as_json(found)["at"]),
+        at=str(as_json(found)["at"] or ""),
         failures=tuple(f"{one.part}: {one.code}: {one.why}" for one in found.examined.not_read),
     )
     place = recording.write(folder, found.examined.exchanges, provenance, secrets=[secret])

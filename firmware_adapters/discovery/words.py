@@ -62,7 +62,7 @@ def _sample(report: Json) -> list[str]:
     if not isinstance(told, dict) or not isinstance(quality, dict):
         return ["sample: could not be read"]
     out = [
-        "sample:",
+        f"sample, read at {report['at']}:",
         _row("state", str(told["state"] or "unknown")),
         _row("hashing", _ABOUT_HASHING[told["is_hashing"]]),
         _row("algorithm", str(told["algorithm"] or "unknown")),

@@ -11,25 +11,14 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Protocol, TypeVar
 
-import msgspec
-
 from shared.errors import DeviceError
+from shared.exchanges import Exchange, KeptFailure
 
 KEEP_EXCHANGES = 64
 _NAME = re.compile(r"[^A-Za-z0-9.]+")
-
-
-class Exchange(msgspec.Struct, frozen=True, kw_only=True):
-    """One question and what came of it. `name` is what a recording of the reply is called (`summary`)."""
-
-    question: str
-    name: str
-    status: int | None = None
-    reply: bytes = b""
-    failure: str = ""
-    """Code and words of the typed failure where no reply came."""
 
 
 class HttpSaid(Protocol):
@@ -119,6 +108,7 @@ def _forget(sending: Awaitable[object]) -> None:
         close()
 
 
+@lru_cache(maxsize=256)
 def http_name(path: str) -> str:
     """`/api/v1/miner/details` → `miner_details`, `/cgi-bin/stats.cgi` → `stats`: as recordings are named."""
     bare = path.partition("?")[0]
@@ -150,21 +140,6 @@ def taping(laid: Tape) -> Iterator[Tape]:
         yield laid
     finally:
         _TAPE.reset(token)
-
-
-class KeptFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """The last read of a device that failed, with what it had said; `at_ms` UTC."""
-
-    device: str
-    adapter: str
-    at_ms: int
-    failure: str
-    exchanges: tuple[Exchange, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes of replies."""
-        return sum(len(exchange.reply) for exchange in self.exchanges)
 
 
 class FailureRing:

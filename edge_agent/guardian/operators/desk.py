@@ -18,6 +18,7 @@ from edge_agent.ipc import (
     CancelStanding,
     CloseBypass,
     ConfirmBypass,
+    DeviceShown,
     Done,
     Explain,
     FromOperator,
@@ -31,6 +32,7 @@ from edge_agent.ipc import (
     ResetTrip,
     SafeStop,
     SetMode,
+    ShowDevice,
     Status,
     StatusRequest,
     ToOperator,
@@ -38,6 +40,7 @@ from edge_agent.ipc import (
 from shared.ids import CommandId, ZoneId
 
 Preview = Callable[[PlanRequest], PlanPreview]
+Show = Callable[[ShowDevice], DeviceShown | Refused]
 Cancel = Callable[[CommandId, str, str], str | None]
 """Cancel a standing order (id, by, reason); why not, or None where it is done."""
 
@@ -55,6 +58,7 @@ class OperatorDesk:
         status: Callable[[], Status],
         preview: Preview,
         cancel: Cancel,
+        show: Show,
     ) -> None:
         self._persons = persons
         self._proving = proving
@@ -63,6 +67,7 @@ class OperatorDesk:
         self._status = status
         self._preview = preview
         self._cancel = cancel
+        self._show = show
 
     async def answer(self, message: FromOperator, peer: Peer) -> ToOperator:
         """Carry out one request; refusals are sentences."""
@@ -86,6 +91,8 @@ class OperatorDesk:
             case CancelStanding(target=target, reason=reason, operator=operator):
                 why = self._cancel(target, _who(operator, peer), reason)
                 told = Done(detail=f"order {target} is cancelled") if why is None else Refused(why=why)
+            case ShowDevice():
+                told = self._show(message)
         return told
 
     async def _standing(self) -> Status:

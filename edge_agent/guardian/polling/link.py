@@ -28,10 +28,12 @@ from firmware_adapters.capabilities import (
     Telemetry,
 )
 from firmware_adapters.identify import judged, read_only_warning
+from firmware_adapters.transport.tape import FailureRing, Tape, taping
 from shared.capabilities import DeviceFacts, Preset
 from shared.clock import Clock
 from shared.details import History
 from shared.errors import AuthFailed, DeviceError, DeviceTimeout, MalformedReply, Unsupported
+from shared.exchanges import KeptFailure
 from shared.ids import DeviceId
 from shared.inventory import DeviceEntry
 from shared.telemetry import Sample
@@ -55,6 +57,8 @@ class Samples:
         self.board = board
         self.ring = ring
         self.failures: Counter[str] = Counter()
+        self.kept = FailureRing()
+        """Raw replies of the last failed read of each device."""
         self.polls = 0
         self.on_news: Callable[[], None] = lambda: None
 
@@ -134,18 +138,36 @@ class DeviceLink:
     async def _read(self) -> Sample:
         async with self._lock, self._turn():
             at_s, at_ms = self._clock.monotonic(), self._clock.utc_ms()
+            heard = Tape()
             try:
                 async with asyncio.timeout(READ_REQUESTS * self._timeout_s):
-                    seen = await self.adapter.read()
+                    with taping(heard):
+                        seen = await self.adapter.read()
             except TimeoutError:
-                return self._failed(DeviceTimeout("no whole answer before the deadline"), at_s, at_ms)
-            except DeviceError as error:
-                return self._failed(error, at_s, at_ms)
-            except Exception as error:
+                error: DeviceError = DeviceTimeout("no whole answer before the deadline")
+            except DeviceError as failure:
+                error = failure
+            except Exception as bug:
                 # Supervisor: an adapter's bug is one failed read, not the end of the loop.
                 log.exception("%s: adapter failed in an unforeseen way", self.device)
-                return self._failed(MalformedReply(f"adapter failed: {error!r}"), at_s, at_ms)
-            return self._good(seen, at_s, at_ms)
+                error = MalformedReply(f"adapter failed: {bug!r}")
+            else:
+                return self._good(seen, at_s, at_ms)
+            self._keep(heard, error, at_ms)
+            return self._failed(error, at_s, at_ms)
+
+    def _keep(self, heard: Tape, error: DeviceError, at_ms: int) -> None:
+        """Keep what it said, for whoever looks into the failure."""
+        if heard.exchanges:
+            self._samples.kept.keep(
+                KeptFailure(
+                    device=self.device,
+                    adapter=self.entry.adapter,
+                    at_ms=at_ms,
+                    failure=f"{error.code}: {error}",
+                    exchanges=tuple(heard.exchanges),
+                )
+            )
 
     def _turn(self) -> contextlib.AbstractAsyncContextManager[None]:
         if self._turns is None:

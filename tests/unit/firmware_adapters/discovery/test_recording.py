@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_adapters.discovery.recording import Provenance, redact, write
-from firmware_adapters.transport.tape import Exchange
+from shared.clock import SystemClock
 from shared.errors import ConfigError
+from shared.exchanges import Exchange
 
 ABOUT = Provenance(
     adapter="luxos",
@@ -46,6 +47,35 @@ def test_secrets_go_and_everything_else_stays_byte_for_byte() -> None:
 )
 def test_keys_that_name_a_secret(raw: bytes, clean: bytes) -> None:
     assert redact(raw) == clean
+
+
+def test_a_reply_that_was_cut_off_keeps_no_half_of_a_secret() -> None:
+    assert redact(b'{"POOLS":[{"User":"bc1q.ri') == b'{"POOLS":[{"User":"redacted'
+    assert redact(b'{"token":"abc\\') == b'{"token":"redacted\\'
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"x",
+        b"a+",
+        b"://",
+        b"user",
+        b'"user":"',
+        b'"user":"\\',
+        b"user =",
+        b"user=x",
+        b'"password":{',
+        b" ",
+        b"@",
+    ],
+)
+def test_any_reply_is_redacted_in_time(piece: bytes) -> None:
+    """A quadratic search would take minutes for these; the guardian redacts on its own loop."""
+    clock = SystemClock()
+    began_s = clock.monotonic()
+    redact(piece * (400_000 // len(piece)), ["Hunter2!"])
+    assert clock.monotonic() - began_s < 3.0
 
 
 def test_what_was_used_to_log_in_goes_wherever_it_stands() -> None:

@@ -9,9 +9,7 @@ from firmware_adapters.transport.http import AiohttpTransport, HttpReply
 from firmware_adapters.transport.line_json import LineClient
 from firmware_adapters.transport.tape import (
     KEEP_EXCHANGES,
-    Exchange,
     FailureRing,
-    KeptFailure,
     Tape,
     file_name,
     http_name,
@@ -19,6 +17,8 @@ from firmware_adapters.transport.tape import (
     taping,
 )
 from shared.errors import MalformedReply, Unreachable, Unsupported
+from shared.exchanges import Exchange, KeptFailure
+from shared.ids import DeviceId
 
 
 async def _answering(raw: bytes) -> tuple[asyncio.Server, int]:
@@ -140,7 +140,9 @@ def test_no_question_names_a_file_elsewhere() -> None:
 
 def _failure(device: str, size: int) -> KeptFailure:
     exchange = Exchange(question="stats", name="stats", reply=b"x" * size)
-    return KeptFailure(device=device, adapter="vnish", at_ms=0, failure="malformed", exchanges=(exchange,))
+    return KeptFailure(
+        device=DeviceId(device), adapter="vnish", at_ms=0, failure="malformed", exchanges=(exchange,)
+    )
 
 
 def test_the_last_failure_of_each_device_is_kept_within_bounds() -> None:

@@ -1,0 +1,57 @@
+"""What the guardian knows of one device, for a person who may not ask it: the guardian alone talks to it."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from edge_agent.guardian.polling.board import Board
+from edge_agent.guardian.polling.link import DeviceLink
+from edge_agent.ipc import MAX_FRAME_BYTES, DeviceShown, Refused, ShowDevice
+from firmware_adapters.discovery.recording import redact
+from firmware_adapters.transport.tape import FailureRing
+from shared.exchanges import KeptFailure
+from shared.ids import DeviceId
+
+_MOST_RAW_BYTES = MAX_FRAME_BYTES // 2
+"""Of raw replies in one answer; the newest of them are shown."""
+
+
+def show(
+    links: Mapping[DeviceId, DeviceLink], board: Board, kept: FailureRing, asked: ShowDevice
+) -> DeviceShown | Refused:
+    """The answer to one request; refused where no device of this site is meant."""
+    link = next((one for one in links.values() if _is_meant(one, asked)), None)
+    if link is None:
+        name = asked.device or asked.host
+        return Refused(why=f"no device {name!r} on this site")
+    last = board.last(link.device)
+    details = link.details
+    return DeviceShown(
+        entry=link.entry,
+        facts=link.facts,
+        sample=link.last_good,
+        failing=last.failure,
+        boards=details.boards,
+        pools=details.pools,
+        faults=details.faults,
+        kept=_without_secrets(kept.of(link.device)),
+    )
+
+
+def _is_meant(link: DeviceLink, asked: ShowDevice) -> bool:
+    if asked.device is not None:
+        return link.device == asked.device
+    return link.entry.host == asked.host and asked.port in (0, link.entry.port)
+
+
+def _without_secrets(failure: KeptFailure | None) -> KeptFailure | None:
+    if failure is None:
+        return None
+    left = _MOST_RAW_BYTES
+    shown = []
+    for exchange in reversed(failure.exchanges):
+        left -= len(exchange.reply)
+        if left < 0:
+            break
+        shown.append(msgspec.structs.replace(exchange, reply=redact(exchange.reply)))
+    return msgspec.structs.replace(failure, exchanges=tuple(reversed(shown)))

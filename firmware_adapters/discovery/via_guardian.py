@@ -1,0 +1,149 @@
+"""What a running guardian knows of one of its devices, asked at its operator socket and not at the device.
+
+Speaks the socket's protocol (docs/protocol.md: a 4-byte length, one msgpack body tagged by `is`) and shares
+no code with the guardian, as everything that lives in other processes.
+"""
+
+import socket
+import struct
+from pathlib import Path
+
+import msgspec
+
+from firmware_adapters.capabilities import Observation
+from firmware_adapters.discovery.examine import Examined, NotRead
+from firmware_adapters.discovery.report import Probed
+from firmware_adapters.discovery.running_site import KnownSite
+from firmware_adapters.identify import Identification, version_seen
+from shared.capabilities import DeviceFacts
+from shared.details import Board, Fault, Pool
+from shared.errors import ConfigError
+from shared.exchanges import KeptFailure
+from shared.inventory import DeviceEntry
+from shared.telemetry import Sample
+
+_LENGTH = struct.Struct(">I")
+_MOST_BYTES = 1024 * 1024
+_WITHIN_S = 10.0
+
+
+class ShowDevice(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="show-device"):
+    """The request."""
+
+    host: str
+    port: int
+
+
+class DeviceShown(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="device-shown"):
+    """The answer."""
+
+    entry: DeviceEntry
+    facts: DeviceFacts | None = None
+    sample: Sample | None = None
+    failing: str | None = None
+    boards: tuple[Board, ...] | None = None
+    pools: tuple[Pool, ...] | None = None
+    faults: tuple[Fault, ...] | None = None
+    kept: KeptFailure | None = None
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="refused"):
+    """The other answer."""
+
+    why: str
+
+
+def ask(site: KnownSite, host: str, port: int | None) -> DeviceShown:
+    """What the site's guardian knows of the device at `host`.
+
+    Raises `ConfigError` where no guardian answers, this user may not ask it, or it refuses.
+    """
+    path = site.operator_socket
+    if path is None:
+        raise ConfigError(f"{site.path}: names no paths.operator_socket")
+    request = msgspec.msgpack.encode(ShowDevice(host=host, port=port or 0))
+    try:
+        body = _exchange(path, request)
+        answer = msgspec.msgpack.decode(body, type=DeviceShown | Refused)
+    except OSError as error:
+        raise ConfigError(f"{path}: no answer from a guardian ({error.strerror or error})") from error
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path}: this guardian does not speak as we do: {error}") from error
+    if isinstance(answer, Refused):
+        raise ConfigError(f"the guardian refuses: {answer.why}")
+    return answer
+
+
+def _exchange(path: Path, request: bytes) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_WITHIN_S)
+        connection.connect(str(path))
+        connection.sendall(_LENGTH.pack(len(request)) + request)
+        (size,) = _LENGTH.unpack(_exactly(connection, _LENGTH.size))
+        if size > _MOST_BYTES:
+            raise OSError(f"an answer of {size} bytes")
+        return _exactly(connection, size)
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            raise OSError("it closed the connection")
+        data += part
+    return bytes(data)
+
+
+def as_probed(shown: DeviceShown) -> Probed:
+    """The same in the words of a probe."""
+    entry, facts = shown.entry, shown.facts
+    firmware = facts.firmware if facts is not None else ""
+    known = Identification(
+        adapter=entry.adapter,
+        confidence=1.0,
+        evidence=("the site file of the running guardian says so",),
+        model=(facts.model if facts is not None else "") or entry.model or "",
+        firmware=firmware,
+        mac=entry.mac or "",
+        serial=entry.serial_number or "",
+        seen_before=version_seen(entry.adapter, firmware),
+    )
+    return Probed(
+        host=entry.host, port=entry.port, identified=(known,), examined=_examined(shown), answered=True
+    )
+
+
+def _examined(shown: DeviceShown) -> Examined:
+    sample, failing = shown.sample, shown.failing
+    seen = None
+    if sample is not None and failing is None:
+        seen = Observation(
+            readings=sample.readings,
+            state=sample.state,
+            preset=sample.preset,
+            algorithm=sample.algorithm,
+            faults=shown.faults,
+        )
+    why = f"the guardian's newest read failed: {failing}" if failing else "the guardian has not read it yet"
+    missing = () if seen is not None else (NotRead(part="sample", code=failing or "unread", why=why),)
+    return Examined(
+        adapter=shown.entry.adapter,
+        host=shown.entry.host,
+        port=shown.entry.port,
+        at_ms=_at_ms(shown),
+        observation=seen,
+        facts=shown.facts,
+        capabilities=shown.facts.capabilities if shown.facts is not None else (),
+        boards=shown.boards,
+        pools=shown.pools,
+        not_read=missing,
+        exchanges=shown.kept.exchanges if shown.kept is not None else (),
+    )
+
+
+def _at_ms(shown: DeviceShown) -> int | None:
+    """When it said what is shown: its failure where it fails, else its newest good word."""
+    if shown.failing is not None and shown.kept is not None:
+        return shown.kept.at_ms
+    return shown.sample.at_ms if shown.sample is not None else None
