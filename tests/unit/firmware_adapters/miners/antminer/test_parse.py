@@ -128,6 +128,29 @@ def test_a_board_that_does_not_hash_while_the_others_do_does_not_work() -> None:
     assert [one.working for one in parse.boards(parse.running(page(view)).stats)] == [True, False]
 
 
+def test_boards_are_numbered_as_they_say_or_as_they_stand() -> None:
+    body = page()
+    chains = machine(body)["chain"]
+    assert isinstance(chains, list)
+    for chain, own in zip(chains, (7, None, 1), strict=True):
+        chain["index"] = own
+    assert [(one.index, one.serial) for one in parse.boards(parse.running(body).stats)] == [
+        (1, "SN0001-2"),
+        (7, "SN0001-0"),
+    ], "two that claim one place are one, the last to say so"
+    for chain in chains:
+        del chain["index"]
+    assert [one.index for one in parse.boards(parse.running(body).stats)] == [0, 1, 2]
+
+
+def test_a_fan_that_tells_no_speed_is_left_out_and_one_that_stands_is_not() -> None:
+    body = page()
+    machine(body)["fan"] = [5880, None, -5, "5000", 0]
+    machine(body)["fan_num"] = 3
+    fans = {name: one.value for name, one in read(body).items() if name.startswith("fan_rpm")}
+    assert fans == {"fan_rpm.0": 5880, "fan_rpm.3": 5000, "fan_rpm.4": 0}
+
+
 def test_hydro_machines_have_water_where_others_have_chips() -> None:
     wet = board(water_in_c=33.0, water_out_c=41.0)
     view = s21_pro(model="Antminer S19 Pro Hyd.", boards=(wet, wet), cooling="immersion", fans=())
@@ -199,6 +222,8 @@ def test_the_whole_configuration_goes_back_in_the_machines_own_words(sent: objec
         (None, None, Mode.SLEEP, None, MinerState.UNKNOWN),
         (0.0, Mode.SLEEP, Mode.NORMAL, 10.0, MinerState.STARTING),
         (0.0, Mode.SLEEP, Mode.NORMAL, 9e5, MinerState.UNKNOWN),
+        (0.0, Mode.SLEEP, Mode.NORMAL, modes.START_S, MinerState.UNKNOWN),
+        (0.0, Mode.SLEEP, Mode.NORMAL, None, MinerState.UNKNOWN),
         (0.0, None, None, 9e5, MinerState.UNKNOWN),
         (None, None, None, 10.0, MinerState.UNKNOWN),
     ],
@@ -241,6 +266,17 @@ def test_what_the_machine_complains_of() -> None:
     ]
     assert parse.faults(pages.summary(s21_pro(), 10.0, NOW_S)) == ()
     assert parse.faults({"SUMMARY": [{}]}) is None, "it does not judge itself"
+    (nameless,) = parse.faults({"SUMMARY": [{"status": [{"status": "e"}, {"code": 4}, "x"]}]}) or ()
+    assert (nameless.code, nameless.words) == ("machine", "machine is not well")
+
+
+def test_identity_under_the_names_that_builds_use() -> None:
+    found = parse.identity({"minertype": "Antminer T21", "serial_no": "S1", "file_system_version": "V1"})
+    assert (found.serial, found.firmware, found.mac) == ("S1", "V1", "")
+    with pytest.raises(MalformedReply, match="minertype"):
+        parse.identity({"serinum": "S1"})
+    assert parse.network_mac({"macaddr": "AA:BB:CC:00:00:09"}) == "aa:bb:cc:00:00:09"
+    assert parse.socket_identity({}, cgminer.Stats(model="Antminer S19")).model == "Antminer S19"
 
 
 # ---------------------------------------------------------------- whatever comes
