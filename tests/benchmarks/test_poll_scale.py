@@ -28,7 +28,7 @@ from support.poll_bench import running_silent_site
 MINERS = 5_000
 PER_ZONE = 250
 SETTLE_SWEEPS = 2
-LOOK_FOR_S = 90.0
+LOOK_FOR_S = 60.0
 LOOK_EVERY_S = 0.25
 AGE_BUDGET_S = 15.0
 CPU_BUDGET_PCT = 50.0

@@ -5,9 +5,10 @@
 * *slow*: boards and pools, where the adapter has them, every `DETAILS_EVERY_S`;
 * *rare*: facts, every `FACTS_EVERY_S`.
 
-Slow and rare reads follow a good fast one, each device at a moment of its own, so that no sweep carries them
-all. Devices that decide trips (`cadence.urgent_devices`) have a faster cadence and no back-off. A gap that
-ends is handed to `backfill`.
+Slow and rare reads follow a good fast one, each device at a moment of its own and at most `RARE_READS` at a
+time; where none is free, the next fast read tries again. So a site of thousands that starts is first seen,
+and then asked what it is. Devices that decide trips (`cadence.urgent_devices`) have a faster cadence and no
+back-off. A gap that ends is handed to `backfill`.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ LEFT_ALONE_S = 600.0
 """No device is left alone for longer, whatever it asks for."""
 APART = 0.25
 """Part of a rare cadence by which each turn of it may come sooner or later."""
+RARE_READS = 8
 SOONEST_S = 0.05
 TICK_S = 0.1
 """Ordinary reads begin at multiples of this, many at once: a processor that wakes up for each of five hundred
@@ -66,6 +68,7 @@ class Poller:
         self._jitter = random.Random(len(links))  # noqa: S311 - spreads polls, guards nothing
         self.pace = Pace(warm or {}, len(links))
         self._backfills = Backfills(on_history)
+        self._rare = asyncio.Semaphore(RARE_READS)
 
     async def run(self) -> None:
         """Poll every device; returns only by cancellation."""
@@ -111,16 +114,24 @@ class Poller:
         if gap is not None:
             self._backfills.add(link, gap)
         now_s = self._clock.monotonic()
-        if now_s >= due.facts_s:
-            before = link.facts
-            told = await link.read_facts()
-            # Only news: whoever listens tells the whole site's inventory to agents.
-            if told and link.facts != before:
-                self._on_facts(link.device)
-            due.facts_s = self._clock.monotonic() + (self._apart(FACTS_EVERY_S) if told else FACTS_RETRY_S)
-        elif link.has_details and now_s >= due.details_s:
-            await link.read_details()
-            due.details_s = self._clock.monotonic() + self._apart(DETAILS_EVERY_S)
+        facts, details = now_s >= due.facts_s, link.has_details and now_s >= due.details_s
+        if not (facts or details) or self._rare.locked():
+            return
+        async with self._rare:
+            if facts:
+                due.facts_s = await self._read_facts(link)
+            else:
+                await link.read_details()
+                due.details_s = self._clock.monotonic() + self._apart(DETAILS_EVERY_S)
+
+    async def _read_facts(self, link: DeviceLink) -> float:
+        """Ask what the device is; when to ask again (s, monotonic)."""
+        before = link.facts
+        told = await link.read_facts()
+        # Only news: whoever listens tells the whole site's inventory to agents.
+        if told and link.facts != before:
+            self._on_facts(link.device)
+        return self._clock.monotonic() + (self._apart(FACTS_EVERY_S) if told else FACTS_RETRY_S)
 
     def _apart(self, period_s: float) -> float:
         """The period, a little shorter or longer each time."""

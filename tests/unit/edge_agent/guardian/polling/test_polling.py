@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from edge_agent.config import SiteFile
+from edge_agent.guardian.polling import poller
 from edge_agent.guardian.polling.backoff import pause_s
 from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.link import DeviceLink, Samples
@@ -245,6 +246,33 @@ class TestPoller:
         rig.fakes[miner_id(1)].fail = AuthFailed("locked", retry_after_s=1e9)
         await rig.poll(1500.0)
         assert rig.fakes[miner_id(1)].reads == 3
+
+    async def test_a_site_that_starts_is_first_seen_and_then_asked_what_it_is(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Slow facts of a few keep no device from its next read."""
+        monkeypatch.setattr(poller, "RARE_READS", 1)
+        running = most = 0
+
+        def slow(fake: FakeMiner) -> None:
+            plain = fake.facts
+
+            async def facts() -> DeviceFacts:
+                nonlocal running, most
+                running += 1
+                most = max(most, running)
+                await rig.clock.sleep(5.0)
+                running -= 1
+                return await plain()
+
+            fake.facts = facts  # type: ignore[method-assign] # takes its time
+
+        for fake in rig.fakes.values():
+            slow(fake)
+        told = await rig.poll(60.0)
+        assert most == 1
+        assert sorted(told) == sorted(rig.fakes)
+        assert all(fake.reads >= 20 for fake in rig.fakes.values())
 
     async def test_facts_that_did_not_change_are_no_news(self, rig: Rig) -> None:
         """Five thousand tell theirs every ten minutes; each would send the whole inventory to agents."""
