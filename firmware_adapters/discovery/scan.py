@@ -101,6 +101,19 @@ def _reason(found: Probed) -> str:
     return next((reason for reason in reasons if "refused" in reason), reasons[0] if reasons else "not asked")
 
 
+def same_macs(machines: tuple[Machine, ...]) -> list[str]:
+    """A sentence for each MAC that several machines tell: a later scan would mistake one for the other."""
+    places: dict[str, list[str]] = {}
+    for machine in machines:
+        if machine.mac:
+            places.setdefault(machine.mac, []).append(machine.place)
+    return [
+        f"{', '.join(told)} all tell the MAC {mac}: one machine with several addresses, or cloned firmware"
+        for mac, told in places.items()
+        if len(told) > 1
+    ]
+
+
 def nothing_found(scanned: Scanned, asked: str) -> str:
     """The sentence for a network without a miner that we know."""
     why = "; ".join(f"{count} × {reason}" for reason, count in list(scanned.reasons.items())[:3])

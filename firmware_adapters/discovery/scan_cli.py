@@ -18,12 +18,13 @@ from firmware_adapters.discovery.machine import Machine, numbered
 from firmware_adapters.discovery.probe import Look
 from firmware_adapters.discovery.progress import Progress
 from firmware_adapters.discovery.running_site import KnownSite
-from firmware_adapters.discovery.scan import MOST_AT_ONCE, Scan, Scanned, nothing_found
+from firmware_adapters.discovery.scan import MOST_AT_ONCE, Scan, Scanned, nothing_found, same_macs
 from firmware_adapters.identify import recogniser
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError
 
 FOUND, MISSING, BAD_INPUT, NOTHING = 0, 1, 2, 3
+INTERRUPTED = 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"minewarden scan: {error}", file=sys.stderr)
         return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 # ---------------------------------------------------------------- a table instead of a network
@@ -159,6 +162,8 @@ def _tell(
     for machine in scanned.machines:
         for warning in machine.warnings:
             say(f"{machine.place}: {warning}")
+    for sentence in same_macs(scanned.machines):
+        say(sentence)
     if not scanned.machines and not left_alone:
         say(f"minewarden scan: {nothing_found(scanned, str(asked))}")
         return NOTHING

@@ -8,10 +8,10 @@ import pytest
 
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.discovery.ask import Asker
-from firmware_adapters.discovery.machine import numbered
+from firmware_adapters.discovery.machine import Machine, numbered
 from firmware_adapters.discovery.probe import Look, probe
 from firmware_adapters.discovery.proposal import fragment
-from firmware_adapters.discovery.scan import Scan, Scanned, nothing_found
+from firmware_adapters.discovery.scan import Scan, Scanned, nothing_found, same_macs
 from shared.clock import SystemClock
 from support.mixed_site import FIRMWARES, PASSWORD
 from support.probe_fleet import fleet
@@ -117,6 +117,19 @@ async def test_a_network_in_which_nobody_is_gets_a_clear_sentence() -> None:
 def test_why_nothing_was_found(reasons: dict[str, int], unknown: tuple[str, ...], says: str) -> None:
     scanned = Scanned(machines=(), unknown=unknown, asked=254, unasked=0, reasons=reasons)
     assert nothing_found(scanned, "10.9.9.0/24") == says
+
+
+def test_machines_with_one_mac_are_pointed_out() -> None:
+    machines = tuple(
+        Machine(host=f"10.0.1.{n}", port=80, adapter="vnish", mac=mac)
+        for n, mac in enumerate(
+            ("aa:bb:cc:00:00:01", "", "aa:bb:cc:00:00:01", "", "aa:bb:cc:00:00:02"), start=1
+        )
+    )
+    assert same_macs(machines) == [
+        "10.0.1.1:80, 10.0.1.3:80 all tell the MAC aa:bb:cc:00:00:01: "
+        "one machine with several addresses, or cloned firmware"
+    ]
 
 
 async def test_a_network_without_a_route_is_told_in_the_kernels_words(
