@@ -125,6 +125,30 @@ def test_boards_that_were_switched_off_say_why() -> None:
     ]
 
 
+def test_chips_say_how_well_they_are_in_their_own_words() -> None:
+    told = [
+        {"Chip": 3, "Healthy": "N", "Score": 12.5, "GHS 15m": 30.0},
+        {"Chip": 0, "Healthy": "Y", "GHS 15m": -1, "Frequency": 300},
+        {"Healthy": "Maybe", "Score": 1},
+    ]
+    found = parts.chips({"CHIPS": told}, 2)
+    assert [(one.board, one.index, one.grade) for one in found] == [
+        (2, 0, "healthy"),
+        (2, 2, "Maybe 1"),
+        (2, 3, "unhealthy 12.5"),
+    ]
+    assert [one.hashrate_ths for one in found] == [None, None, pytest.approx(0.03)]
+    assert [one.frequency_mhz for one in found] == [300, None, None]
+    with pytest.raises(MalformedReply):
+        parts.chips({"CHIPS": {}}, 0)
+
+
+def test_boards_without_a_number_are_counted() -> None:
+    assert parts.numbers({"DEVS": [{"ASC": 2}, {}, {"ID": 0, "ASC": 5}]}) == (0, 1, 2)
+    with pytest.raises(MalformedReply):
+        parts.numbers({"DEVS": []})
+
+
 def test_the_ladder_is_by_power_and_overclocking_needs_tuning() -> None:
     rung = {"Watts": 3000, "Hashrate": 100.0, "IsTuned": False}
     listed = [
