@@ -7,19 +7,24 @@ import pytest
 
 from firmware_adapters.capabilities import WRITES, Credential
 from firmware_adapters.miners.emulated import PoolView
-from firmware_adapters.miners.vnish.abilities import capabilities, declared, limits
+from firmware_adapters.miners.vnish.abilities import Limits, capabilities, declared, limits
 from firmware_adapters.miners.vnish.adapter import VnishAdapter
 from firmware_adapters.miners.vnish.emulator import Switcher, VnishEmulator
 from firmware_adapters.miners.vnish.emulator_traps import Traps
 from firmware_adapters.miners.vnish.versions import firmware
 from firmware_adapters.transport.http import HttpReply, HttpRequest
-from shared.capabilities import Ability
+from shared.capabilities import Ability, Preset
 from shared.clock import ManualClock
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
 from shared.telemetry import MinerState
 from support.miners import LADDER, Machine, s21_pro
 from support.vnish import emulator_of, in_memory
 
+NEW = firmware("Vnish", "1.3.4")
+LADDER_READ = tuple(
+    Preset(name=rung.name, power_w=rung.power_w, hashrate_ths=rung.hashrate_ths, tuned=rung.tuned)
+    for rung in LADDER
+)
 SPARE = PoolView(url="stratum+tcp://spare.invalid:3333")
 
 
@@ -145,6 +150,12 @@ async def test_fans_are_posted_partly_and_read_back() -> None:
     assert bench.machine.commands == ["cooling manual 80", "cooling auto 58"], "back to the target it had"
     await bench.adapter.set_cooling_target(61.6)
     assert (await bench.adapter.read()).readings["setpoint_c"].value == 62
+
+
+async def test_a_duty_is_no_target_of_automatic_fans() -> None:
+    bench = Bench()
+    await bench.adapter.set_fan_mode("auto", 30.0)
+    assert bench.machine.commands == ["cooling auto 65"]
 
 
 async def test_a_target_that_nobody_knows_is_the_firmwares_default() -> None:
@@ -388,6 +399,26 @@ def test_without_a_ladder_nothing_is_declared_that_needs_one() -> None:
     told = {found.ability for found in declared(firmware("Vnish", "1.3.4"), limits(None), (), immersed=None)}
     assert not told & {Ability.PRESET, Ability.PRESET_LIST, Ability.POWER_LIMIT}
     assert Ability.MINING in told
+
+
+def test_a_machines_own_limits_come_before_the_profiles() -> None:
+    own = Limits(target_low_c=30, target_high_c=70, duty_low_pct=25)
+    told = {found.ability: found for found in declared(NEW, own, LADDER_READ, immersed=False)}
+    target, fans = told[Ability.COOLING_TARGET], told[Ability.FAN_MODE]
+    assert ((target.low, target.high), (fans.low, fans.high)) == ((30, 70), (25, 100))
+    odd = Limits(target_low_c=90, target_high_c=20)
+    told = {found.ability: found for found in declared(NEW, odd, LADDER_READ, immersed=False)}
+    assert (told[Ability.COOLING_TARGET].low, told[Ability.COOLING_TARGET].high) == (20, 90)
+
+
+@pytest.mark.parametrize("high_w", [None, 6000.0, 2000.0])
+def test_a_limit_needs_a_tuned_rung_below_the_machines_highest(high_w: float | None) -> None:
+    own = Limits(power_limit_high_w=high_w)
+    for rungs in (LADDER_READ[-1:], LADDER_READ):
+        told = {found.ability for found in declared(NEW, own, rungs, immersed=None)}
+        tuned = len(rungs) > 1
+        assert (Ability.POWER_LIMIT in told) == (tuned and high_w != 2000)
+        assert Ability.PRESET in told
 
 
 def test_the_profile_names_each_ability_once_per_version() -> None:
