@@ -10,7 +10,6 @@ from gufo.snmp import (
     BaseAuthKey,
     BasePrivKey,
     KeyExpansion,
-    NoSuchInstance,
     Sha1Key,
     Sha224Key,
     Sha256Key,
@@ -29,6 +28,8 @@ from firmware_adapters.transport.snmp_user import Access, Authentication, Privac
 from shared.clock import Clock, SystemClock
 from shared.errors import AuthFailed, DeviceError, DeviceTimeout, MalformedReply, Unreachable
 
+PANIC = "pyo3_runtime"
+"""Where exceptions come from that mean that Rust code gave up."""
 REFRESH_AFTER_S = 60.0
 """v3: silent for this long, ask for the agent's clock anew; it refuses what is 150 s off (RFC 3414)."""
 
@@ -76,7 +77,7 @@ class GufoSnmp:
         done = False
         try:
             async with asyncio.timeout(timeout_s):
-                found = await self._request(await self._opened(timeout_s), part)
+                found = await self._request(part, timeout_s)
             done = True
             self._heard_s = self._clock.monotonic()
         except TooBig:
@@ -95,7 +96,7 @@ class GufoSnmp:
             if not done:
                 # A late answer must never meet the next request: the next one uses a new socket.
                 self._session = None
-        if found or len(part) == 1:
+        if found:
             return found
         # gufo shows an error status and "none of them exists" alike: the other backend tells them apart.
         try:
@@ -104,14 +105,17 @@ class GufoSnmp:
             self._limit.refused(len(part))
             raise
 
-    @staticmethod
-    async def _request(session: SnmpSession, part: Sequence[str]) -> dict[str, SnmpValue]:
-        if len(part) == 1:
-            try:
-                return _checked({part[0]: await session.get(part[0])})
-            except NoSuchInstance:
-                return {}
-        return _checked(await session.get_many(part))
+    async def _request(self, part: Sequence[str], timeout_s: float) -> dict[str, SnmpValue]:
+        try:
+            session = await self._opened(timeout_s)
+            # Not `get` for a single object: that one takes whichever object the answer shows.
+            return _checked(await session.get_many(part))
+        except BaseException as error:
+            # gufo panics over some broken replies, with an exception that has no other base and cannot be
+            # imported. Rust found an index out of bounds and unwound; the caller drops the session.
+            if type(error).__module__ != PANIC:
+                raise
+            raise MalformedReply(f"the reply does not decode: {error}") from error
 
     async def _opened(self, timeout_s: float) -> SnmpSession:
         idle_s = self._clock.monotonic() - self._heard_s

@@ -17,6 +17,10 @@ Value = int | str | bytes | None
 """INTEGER, counters and ticks as int; OIDs and addresses as text; octet strings; None is NULL or absent."""
 
 
+LARGEST_DATAGRAM = 65_507
+"""Bytes over UDP on IPv4."""
+
+
 class PduKind(IntEnum):
     """PDU tags that we send or answer."""
 
@@ -130,6 +134,8 @@ def wrapped(bind: VarBind) -> Any:
 
 def decode(data: bytes) -> Message:
     """A message from BER. Raises `MalformedReply` for anything that is not one v2c message."""
+    if len(data) > LARGEST_DATAGRAM:
+        raise MalformedReply(f"{len(data)} bytes are more than one datagram holds")
     try:
         outer, rest = decoder.decode(data, asn1Spec=v2c.Message())
         if rest or int(outer["version"]) != 1:

@@ -84,5 +84,21 @@ def test_a_cut_message_is_malformed(cut: int) -> None:
         decode(whole[:-cut])
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x30\x80" * 5_000_000,
+        b"\x30" * 60_000,
+        b"\x30\x80" * 30_000,
+        b"\x30\x82\xea\x60" + b"\x30\x82\xff\xff" * 15_000,
+        b"\x30\x82\xea\x60\x02\x01\x01\x04\x06public\xa2\x82\xea\x40" + b"\x30\x80" * 29_980,
+    ],
+    ids=["10 MB", "sequences", "endless sequences", "sequences that lie", "endless sequences in a PDU"],
+)
+def test_what_is_long_or_nested_is_refused_at_once(data: bytes) -> None:
+    with pytest.raises(MalformedReply):
+        decode(data)
+
+
 def test_oids_sort_as_numbers() -> None:
     assert oid_key("1.3.6.1.9") < oid_key("1.3.6.1.10")
