@@ -1,6 +1,7 @@
 """Agents that answer anything at all, over real sockets: typed failures in time, and no number from them."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,20 +15,21 @@ from firmware_adapters.site.profile import load_profile
 from firmware_adapters.site.snmp_emulator import SnmpAgent
 from firmware_adapters.transport.snmp import open_link
 from firmware_adapters.transport.snmp_message import VarBind, decode, encode, response
-from firmware_adapters.transport.snmp_user import Access, access_of
+from firmware_adapters.transport.snmp_user import Access, UsmUser, access_of
 from shared.errors import DeviceError
 
 HOST = "127.0.0.1"
 POWER = "1.3.6.1.4.1.318.1.1.26.4.3.1.5.1"
 STATE = "1.3.6.1.4.1.318.1.1.26.9.2.3.1.5"
 USER = access_of("switch", "sha256 correct-horse aes battery-staple")
-ACCESSES: dict[str, Access] = {"v2c": "public", "v3": USER}
 TIMEOUT_S = 0.03
 
 backends = pytest.mark.parametrize("backend", ["gufo", "pysnmp"])
-slow_sockets = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+fewer = settings(few, max_examples=4)
+"""Each v3 link of pysnmp makes an engine."""
+PROFILE = load_profile("apc-rpdu2")
+VALUES = {"power_w": 12340.0, "outlet_on.1": 1.0}
 
 
 class Responder(asyncio.DatagramProtocol):
@@ -56,6 +58,13 @@ async def answering(answer: Callable[[bytes], bytes | None]) -> AsyncIterator[in
         transport.close()
 
 
+@functools.cache
+def v3_agent() -> SnmpAgent:
+    """One for all examples: its engine takes a tenth of a second to make."""
+    assert isinstance(USER, UsmUser)
+    return SnmpAgent(HOST, 0, PROFILE, DictSource(VALUES), users=(USER,))
+
+
 async def tried(port: int, access: Access, backend: str) -> list[object]:
     """What a read of two objects, of one, and a walk brought: objects, or the failure."""
     link = open_link(HOST, port, access, backend=backend)
@@ -75,7 +84,7 @@ async def tried(port: int, access: Access, backend: str) -> list[object]:
 
 @backends
 @given(st.binary(max_size=200))
-@slow_sockets
+@few
 async def test_any_bytes_are_a_typed_failure(backend: str, noise: bytes) -> None:
     async with answering(lambda _: noise) as port:
         assert all(isinstance(found, DeviceError) for found in await tried(port, "public", backend))
@@ -83,12 +92,10 @@ async def test_any_bytes_are_a_typed_failure(backend: str, noise: bytes) -> None
 
 @backends
 @given(st.integers(0, 90), st.integers(0, 255))
-@slow_sockets
+@few
 async def test_a_changed_byte_is_a_failure_or_an_honest_answer(backend: str, place: int, value: int) -> None:
     """Whatever comes through belongs to an object that was asked for, and is no float and no None."""
-    agent = SnmpAgent(
-        HOST, 0, load_profile("apc-rpdu2"), DictSource({"power_w": 12340.0, "outlet_on.1": 1.0})
-    )
+    agent = SnmpAgent(HOST, 0, PROFILE, DictSource(VALUES))
 
     def distorted(data: bytes) -> bytes | None:
         reply = bytearray(agent.answer(data) or b"")
@@ -104,18 +111,17 @@ async def test_a_changed_byte_is_a_failure_or_an_honest_answer(backend: str, pla
                 assert isinstance(found, DeviceError)
 
 
+@pytest.mark.slow
 @backends
 @given(st.integers(0, 250), st.integers(0, 255))
-@slow_sockets
+@fewer
 async def test_a_changed_byte_of_a_signed_message_is_never_an_answer(
     backend: str, place: int, value: int
 ) -> None:
     """v3: discovery is not signed, so a change there ends in silence or failure; data is signed."""
-    values = DictSource({"power_w": 12340.0, "outlet_on.1": 1.0})
-    agent = SnmpAgent(HOST, 0, V3_PROFILE, values, users=(USER,))  # type: ignore[arg-type]  # a user, as written above
 
     def distorted(data: bytes) -> bytes | None:
-        reply = bytearray(agent.answer(data) or b"")
+        reply = bytearray(v3_agent().answer(data) or b"")
         if not reply:
             return None
         reply[place % len(reply)] = value
@@ -129,12 +135,10 @@ async def test_a_changed_byte_of_a_signed_message_is_never_an_answer(
                 assert isinstance(found, DeviceError)
 
 
-V3_PROFILE = load_profile("apc-rpdu2")
-
-
+@pytest.mark.slow
 @backends
 @given(st.binary(max_size=120))
-@slow_sockets
+@fewer
 async def test_noise_that_claims_to_be_v3(backend: str, tail: bytes) -> None:
     noise = b"\x30" + bytes([min(len(tail) + 3, 127)]) + b"\x02\x01\x03" + tail
     async with answering(lambda _: noise) as port:
