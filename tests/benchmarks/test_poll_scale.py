@@ -27,7 +27,8 @@ from support.poll_bench import running_silent_site
 
 MINERS = 5_000
 PER_ZONE = 250
-SETTLE_SWEEPS = 2
+SETTLE_SWEEPS = 6
+"""By then the proof tests of the start (S24) are over, which step every zone through every trip."""
 LOOK_FOR_S = 60.0
 LOOK_EVERY_S = 0.25
 AGE_BUDGET_S = 15.0
