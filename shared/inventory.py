@@ -68,10 +68,10 @@ class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
     seed: int = 1
     firmware: dict[str, str] = {}
-    """VNish version per device id; the others get `default_firmware`."""
+    """Firmware version per device id; the other VNish machines get `default_firmware`."""
     default_firmware: str = "1.2.7"
     miner_password: str = "admin"
-    """What the emulated web interfaces accept (real machines ship with `admin`)."""
+    """What the emulated miners accept (VNish ships with `admin`)."""
     pdu_community: str = "private"
     """SNMP community that the emulated PDUs accept for reading and writing (APC ships with `private`)."""
     outdoor_temp_c: float = 18.0
