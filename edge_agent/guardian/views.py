@@ -72,8 +72,8 @@ def _miner(device: DeviceId, last: Last, commanded: tuple[Commanded, ...], now_s
         state=last.state,
         chip_c=last.chip_c,
         board_c=last.board_c,
-        power_w=good.usable("power_w"),
-        hashrate_ths=good.usable("hashrate_ths"),
+        power_w=last.power_w,
+        hashrate_ths=last.hashrate_ths,
         commanded=commanded,
     )
 

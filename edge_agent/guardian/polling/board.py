@@ -17,9 +17,9 @@ class Last(msgspec.Struct, frozen=True):
     """What is known of one device: its last good sample, and since when it was seen stopped (s).
 
     `preset` is the last one that a read told, at `preset_at_s`: adapters ask for it at a slower cadence.
-    `chip_c` and `board_c` are the maxima over usable readings of the good sample (°C, None unknown), worked
-    out once per sample because the interlocks look four times a second. `state` is the good sample's, unless
-    its own power contradicts it.
+    `chip_c` and `board_c` are the maxima over usable readings of the good sample (°C, None unknown); `power_w`
+    and `hashrate_ths` are its own. All four are worked out once per sample, because the interlocks look four
+    times a second at each. `state` is the good sample's, unless its own power contradicts it.
     """
 
     good: Sample | None = None
@@ -31,6 +31,8 @@ class Last(msgspec.Struct, frozen=True):
     preset_at_s: float = 0.0
     chip_c: float | None = None
     board_c: float | None = None
+    power_w: float | None = None
+    hashrate_ths: float | None = None
 
 
 NEVER = Last()
@@ -63,6 +65,8 @@ class Board:
                     preset_at_s=sample.at_s if told else before.preset_at_s,
                     chip_c=chip_c,
                     board_c=board_c,
+                    power_w=sample.usable("power_w"),
+                    hashrate_ths=sample.usable("hashrate_ths"),
                 )
             self._last[sample.device] = after
         return after
