@@ -17,9 +17,9 @@ class Last(msgspec.Struct, frozen=True):
     """What is known of one device: its last good sample, and since when it was seen stopped (s).
 
     `preset` is the last one that a read told, at `preset_at_s`: adapters ask for it at a slower cadence.
-    `chip_c` and `board_c` are the maxima over usable readings of the good sample (°C, None unknown); `power_w`
-    and `hashrate_ths` are its own. All four are worked out once per sample, because the interlocks look four
-    times a second at each. `state` is the good sample's, unless its own power contradicts it.
+    `chip_c` and `board_c` are the maxima over usable readings of the good sample (°C, None unknown);
+    `power_w` and `hashrate_ths` are its own. All four are worked out once per sample, because the interlocks
+    look four times a second at each. `state` is the good sample's, unless its own power contradicts it.
     """
 
     good: Sample | None = None
