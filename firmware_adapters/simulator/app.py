@@ -86,6 +86,7 @@ class Simulator:
                 entry.port,
                 profile,
                 source,
+                unit=entry.unit_id,
                 read_communities=("public", *community),
                 write_communities=community,
             )

@@ -20,7 +20,7 @@ from shared.errors import DeviceError, Unsupported
 from support.adapter_contract import Opening, Subject, Write
 from support.site_devices import HOST
 
-TIMEOUT_S = 0.2
+TIMEOUT_S = 0.4
 HVAC = {
     "setpoint_c": 24.0,
     "running": 1.0,
@@ -51,7 +51,7 @@ class DirectBacnet(ProcessBacnet):
 
 def _subject(device: BacnetDevice, emulator: Any, faults: Any, source: DictSource) -> Subject:
     def heal() -> None:
-        emulator.fault, emulator.deaf, emulator.multiple = None, False, True
+        emulator.fault, emulator.deaf = None, False
 
     def begin(fault: Any) -> Callable[[], None]:
         return lambda: setattr(emulator, "fault", fault)
@@ -98,10 +98,7 @@ def _subject(device: BacnetDevice, emulator: Any, faults: Any, source: DictSourc
             "half a reply": begin(faults.TRUNCATED),
             "garbage": begin(faults.GARBAGE),
         },
-        nuisances={
-            "each answer comes twice": begin(faults.TWICE),
-            "one property at a time": lambda: setattr(emulator, "multiple", False),
-        },
+        nuisances={"each answer comes twice": begin(faults.TWICE)},
         writes={
             "warmer": write("setpoint_c", 30.0),
             "off": write("running", 0.0),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from firmware_adapters.site.point_source import DictSource
 from firmware_adapters.site.profile import load_profile
 from firmware_adapters.site.snmp_emulator import Misbehaviour, SnmpAgent
+from firmware_adapters.transport import snmp_pysnmp_v3
 from firmware_adapters.transport.snmp import open_link
 from firmware_adapters.transport.snmp_user import Access, Authentication, Privacy, UsmUser
 from shared.errors import AuthFailed, Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
@@ -154,6 +155,24 @@ async def test_an_agent_that_started_anew_is_followed(backend: str) -> None:
         assert found == {POWER: 1}
         await link.close()
         await other.stop()
+
+
+async def test_one_engine_serves_all_requests_of_a_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine per request is what made pollers slow (edge.md §3.1, F25)."""
+    made: list[UsmUser] = []
+
+    class Counted(snmp_pysnmp_v3._Wire):
+        def __init__(self, who: UsmUser) -> None:
+            made.append(who)
+            super().__init__(who)
+
+    monkeypatch.setattr(snmp_pysnmp_v3, "_Wire", Counted)
+    async with agent_for(user()) as (agent, _):
+        link = open_link(HOST, agent.port, user(), backend="pysnmp")
+        for _ in range(5):
+            assert await link.get([POWER], timeout_s=2) == {POWER: 1234}
+        await link.close()
+    assert made == [user()]
 
 
 async def test_two_agents_with_the_same_name_and_other_secrets() -> None:
