@@ -271,6 +271,7 @@ async def test_a_stop_lasts_over_a_reboot() -> None:
     scene = Scene()
     await scene.adapter.stop_mining()
     await scene.adapter.reboot()
+    assert scene.http.requests[-1].method == "GET", "as the page itself asks for it"
     assert (await scene.adapter.read()).state is MinerState.STOPPED
 
 
