@@ -46,6 +46,8 @@ from shared.errors import (
 
 OWN_INSTANCE = 4_194_302
 """Clients need an object identifier of their own; nobody may ask for this one."""
+SINGLES = 4
+"""Properties that are asked for one after the other within one deadline."""
 _TOO_LONG = (
     AbortReason.bufferOverflow,
     AbortReason.segmentationNotSupported,
@@ -130,6 +132,8 @@ class Speaker:
             elif not _is_absent(answer):
                 raise _refusal(answer)
             # One object that it lacks makes some devices refuse all of them: ask for each by itself.
+        if len(order.asked) > SINGLES:
+            raise TooLong("one property at a time, so fewer of them within the deadline")
         values: list[BacnetValue | None] = []
         for target, name in order.asked:
             answer = await _said(application.read_property(address, ObjectIdentifier(target), name))
