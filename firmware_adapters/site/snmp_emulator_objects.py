@@ -72,8 +72,9 @@ class Commands:
                 continue
             for value, oid in rule.oids.items():
                 self._meaning[oid] = (point, {rule.values[value]: float(value)})
-            if not rule.oids and (oid := rule.oid or point.oid) is not None:
-                self._meaning[oid] = (point, {raw: float(value) for value, raw in rule.values.items()})
+            one = None if rule.oids else rule.oid or point.oid
+            if one is not None:
+                self._meaning[one] = (point, {raw: float(value) for value, raw in rule.values.items()})
 
     def meaning(self, bind: VarBind, present: Mapping[str, float]) -> tuple[str, float] | ErrorStatus:
         """The point and its new value, or why the agent refuses."""

@@ -31,7 +31,8 @@ def outlets(states: str) -> dict[str, SnmpValue]:
 
 def loads(watts: int, *tenths: int) -> dict[str, SnmpValue]:
     """The old branch: power, then phase 1 and two banks."""
-    return {f"{OLD}1.16.0": watts} | {f"{OLD}2.3.1.1.2.{n}": value for n, value in enumerate(tenths, start=1)}
+    rows = {f"{OLD}2.3.1.1.2.{n}": value for n, value in enumerate(tenths, start=1)}
+    return {f"{OLD}1.16.0": watts, **rows}
 
 
 def meter(

@@ -166,7 +166,9 @@ async def test_a_device_in_fahrenheit_is_told_in_fahrenheit() -> None:
     held |= {(SETPOINT, "present-value"): 75.2, (SETPOINT, "units"): FAHRENHEIT}
     hvac, link = device(held)
     await hvac.write_point("setpoint_c", 30.0)
-    assert link.writes == [(SETPOINT, pytest.approx(86.0), 9)]
+    ((target, told, priority),) = link.writes
+    assert (target, priority) == (SETPOINT, 9)
+    assert told == pytest.approx(86.0)
     assert (await hvac.read()).readings["setpoint_c"].value == pytest.approx(30.0)
 
 
