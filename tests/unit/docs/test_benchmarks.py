@@ -20,8 +20,8 @@ LINES = [msgspec.convert(record, Line) for record in RECORDS]
 @pytest.mark.parametrize(
     ("benchmark", "sizes"),
     [
-        ("poll requests", {1_000}),
-        ("poll cpu", {1_000}),
+        ("poll sweep", {100, 300, 1_000, 3_000}),
+        ("poll cpu", {100, 300, 1_000, 3_000}),
         ("onnx batch pca", {100, 1_000, 5_000}),
         ("onnx batch lstm-ae", {100, 1_000, 5_000}),
         ("outbox rows", {1, 50, 500}),
@@ -50,7 +50,7 @@ def test_the_table_is_made_from_the_lines() -> None:
     assert PLOT["with_table"](TEXT, RECORDS) == TEXT, "run: python tests/benchmarks/plot.py"
 
 
-@pytest.mark.parametrize("name", ["onnx-latency.svg", "outbox-rows.svg"])
+@pytest.mark.parametrize("name", ["onnx-latency.svg", "outbox-rows.svg", "poll-sweep.svg"])
 def test_the_drawings_are_made_from_the_lines(name: str) -> None:
     svg = (DOCS / "img" / name).read_text()
     assert PLOT["drawings"](RECORDS)[name] == svg, "run: python tests/benchmarks/plot.py"
