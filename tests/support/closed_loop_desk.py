@@ -18,7 +18,7 @@ from edge_agent.guardian.action_limits import ActionLimits
 from edge_agent.guardian.actions import demanded
 from edge_agent.guardian.actions.demanded import Part
 from edge_agent.guardian.actions.desk import PRESET_POLLS
-from edge_agent.guardian.actions.executor import GRACE_S, RESEND_STOP_AFTER_S
+from edge_agent.guardian.actions.executor import GRACE_S, RESEND_STOP_AFTER_S, may_have_missed
 from edge_agent.guardian.actions.trends import Trends
 from edge_agent.guardian.agents.lease import Lease
 from edge_agent.guardian.arbiter import Direction, Permit
@@ -272,6 +272,8 @@ class SyncDesk:
             self._end(live, WriteResult.APPLIED)
         elif now_s >= max(live.began_s + permit.confirm_s, live.patient_until_s):
             self._end(live, WriteResult.UNCONFIRMED)
+        elif may_have_missed(permit.action, live.failure) and self._may_resend(live):
+            self._send(live)
         elif not live.resent and self._resend_due(live) and self._may_resend(live):
             live.resent = True
             self._send(live)

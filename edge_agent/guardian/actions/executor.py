@@ -57,6 +57,11 @@ WRITE_REQUESTS = 8
 """A VNish preset write makes up to 8 requests (logins, ladder, switcher, settings, restart)."""
 
 
+def may_have_missed(action: AnyAction, failure: DeviceError | None) -> bool:
+    """Whether a stop perhaps never arrived: it is sent at every look then, for it does no harm twice."""
+    return isinstance(action, StopMining) and isinstance(failure, Unreachable | DeviceTimeout)
+
+
 class Executor:
     """The only caller of the adapters' write methods."""
 
@@ -163,8 +168,7 @@ class _Write:
             now_s = self._clock.monotonic()
             if now_s >= deadline_s:
                 return self._unconfirmed()
-            # A stop that did not even arrive is tried at every look: it can do no harm twice.
-            missed = stop and isinstance(self._failure, Unreachable)
+            missed = may_have_missed(action, self._failure)
             if (missed or (not resent and now_s >= resend_s)) and self._may_resend(action):
                 resent = resent or not missed
                 self._failure = await self._executor.send(self._link, action)
