@@ -20,8 +20,8 @@ LINES = [msgspec.convert(record, Line) for record in RECORDS]
 @pytest.mark.parametrize(
     ("benchmark", "sizes"),
     [
-        ("poll sweep", {100, 300, 1_000, 3_000}),
-        ("poll cpu", {100, 300, 1_000, 3_000}),
+        ("poll sweep", {100, 300, 1_000, 3_000, 10_000}),
+        ("poll cpu", {100, 300, 1_000, 3_000, 10_000}),
         ("onnx batch pca", {100, 1_000, 5_000}),
         ("onnx batch lstm-ae", {100, 1_000, 5_000}),
         ("outbox rows", {1, 50, 500}),
