@@ -15,9 +15,10 @@ class DeviceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `adapter` names the code (`vnish`, `modbus`, `snmp`), `profile` the data file of a Modbus or SNMP model
     (one that ships, or a file of the site's own). `host` is an address, or for `modbus-rtu` the device file
-    of a serial line, which has no port but needs `serial`, such as `9600 8N1`. `credential` a name in the guardian's encrypted store (never the secret). `rack` and `slot` place a
-    miner in its container, `outlet` and `pdu` say what can cut its power. A miner must name its
-    `algorithm`, `model`, `nominal_w` and `safe_preset` (what it may run on when nobody is in charge).
+    of a serial line, which has no port but needs `serial`, such as `9600 8N1`. `credential` is a name in the
+    guardian's encrypted store (never the secret). `rack` and `slot` place a miner in its container, `outlet`
+    and `pdu` say what can cut its power. A miner must name its `algorithm`, `model`, `nominal_w` and
+    `safe_preset` (what it may run on when nobody is in charge).
     """
 
     id: DeviceId

@@ -155,7 +155,7 @@ def _check_place(device: DeviceEntry, key: str) -> list[Problem]:
         if device.adapter != "modbus-rtu":
             problems.append((f"{key}.host", "is a device file, which only adapter modbus-rtu speaks through"))
         if device.serial is None:
-            problems.append((f"{key}.serial", "is missing: a serial line needs such as \"9600 8N1\""))
+            problems.append((f"{key}.serial", 'is missing: a serial line needs such as "9600 8N1"'))
         if device.port:
             problems.append((f"{key}.port", "is for addresses; a serial line has none"))
     elif not 0 < device.port < 65536:

@@ -15,7 +15,8 @@ import msgspec
 from firmware_adapters.blueprint import parse
 from firmware_adapters.capabilities import Credential, Observation
 from firmware_adapters.miners.fields import Object, decode
-from firmware_adapters.transport.http import AiohttpTransport, HttpReply, HttpTransport
+from firmware_adapters.transport.http import HttpReply, HttpTransport
+from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.errors import AuthFailed, Busy, DeviceTimeout, MalformedReply, Unsupported
 from shared.inventory import DeviceEntry
@@ -32,7 +33,7 @@ def capabilities() -> tuple[Capability, ...]:
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> "BlueprintAdapter":
     """The adapter for one site entry; connects lazily, so this never waits."""
-    http = AiohttpTransport(entry.host, entry.port, timeout_s=timeout_s)
+    http = HttpClient(entry.host, entry.port, timeout_s=timeout_s)
     return BlueprintAdapter(http, credential, timeout_s=timeout_s, name=entry.id)
 
 

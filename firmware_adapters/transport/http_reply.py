@@ -46,10 +46,14 @@ class ReplyReader:
     request. Raises `MalformedReply` for what is no reply; after that the reader is spent.
     """
 
-    def __init__(self, *, body_expected: bool = True) -> None:
-        """`body_expected` False: the reply to a HEAD request, which has a length and no body."""
+    def __init__(self, *, body_expected: bool = True, most: int = MAX_REPLY_BYTES) -> None:
+        """`body_expected` False: the reply to a HEAD request, which has a length and no body.
+
+        `most`: bytes of the longest body that is read.
+        """
         self.reusable = False
         self._body_expected = body_expected
+        self._most = most
         self._raw = bytearray()
         self._searched = 0
         """So many bytes of `_raw` hold no end of a head."""
@@ -119,7 +123,7 @@ class ReplyReader:
         if head.count(b"\n") > MAX_HEADERS:
             raise MalformedReply(f"the reply has more than {MAX_HEADERS} header lines")
         status = int(match[2])
-        said = _said(head)
+        said = _said(head, self._most)
         if status < 200:
             self._interims += 1
             if status == _SWITCHED or self._interims > MAX_INTERIM:
@@ -134,7 +138,7 @@ class ReplyReader:
         if not self._body_expected or status in _NO_BODY:
             self._left = 0
         elif said.chunked:
-            self._chunks = _Chunks()
+            self._chunks = _Chunks(self._most)
         elif said.length is not None:
             self._left = said.length
         else:
@@ -145,8 +149,8 @@ class ReplyReader:
     def _feed_plain(self) -> HttpReply | None:
         raw, left = self._raw, self._left
         if left is None:
-            if len(raw) > MAX_REPLY_BYTES:
-                _too_long()
+            if len(raw) > self._most:
+                _too_long(self._most)
             return None
         if len(raw) < left:
             return None
@@ -166,8 +170,9 @@ class ReplyReader:
 class _Chunks:
     """The chunked coding, taken from the front of a buffer as it fills."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
         self.body = bytearray()
+        self._most = most
         self._left: int | None = None
         """Bytes still to come of the chunk under way; None between chunks."""
         self._overhead = 0
@@ -191,8 +196,8 @@ class _Chunks:
         if match is None:
             _refuse("no size of a chunk", line)
         size = int(match[1], 16)
-        if len(self.body) + size > MAX_REPLY_BYTES:
-            _too_long()
+        if len(self.body) + size > self._most:
+            _too_long(self._most)
         if size:
             self._left = size
         else:
@@ -234,7 +239,7 @@ class _Chunks:
         line = bytes(raw[:at])
         del raw[: at + 1]
         self._overhead += at + 1
-        if self._overhead > MAX_REPLY_BYTES:
+        if self._overhead > self._most:
             raise MalformedReply("the chunks of the reply are mostly overhead")
         return line
 
@@ -253,12 +258,12 @@ class _Said:
     challenge: str | None = None
 
 
-def _said(head: bytes) -> _Said:
+def _said(head: bytes, most: int) -> _Said:
     said = _Said()
     for found in _MATTERS.finditer(head):
         name, value = found[1].lower(), found[2].rstrip()
         if name == b"content-length":
-            told = _length(value)
+            told = _length(value, most)
             if said.length is not None and told != said.length:
                 raise MalformedReply("the reply has two lengths")
             said.length = told
@@ -275,17 +280,17 @@ def _said(head: bytes) -> _Said:
     return said
 
 
-def _length(value: bytes) -> int:
+def _length(value: bytes, most: int) -> int:
     if _LENGTH.fullmatch(value) is None:
         _refuse("no length", value)
     length = int(value)
-    if length > MAX_REPLY_BYTES:
-        _too_long()
+    if length > most:
+        _too_long(most)
     return length
 
 
-def _too_long() -> NoReturn:
-    raise MalformedReply(f"reply is longer than {MAX_REPLY_BYTES} bytes")
+def _too_long(most: int) -> NoReturn:
+    raise MalformedReply(f"reply is longer than {most} bytes")
 
 
 def _refuse(what: str, seen: bytes) -> NoReturn:

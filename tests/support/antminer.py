@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.antminer.adapter import AntminerAdapter
 from firmware_adapters.miners.antminer.emulator import AntminerEmulator
-from firmware_adapters.transport.http import AiohttpTransport, HttpReply, HttpRequest, MemoryHttp
+from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
+from firmware_adapters.transport.http_client import HttpClient
 from firmware_adapters.transport.line_json import LineClient
 from shared.clock import Clock, ManualClock, SystemClock
 from support.miners import Machine, on_loopback
@@ -46,7 +47,7 @@ async def opened(
     """The adapter over real loopback sockets, with the command socket to fall back to."""
     async with on_loopback({address: emulator}) as (port, socket_port):
         adapter = AntminerAdapter(
-            AiohttpTransport(address, port, timeout_s=timeout_s),
+            HttpClient(address, port, timeout_s=timeout_s),
             credential,
             timeout_s=timeout_s,
             socket=LineClient(address, socket_port, timeout_s=timeout_s),

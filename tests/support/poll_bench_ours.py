@@ -16,11 +16,11 @@ from edge_agent.guardian.polling.ring import Ring
 from edge_agent.guardian.polling.turns import Turns
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.vnish.adapter import VnishAdapter, open_device
-from firmware_adapters.transport.http import AiohttpTransport
 from shared.clock import SystemClock
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind
+from support.aiohttp_transport import AiohttpTransport
 from support.poll_bench_client import HASHRATE_THS, Poll, main
 
 TIMEOUT_S = 10.0

@@ -25,8 +25,8 @@ from firmware_adapters.miners.antminer.control import Control
 from firmware_adapters.miners.antminer.modes import Mode
 from firmware_adapters.miners.antminer.parse import Identity
 from firmware_adapters.miners.antminer.session import DEFAULT_USER, Session
-from firmware_adapters.transport.http import AiohttpTransport, HttpTransport
-from firmware_adapters.transport.http_fast import FastHttpTransport
+from firmware_adapters.transport.http import HttpTransport
+from firmware_adapters.transport.http_client import HttpClient
 from firmware_adapters.transport.line_json import CGMINER_PORT, Body, LineClient, LineTransport
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.clock import Clock, SystemClock
@@ -66,10 +66,10 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
     socket_port = CGMINER_PORT if entry.port == 80 else entry.port + 1
     socket_s = timeout_s if credential is None else timeout_s * (1 - _WEB_SHARE)
     return AntminerAdapter(
-        FastHttpTransport(entry.host, entry.port, timeout_s=timeout_s),
+        HttpClient(entry.host, entry.port, timeout_s=timeout_s),
         credential,
         timeout_s=timeout_s,
-        bulk=AiohttpTransport(entry.host, entry.port, timeout_s=timeout_s),
+        bulk=HttpClient(entry.host, entry.port, timeout_s=timeout_s),
         socket=LineClient(entry.host, socket_port, timeout_s=socket_s),
         name=entry.id,
     )

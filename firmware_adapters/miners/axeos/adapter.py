@@ -18,7 +18,8 @@ from firmware_adapters.capabilities import WRITES, Credential, Observation
 from firmware_adapters.miners.axeos import identify, parse
 from firmware_adapters.miners.axeos.parse import Steps
 from firmware_adapters.miners.fields import Object, amount, decode, reading
-from firmware_adapters.transport.http import AiohttpTransport, HttpReply, HttpTransport
+from firmware_adapters.transport.http import HttpReply, HttpTransport
+from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.details import Board, Pool
 from shared.errors import AuthFailed, Busy, DeviceTimeout, MalformedReply, Unsupported
@@ -45,7 +46,7 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
 
     Its processor serves few connections at a time, so none is kept between polls.
     """
-    http = AiohttpTransport(entry.host, entry.port, timeout_s=timeout_s)
+    http = HttpClient(entry.host, entry.port, timeout_s=timeout_s, keep_alive=False)
     return AxeosAdapter(http, timeout_s=timeout_s, name=entry.id)
 
 

@@ -22,7 +22,7 @@ from firmware_adapters.miners.braiins.limits import Limits
 from firmware_adapters.miners.braiins.session import Session
 from firmware_adapters.miners.fields import reading
 from firmware_adapters.transport.http import HttpTransport
-from firmware_adapters.transport.http_fast import FastHttpTransport
+from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.clock import Clock, SystemClock
 from shared.details import Board, Fault, Pool
@@ -46,7 +46,7 @@ def capabilities() -> tuple[Capability, ...]:
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> "BraiinsAdapter":
     """The adapter for one site entry; connects lazily."""
-    http = FastHttpTransport(entry.host, entry.port, timeout_s=timeout_s)
+    http = HttpClient(entry.host, entry.port, timeout_s=timeout_s)
     return BraiinsAdapter(http, credential, timeout_s=timeout_s, name=entry.id)
 
 

@@ -24,8 +24,8 @@ from firmware_adapters.miners.vnish.pools import pools
 from firmware_adapters.miners.vnish.session import Session
 from firmware_adapters.miners.vnish.stats import stats, stats_faults
 from firmware_adapters.miners.vnish.versions import Firmware
-from firmware_adapters.transport.http import AiohttpTransport, HttpTransport, TailTransport
-from firmware_adapters.transport.http_fast import FastHttpTransport
+from firmware_adapters.transport.http import HttpTransport, TailTransport
+from firmware_adapters.transport.http_client import HttpClient
 from firmware_adapters.transport.line_json import CGMINER_PORT, LineClient, LineTransport
 from shared.capabilities import Ability, DeviceFacts
 from shared.clock import Clock, SystemClock
@@ -62,10 +62,10 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
     """
     socket_port = CGMINER_PORT if entry.port == 80 else entry.port + 1
     return VnishAdapter(
-        FastHttpTransport(entry.host, entry.port, timeout_s=timeout_s),
+        HttpClient(entry.host, entry.port, timeout_s=timeout_s),
         credential,
         timeout_s=timeout_s,
-        bulk=AiohttpTransport(entry.host, entry.port, timeout_s=timeout_s),
+        bulk=HttpClient(entry.host, entry.port, timeout_s=timeout_s),
         socket=LineClient(entry.host, socket_port, timeout_s=timeout_s * (1 - _WEB_SHARE)),
         name=entry.id,
     )

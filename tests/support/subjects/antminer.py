@@ -6,7 +6,7 @@ from functools import partial
 
 from firmware_adapters.miners.antminer.adapter import AntminerAdapter
 from firmware_adapters.miners.antminer.emulator_traps import Traps
-from firmware_adapters.transport.http_fast import FastHttpTransport
+from firmware_adapters.transport.http_client import HttpClient
 from firmware_adapters.transport.line_json import LineClient
 from shared.capabilities import Ability
 from shared.clock import SystemClock
@@ -110,7 +110,7 @@ async def _web() -> AsyncIterator[Subject]:
     async with on_loopback({ADDRESS: emulator}) as (http_port, _):
         # No socket fallback here: the suite asks what the web side does by itself.
         adapter = AntminerAdapter(
-            FastHttpTransport(ADDRESS, http_port, timeout_s=TIMEOUT_S), ROOT, timeout_s=TIMEOUT_S
+            HttpClient(ADDRESS, http_port, timeout_s=TIMEOUT_S), ROOT, timeout_s=TIMEOUT_S
         )
         yield _web_subject(adapter, machine, set_traps)
         emulator.traps = Traps()
@@ -127,7 +127,7 @@ async def _socket() -> AsyncIterator[Subject]:
 
     async with on_loopback({ADDRESS: emulator}) as (http_port, socket_port):
         adapter = AntminerAdapter(
-            FastHttpTransport(ADDRESS, http_port, timeout_s=TIMEOUT_S),
+            HttpClient(ADDRESS, http_port, timeout_s=TIMEOUT_S),
             None,
             timeout_s=TIMEOUT_S,
             socket=LineClient(ADDRESS, socket_port, timeout_s=TIMEOUT_S),

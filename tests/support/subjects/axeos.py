@@ -7,7 +7,7 @@ from functools import partial
 from firmware_adapters.miners.axeos.adapter import AxeosAdapter
 from firmware_adapters.miners.axeos.emulator import DEFAULT_MHZ, AxeosEmulator, Traps
 from firmware_adapters.miners.emulated import FanView
-from firmware_adapters.transport.http import AiohttpTransport
+from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import Unsupported
@@ -131,7 +131,7 @@ async def _open(version: str, base: Traps, *, known: bool = True) -> AsyncIterat
     machine = bitaxe()
     emulator = AxeosEmulator(machine, clock=SystemClock(), version=version, traps=base)
     async with on_loopback({ADDRESS: emulator}) as (port, _):
-        adapter = AxeosAdapter(AiohttpTransport(ADDRESS, port, timeout_s=TIMEOUT_S), timeout_s=TIMEOUT_S)
+        adapter = AxeosAdapter(HttpClient(ADDRESS, port, timeout_s=TIMEOUT_S), timeout_s=TIMEOUT_S)
         yield _subject(adapter, machine, emulator, base, known=known)
         emulator.traps = Traps()
         await adapter.close()

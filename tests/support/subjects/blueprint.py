@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from firmware_adapters.blueprint.adapter import BlueprintAdapter
 from firmware_adapters.blueprint.emulator import BlueprintEmulator, Traps
 from firmware_adapters.capabilities import Credential
-from firmware_adapters.transport.http import AiohttpTransport
+from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import Busy, Unsupported
@@ -87,7 +87,7 @@ async def _open() -> AsyncIterator[Subject]:
     emulator = BlueprintEmulator(machine, clock=SystemClock())
     async with on_loopback({ADDRESS: emulator}) as (port, _):
         adapter = BlueprintAdapter(
-            AiohttpTransport(ADDRESS, port, timeout_s=TIMEOUT_S),
+            HttpClient(ADDRESS, port, timeout_s=TIMEOUT_S),
             Credential(user=None, secret="blueprint"),
             timeout_s=TIMEOUT_S,
         )

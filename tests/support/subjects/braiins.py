@@ -7,7 +7,7 @@ from functools import partial
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.braiins.adapter import BraiinsAdapter
 from firmware_adapters.miners.braiins.emulator import BraiinsEmulator, Traps
-from firmware_adapters.transport.http_fast import FastHttpTransport
+from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import Unsupported
@@ -143,7 +143,7 @@ async def _open(version: str, base: Traps) -> AsyncIterator[Subject]:
     emulator = BraiinsEmulator(machine, clock=SystemClock(), version=version, password=PASSWORD, traps=base)
     async with on_loopback({ADDRESS: emulator}) as (port, _):
         adapter = BraiinsAdapter(
-            FastHttpTransport(ADDRESS, port, timeout_s=TIMEOUT_S / 2),
+            HttpClient(ADDRESS, port, timeout_s=TIMEOUT_S / 2),
             Credential(user="root", secret=PASSWORD),
             timeout_s=TIMEOUT_S,
         )

@@ -13,8 +13,7 @@ from firmware_adapters.miners.emulated import PoolView
 from firmware_adapters.miners.vnish.adapter import VnishAdapter
 from firmware_adapters.miners.vnish.emulator import VnishEmulator
 from firmware_adapters.miners.vnish.emulator_traps import Traps
-from firmware_adapters.transport.http import AiohttpTransport
-from firmware_adapters.transport.http_fast import FastHttpTransport
+from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import Busy, DeviceError, Unsupported
@@ -162,8 +161,8 @@ async def _open(version: str) -> AsyncIterator[Subject]:
     emulator = emulator_of(machine, SystemClock(), version=version)
     async with on_loopback({ADDRESS: emulator}) as (http_port, _):
         # No socket fallback here: the suite asks what the web side does by itself.
-        fast = FastHttpTransport(ADDRESS, http_port, timeout_s=TIMEOUT_S)
-        whole = AiohttpTransport(ADDRESS, http_port, timeout_s=TIMEOUT_S)
+        fast = HttpClient(ADDRESS, http_port, timeout_s=TIMEOUT_S)
+        whole = HttpClient(ADDRESS, http_port, timeout_s=TIMEOUT_S)
         adapter = VnishAdapter(
             whole if version == FIRST else fast,
             Credential(user=None, secret="admin"),

@@ -1,4 +1,4 @@
-"""A mixed fleet: each miner of a site file is emulated as the firmware it names, and read by its own adapter."""
+"""A mixed fleet: each miner of a site file is emulated as the firmware it names, and its adapter reads it."""
 
 import pytest
 

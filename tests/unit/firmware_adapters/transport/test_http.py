@@ -9,19 +9,20 @@ from aiohttp import web
 
 from firmware_adapters.transport import http
 from firmware_adapters.transport.http import (
-    AiohttpTransport,
     HttpReply,
     HttpRequest,
     HttpTransport,
     MemoryHttp,
 )
-from firmware_adapters.transport.http_fast import FastHttpTransport
+from firmware_adapters.transport.http_client import HttpClient
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable
+from support import aiohttp_transport
+from support.aiohttp_transport import AiohttpTransport
 
-Make = type[AiohttpTransport] | type[FastHttpTransport]
+Make = type[AiohttpTransport] | type[HttpClient]
 
 
-@pytest.fixture(params=[AiohttpTransport, FastHttpTransport])
+@pytest.fixture(params=[AiohttpTransport, HttpClient])
 def make(request: pytest.FixtureRequest) -> Make:
     """Each transport in turn."""
     found: Make = request.param
@@ -94,14 +95,14 @@ async def test_the_pool_is_shared_and_the_last_user_closes_it() -> None:
     async with web_server(AiohttpTransport, fine) as one, web_server(AiohttpTransport, fine) as other:
         await one.request("GET", "/")
         await other.request("GET", "/")
-        pool = http._POOLS[asyncio.get_running_loop()]
+        pool = aiohttp_transport._POOLS[asyncio.get_running_loop()]
         assert pool.users == 2
         await one.close()
         assert not pool.session.closed
         await other.close()
         assert pool.session.closed
         await one.request("GET", "/")  # a closed transport opens again
-    assert asyncio.get_running_loop() not in http._POOLS
+    assert asyncio.get_running_loop() not in aiohttp_transport._POOLS
 
 
 async def test_a_reply_that_never_comes_is_a_timeout(make: Make) -> None:

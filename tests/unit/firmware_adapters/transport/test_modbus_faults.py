@@ -66,15 +66,23 @@ async def test_f20_any_bytes_as_a_reply_are_a_typed_failure_or_what_the_frame_re
 ) -> None:
     """`framed` puts a right header before the bytes, so that they are looked into."""
 
+    answering: set[asyncio.Task[None] | None] = set()
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        answering.add(asyncio.current_task())
+        try:
             request = await reader.readexactly(12)
             head = request[:4] + (len(data) + 1).to_bytes(2, "big") + request[6:7] if framed else b""
             writer.write(head + data)
             await writer.drain()
             if not closes:
                 await reader.read()
-        writer.close()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
     server = await asyncio.start_server(answer, HOST, 0)
     port = server.sockets[0].getsockname()[1]
@@ -88,6 +96,7 @@ async def test_f20_any_bytes_as_a_reply_are_a_typed_failure_or_what_the_frame_re
     finally:
         await connection.close()
         server.close()
+        await asyncio.gather(*(task for task in answering if task is not None))
         await server.wait_closed()
 
 

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from firmware_adapters.transport.http import AiohttpTransport, HttpReply
+from firmware_adapters.transport.http import HttpReply
+from firmware_adapters.transport.http_client import HttpClient
 from firmware_adapters.transport.line_json import LineClient
 from firmware_adapters.transport.tape import (
     KEEP_EXCHANGES,
@@ -36,7 +37,7 @@ async def test_both_transports_are_heard_and_replies_are_kept_as_they_came() -> 
     page = b'HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\n{"a": 1} '
     web, web_port = await _answering(page)
     line, line_port = await _answering(b'{"STATS":[{"a":1,}]}\x00')
-    http = AiohttpTransport("127.0.0.1", web_port, timeout_s=2)
+    http = HttpClient("127.0.0.1", web_port, timeout_s=2)
     with taping(Tape()) as heard:
         await http.request("GET", "/api/v1/miner/details?x=1")
         await LineClient("127.0.0.1", line_port, timeout_s=2).ask("healthchipget", "0")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from firmware_adapters.transport import http_fast
+from firmware_adapters.transport import http_client
 from firmware_adapters.transport.http import HttpReply
-from firmware_adapters.transport.http_fast import FastHttpTransport
+from firmware_adapters.transport.http_client import HttpClient
 from shared.errors import DeviceError, DeviceTimeout, MalformedReply, Unreachable
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
@@ -64,7 +64,7 @@ async def _few_turns() -> None:
 
 
 @asynccontextmanager
-async def serving(play: Play, *, timeout_s: float = 5.0) -> AsyncIterator[tuple[FastHttpTransport, Server]]:
+async def serving(play: Play, *, timeout_s: float = 5.0) -> AsyncIterator[tuple[HttpClient, Server]]:
     told = Server()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -95,7 +95,7 @@ async def serving(play: Play, *, timeout_s: float = 5.0) -> AsyncIterator[tuple[
             told.changed.set()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    transport = FastHttpTransport("127.0.0.1", server.sockets[0].getsockname()[1], timeout_s=timeout_s)
+    transport = HttpClient("127.0.0.1", server.sockets[0].getsockname()[1], timeout_s=timeout_s)
     try:
         yield transport, told
     finally:
@@ -214,7 +214,7 @@ class TestStale:
     async def test_a_post_on_an_idle_connection_takes_a_new_one(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(http_fast, "FRESH_S", -1.0)
+        monkeypatch.setattr(http_client, "FRESH_S", -1.0)
         async with serving(polite) as (transport, server):
             await transport.request("GET", "/")
             await transport.request("POST", "/stop")
@@ -366,7 +366,7 @@ class TestClose:
                 await task
 
     async def test_closing_what_was_never_used_is_fine(self) -> None:
-        await FastHttpTransport("127.0.0.1", 1, timeout_s=1).close()
+        await HttpClient("127.0.0.1", 1, timeout_s=1).close()
 
 
 class TestRequest:
@@ -387,22 +387,22 @@ class TestRequest:
     @pytest.mark.parametrize("method", ["", "get", "GET /x HTTP/1.1\r\nX:"])
     async def test_no_method_smuggles_a_line(self, method: str) -> None:
         with pytest.raises(ValueError, match="no HTTP"):
-            await FastHttpTransport("127.0.0.1", 1, timeout_s=1).request(method, "/")
+            await HttpClient("127.0.0.1", 1, timeout_s=1).request(method, "/")
 
     @pytest.mark.parametrize("path", ["", "x", "/a b", "/\r\nX: y", "/é"])
     async def test_nor_a_path(self, path: str) -> None:
         with pytest.raises(ValueError, match="no HTTP"):
-            await FastHttpTransport("127.0.0.1", 1, timeout_s=1).request("GET", path)
+            await HttpClient("127.0.0.1", 1, timeout_s=1).request("GET", path)
 
     @pytest.mark.parametrize("header", [("a b", "c"), ("a", "b\r\nc: d"), ("", "x"), ("a", "é")])
     async def test_nor_a_header_and_its_value_is_not_told(self, header: tuple[str, str]) -> None:
         with pytest.raises(ValueError, match="no HTTP") as told:
-            await FastHttpTransport("127.0.0.1", 1, timeout_s=1).request("GET", "/", None, dict([header]))
+            await HttpClient("127.0.0.1", 1, timeout_s=1).request("GET", "/", None, dict([header]))
         assert header[1] not in str(told.value).replace(repr(header[0]), "")
 
     async def test_a_host_that_is_none_is_unreachable(self) -> None:
         with pytest.raises(Unreachable):
-            await FastHttpTransport("a" * 70 + ".invalid", 80, timeout_s=2).request("GET", "/")
+            await HttpClient("a" * 70 + ".invalid", 80, timeout_s=2).request("GET", "/")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,8 +1,8 @@
 """HTTP/1.1 for the fast loop: one kept connection per device, little processor time (decision 0015).
 
-The same face and the same failures as `http.AiohttpTransport`. What differs is where connections live: here
-each transport keeps one open while its device answers, so that a poll every ten seconds costs no handshake;
-a second one is opened beside it while the first is busy (a stop does not wait for a sample) and closed again.
+Each client keeps one connection open while its device answers, so that a poll every ten seconds costs no
+handshake; a second one is opened beside it while the first is busy (a stop does not wait for a sample) and
+closed again.
 A process that polls N devices so needs N open files and some more.
 
 What is never done: a redirect followed, a body unpacked, a request sent twice that may have been carried out.
@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from firmware_adapters.transport.http import PER_DEVICE, HttpReply
+from firmware_adapters.transport.http import MAX_REPLY_BYTES, PER_DEVICE, HttpReply
 from firmware_adapters.transport.http_reply import ReplyReader
 from firmware_adapters.transport.tape import tape
 from shared.errors import DeviceTimeout, MalformedReply, Unreachable
@@ -48,13 +48,17 @@ class _Silent(Unreachable):
     """The connection ended before the first byte of a reply."""
 
 
-class FastHttpTransport:
-    """HTTP/1.1 without TLS to `host:port`; `timeout_s` bounds one request from connect to the last byte."""
+class HttpClient:
+    """HTTP/1.1 without TLS to `host:port`; `timeout_s` bounds one request from connect to the last byte.
 
-    def __init__(self, host: str, port: int, *, timeout_s: float) -> None:
+    `keep_alive` False: no connection is kept between requests, for servers that can hold only a few.
+    """
+
+    def __init__(self, host: str, port: int, *, timeout_s: float, keep_alive: bool = True) -> None:
         self._host = host
         self._port = port
         self._timeout_s = timeout_s
+        self._keep_alive = keep_alive
         named = f"[{host}]" if ":" in host else host
         self._name = f"http://{named}:{port}"
         self._always = f"Host: {named}:{port}\r\nAccept-Encoding: identity\r\n"
@@ -77,8 +81,27 @@ class FastHttpTransport:
             return await sending
         return await listening.http(method, path, json, headers or {}, sending)
 
+    async def tail(
+        self, path: str, headers: Mapping[str, str] | None = None, *, keep: int, most: int
+    ) -> HttpReply:
+        """See `TailTransport.tail`."""
+        listening = tape()
+        sending = self._end_of(path, headers, keep, most)
+        if listening is None:
+            return await sending
+        return await listening.http("GET", path, None, headers or {}, sending)
+
+    async def _end_of(self, path: str, headers: Mapping[str, str] | None, keep: int, most: int) -> HttpReply:
+        reply = await self._request("GET", path, None, headers, most)
+        return HttpReply(reply.status, reply.body[-keep:], reply.headers)
+
     async def _request(
-        self, method: str, path: str, json: object | None, headers: Mapping[str, str] | None
+        self,
+        method: str,
+        path: str,
+        json: object | None,
+        headers: Mapping[str, str] | None,
+        most: int = MAX_REPLY_BYTES,
     ) -> HttpReply:
         self._closed = False
         sent = self._encode(method, path, json, headers)
@@ -90,7 +113,7 @@ class FastHttpTransport:
             else:
                 await self._turns.acquire()
             try:
-                return await self._exchange(method, sent, deadline_s)
+                return await self._exchange(method, sent, deadline_s, most)
             finally:
                 self._turns.release()
         except TimeoutError as error:
@@ -120,7 +143,7 @@ class FastHttpTransport:
         body = msgspec.json.encode(json)
         return f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
 
-    async def _exchange(self, method: str, sent: bytes, deadline_s: float) -> HttpReply:
+    async def _exchange(self, method: str, sent: bytes, deadline_s: float, most: int) -> HttpReply:
         repeatable = method in _REPEATABLE
         kept, self._kept = self._kept, None
         if kept is not None and (not kept.ready or not (repeatable or kept.fresh)):
@@ -128,20 +151,23 @@ class FastHttpTransport:
             kept = None
         if kept is not None:
             try:
-                return await self._on(kept, method, sent, deadline_s)
+                return await self._on(kept, method, sent, deadline_s, most)
             except _Silent:
                 if not repeatable:
                     raise
-        return await self._on(await self._connect(deadline_s), method, sent, deadline_s)
+        return await self._on(await self._connect(deadline_s), method, sent, deadline_s, most)
 
-    async def _on(self, connection: "_Connection", method: str, sent: bytes, deadline_s: float) -> HttpReply:
+    async def _on(
+        self, connection: "_Connection", method: str, sent: bytes, deadline_s: float, most: int
+    ) -> HttpReply:
         try:
-            reply = await connection.exchange(sent, deadline_s, body_expected=method != "HEAD")
+            reader = ReplyReader(body_expected=method != "HEAD", most=most)
+            reply = await connection.exchange(sent, deadline_s, reader)
         except BaseException:
             # Cancelled or failed: a late reply must not be taken for the next one.
             connection.drop()
             raise
-        if connection.ready and self._kept is None and not self._closed:
+        if connection.ready and self._keep_alive and self._kept is None and not self._closed:
             self._kept = connection
         else:
             connection.drop()
@@ -193,13 +219,13 @@ class _Connection(asyncio.BufferedProtocol):
         """Whether it carried a reply just now."""
         return self._loop.time() - self._replied_s <= FRESH_S
 
-    async def exchange(self, sent: bytes, deadline_s: float, *, body_expected: bool) -> HttpReply:
+    async def exchange(self, sent: bytes, deadline_s: float, reader: ReplyReader) -> HttpReply:
         """Send a request, wait for its reply. Raises `Unreachable`, `MalformedReply`, `TimeoutError`."""
         transport = self._transport
         if transport is None or not self.ready:
             raise _Silent("closed before the request")
         self.ready = False
-        self._reader = ReplyReader(body_expected=body_expected)
+        self._reader = reader
         waiter: asyncio.Future[HttpReply] = self._loop.create_future()
         self._waiter = waiter
         transport.write(sent)
