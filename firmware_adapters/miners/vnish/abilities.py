@@ -62,6 +62,7 @@ def profile() -> tuple[Entry, ...]:
     return msgspec.convert(tomllib.loads(text)["capability"], tuple[Entry, ...], strict=True)
 
 
+@lru_cache(maxsize=64)
 def capabilities(found: Firmware = NEWEST) -> tuple[Capability, ...]:
     """What a firmware can do at best, whatever the machine."""
     return tuple(_plain(entry) for entry in profile() if entry.in_version(found))
