@@ -162,15 +162,17 @@ async def on_loopback(
 
     async def http(request: web.BaseRequest) -> web.StreamResponse:
         assert request.transport is not None
-        emulator = emulators[request.transport.get_extra_info("sockname")[0]]
+        emulator = emulators.get(request.transport.get_extra_info("sockname")[0])
         if not isinstance(emulator, WebEmulator):
             request.transport.abort()
             return web.Response()
         return await emulator.handle(request)
 
     async def line(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        emulator = emulators[writer.get_extra_info("sockname")[0]]
-        assert isinstance(emulator, HasSocket)
+        emulator = emulators.get(writer.get_extra_info("sockname")[0])
+        if not isinstance(emulator, HasSocket):
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         assert task is not None
         serving.add(task)

@@ -6,10 +6,10 @@ Not by 4028 `version`: a recorded 1.2.7 machine refuses that command.
 import re
 
 from firmware_adapters.identify import Clue, Findings, Guess, inside, word
+from firmware_adapters.miners.vnish import versions
 
 PORT = 80
 _TYPE = re.compile(r"(?P<model>.*?)\s*\(vnish\s+(?P<version>[^)]+)\)", re.IGNORECASE)
-_KNOWN = re.compile(r"(?:vnish\s+)?1\.[23]\.\d+\b.*", re.IGNORECASE)
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -40,5 +40,6 @@ def recognise(seen: Findings) -> Guess | None:
 
 
 def seen_before(firmware: str) -> bool:
-    """1.2 and 1.3; the 3.x of S9 times is another thing with the same name."""
-    return _KNOWN.fullmatch(firmware) is not None
+    """See `identify.Recogniser`; `firmware` may have the maker's name in front."""
+    version = firmware.lower().removeprefix("vnish").strip()
+    return versions.firmware("Vnish", version).known
