@@ -92,5 +92,24 @@ def test_a_listed_step_that_may_not_run_counts_with_its_own_power() -> None:
     assert ladder.safe(facts, "eco", hydro=True) == "eco"
 
 
+def test_one_of_the_very_power_of_a_listed_step_is_not_above_it() -> None:
+    eco = msgspec.structs.replace(LADDER[0], name="eco", power_w=LADDER[1].power_w, tuned=False)
+    assert ladder.safe(DeviceFacts(model="s19", presets=(*LADDER, eco)), "eco", hydro=False) == "2300"
+
+
+def test_a_step_that_may_run_is_itself_and_no_other_of_its_power() -> None:
+    twins = tuple(msgspec.structs.replace(LADDER[0], name=name) for name in ("a", "b"))
+    assert ladder.safe(DeviceFacts(model="s19", presets=twins), "a", hydro=False) == "a"
+
+
+@pytest.mark.parametrize(("nominal_ths", "share"), [(1.0, 0.5), (0.1, 5.0), (0.0, None)])
+def test_a_share_is_told_of_any_hashrate_but_nothing(nominal_ths: float, share: float | None) -> None:
+    """Miners of other algorithms have far less than 1 TH/s."""
+    slow = Preset(name="low", power_w=2000, hashrate_ths=0.5, tuned=True)
+    full = Preset(name="full", power_w=3000, hashrate_ths=nominal_ths, tuned=True)
+    facts = DeviceFacts(model="l7", presets=(slow, full))
+    assert ladder.share_of(facts, "low", 3000.0) == (None if share is None else pytest.approx(share))
+
+
 def test_a_unit_without_a_usable_step_has_no_safe_one() -> None:
     assert ladder.safe(DeviceFacts(model="s19"), "2300", hydro=False) is None

@@ -112,6 +112,8 @@ def test_a_miner_that_says_stopped_is_weighed(
         (STOP, sample(MinerState.MINING), True),
         (STOP, sample(MinerState.STARTING), True),
         (STOP, sample(MinerState.SHUTTING_DOWN), False),
+        (STOP, sample(MinerState.SHUTTING_DOWN, failure="timeout"), True),
+        (PRESET, sample(), True),
         (PRESET, sample(MinerState.MINING), True),
         (PRESET, sample(MinerState.RESTARTING), False),
         (START, sample(MinerState.STARTING), False),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge_agent.guardian.interlocks import asks
@@ -140,6 +141,18 @@ class TestAlarm:
         assert "contacts-1, water_leak" in alarm.advice
         assert not hall.inhibited
         assert not hall.demands
+
+    @pytest.mark.parametrize("point", ["door_open", "door_open.2"])
+    def test_a_door_wakes_nobody_whichever_of_several_it_is(self, tmp_path: Path, point: str) -> None:
+        zone = ZoneBench(make_site(tmp_path, edit=zones.CONTACTED))
+        contacts = (
+            msgspec.structs.replace(contact, point=point) if contact.name == "door" else contact
+            for contact in zone.zone.contacts
+        )
+        zone.zone = msgspec.structs.replace(zone.zone, contacts=tuple(contacts))
+        zone.auto().contact("door", True).step()
+        [alarm] = zone.kinds(EventKind.ALARM)
+        assert (alarm.severity, alarm.key) == (Severity.LOW, f"contact/{ZONE}/door")
 
     def test_a_splash_is_nothing(self, hall: ZoneBench) -> None:
         hall.contact("leak", True).run(2.5).contact("leak", False).step().contact("leak", True).run(2.5)

@@ -77,6 +77,9 @@ class TestSightAtItsEdges:
         assert not zone.auto().put(1, age_s=6.0).run(60).inhibited
         assert zone.put(1, age_s=6.1).step().inhibited == {"m-1": "no data (stale)"}
 
+    def test_so_it_is_of_a_miner_that_was_just_changed(self, zone: ZoneBench) -> None:
+        assert not zone.auto().put(1, age_s=6.0).command(1).run(60).inhibited
+
     def test_stale_becomes_lost(self, zone: ZoneBench) -> None:
         assert zone.auto().put(1, age_s=12.0).step().inhibited == {"m-1": "no data (stale)"}
         assert zone.put(1, age_s=12.1).step().inhibited == {"m-1": "no data (lost)"}

@@ -211,6 +211,11 @@ class TestTold:
         tripped = before(chip=Standing(Level.TRIP))
         assert miners.told(ZONE, seen(WELL, chip_c=89.0), CALM, tripped, limits) == []
 
+    @pytest.mark.parametrize("level", [Level.WARN, Level.SHED, Level.TRIP])
+    def test_back_to_normal_from_wherever_it_stood(self, limits: ZoneLimits, level: Level) -> None:
+        found = miners.told(ZONE, seen(WELL, chip_c=73.0), before(chip=Standing(level)), CALM, limits)
+        assert found == [findings.heat(ZONE, miner_id(1), "chip-temp", Level.NORMAL, 73.0, 74.0)]
+
     def test_unseen_and_seen_again(self, limits: ZoneLimits) -> None:
         blind = before(watch=Watch(Sight.BLIND, 30.0, alarmed=True))
         assert miners.told(ZONE, WELL, CALM, blind, limits) == [

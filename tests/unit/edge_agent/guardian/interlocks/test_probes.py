@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from edge_agent.guardian.interlocks import asks
+from edge_agent.config import SensorRole
+from edge_agent.guardian.interlocks import asks, probes
 from edge_agent.guardian.interlocks.asks import Denied, Granted
 from edge_agent.guardian.interlocks.inputs import DemandKind
 from edge_agent.guardian.interlocks.state import durable, restored
@@ -330,6 +332,29 @@ class TestSafe:
 
     def test_a_warning_does_not_hold_it(self, zone: ZoneBench) -> None:
         assert zone.probe(AIR, 1, 36.0).run(11).mode is Mode.LOCAL_AUTO
+
+
+class TestOneProbe:
+    """A zone's only probe: one good one is all there is, and nothing stands closer for that."""
+
+    def test_that_falls_silent_trips_the_zone(self, zone: ZoneBench) -> None:
+        zone.auto().probe(AIR, 1, None).run(11.5)
+        assert (zone.mode, zone.state.probes[SensorRole.INLET_AIR].heard) == (Mode.LOCAL_AUTO, True)
+        assert zone.step().mode is Mode.TRIPPED
+        assert [trip.interlock for trip in zone.state.trips] == [AIR]
+
+    def test_limits_that_say_nothing_of_one_left_stay_where_they_are(self, zone: ZoneBench) -> None:
+        limits = zone.zone.limits.inlet_air_c
+        assert limits is not None
+        assert limits.tighten is None
+        assert probes.tightened(limits, alone=True) == 0.0
+        closer = msgspec.structs.replace(limits, tighten=2.0)
+        assert [probes.tightened(closer, alone=alone) for alone in (True, False)] == [2.0, 0.0]
+
+    def test_what_it_does_not_feed_has_no_cause_there(self, zone: ZoneBench) -> None:
+        group = zone.auto().state.probes[SensorRole.INLET_AIR]
+        assert not probes.cause(group, WATER)
+        assert probes.cause(zone.probe(AIR, 1, None).step().state.probes[SensorRole.INLET_AIR], AIR)
 
 
 class TestStuckProbe:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge_agent.ipc import Mode
@@ -105,6 +106,16 @@ class TestStandsStill:
 
     def test_a_small_change_needs_no_answer(self, zone: ZoneBench) -> None:
         assert self.still(zone, told=70.0).run(600).mode is Mode.LOCAL_AUTO
+
+    def test_a_change_is_small_against_what_the_set_point_can_do(self, tmp_path: Path) -> None:
+        """From 50 to 100 %, a tenth is 5 %."""
+        zone = ZoneBench(make_site(tmp_path, edit=zones.replaced("low = 0.0\n", "low = 50.0\n")))
+        assert self.still(zone, told=74.0).run(30).state.proof.stuck == (True,)
+
+    def test_so_may_be_a_feedback_of_many_parts(self, zone: ZoneBench) -> None:
+        proof = msgspec.structs.replace(zone.zone.cooling_proof, point="fan_rpm.2.left")
+        zone.zone = msgspec.structs.replace(zone.zone, cooling_proof=proof)
+        assert self.still(zone).run(30).state.proof.stuck == (True,)
 
     def test_it_counts_again_once_it_moves(self, zone: ZoneBench) -> None:
         self.still(zone).stopped().run(30).cool(61.0).step()

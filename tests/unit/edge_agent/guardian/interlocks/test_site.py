@@ -180,6 +180,15 @@ class TestMains:
         assert {finding.key for finding in bench.found if finding.kind is EventKind.SHED} == {"mains"}
         assert bench.state.mains.lost
 
+    def test_what_a_cap_tells_at_the_same_step_is_told_too(self, tmp_path: Path) -> None:
+        bench = Bench(two_halls(tmp_path, cap("hall", HALL), mains=UPS)).feed("hall", 100.0).run(12)
+        bench.found.clear()
+        bench.mains = BATTERY
+        bench.feed("hall", 10_500.0).run(0.5)
+        assert bench.found == []
+        bench.run(0.5)
+        assert [finding.key for finding in bench.found] == ["power-cap/hall", "mains", "mains"]
+
     def test_a_site_without_a_ups_knows_no_mains(self, tmp_path: Path) -> None:
         bench = Bench(two_halls(tmp_path)).run(12)
         bench.mains = BATTERY
