@@ -14,9 +14,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from firmware_adapters.transport.http import TOTAL
 from shared.clock import SystemClock
 from shared.commands import ActionOutcome, Curtail
+from support.aiohttp_transport import TOTAL
 from support.benchmark import Line, Turns, rounded
 from support.guardian_bench import (
     WITHIN_PCT,

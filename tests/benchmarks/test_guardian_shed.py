@@ -13,8 +13,8 @@ import aiohttp
 import pytest
 
 from edge_agent.ipc import Mode, SafeStop, SetMode
-from firmware_adapters.transport.http import TOTAL
 from shared.clock import SystemClock
+from support.aiohttp_transport import TOTAL
 from support.benchmark import Line, Turns, rounded
 from support.guardian_bench import (
     RunningGuardian,
