@@ -287,7 +287,10 @@ class SyncDesk:
         return self.journal_ok and not arbiter.still_allowed(permit, self.context())
 
     def _may_resend(self, live: Live) -> bool:
-        return readback.may_resend(live.permit.action, live.seen) and self._may_still_go(live)
+        permit = live.permit
+        if permit.direction is not Direction.RAISE and not demanded.still_lowers(permit, self.context()):
+            return False
+        return readback.may_resend(permit.action, live.seen) and self._may_still_go(live)
 
     def _send(self, live: Live) -> WriteResult | None:
         """Ask the device; the result where that already ends the write."""

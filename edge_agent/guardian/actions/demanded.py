@@ -84,6 +84,18 @@ def is_shed_stop(demand: Demand, action: AnyAction) -> bool:
     return demand.kind is DemandKind.LOWER and isinstance(action, StopMining)
 
 
+def still_lowers(permit: Permit, context: Context) -> bool:
+    """A step that was permitted because nobody knew the running one may be a raise by now."""
+    action = permit.action
+    if not isinstance(action, SetPreset):
+        return True
+    view = context.devices[action.device]
+    if view.facts is None:
+        return True
+    wanted_w, now_w = ladder.power_of(view.facts, action.preset), ladder.power_of(view.facts, view.preset)
+    return wanted_w is None or now_w is None or wanted_w <= now_w
+
+
 def pause_key(demand: Demand) -> tuple[Part, DemandKind]:
     """What a pause after a refusal or an unseen effect holds for."""
     part = (demand.device, "") if demand.action is None else part_of(demand.action)

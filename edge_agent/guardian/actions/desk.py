@@ -355,8 +355,11 @@ class Desk:
         return await self._executor.execute(permit)
 
     def _may_resend(self, permit: Permit) -> bool:
-        """A permit counts for now: a raise that was not taken is not sent again into a zone that tripped."""
-        if permit.direction is not Direction.RAISE or permit.request.source is Source.INTERLOCK:
+        """A permit counts for now: a raise that was not taken is not sent again into a zone that tripped, nor
+        a step down that would be one up by now."""
+        if permit.direction is not Direction.RAISE:
+            return demanded.still_lowers(permit, self._context())
+        if permit.request.source is Source.INTERLOCK:
             return True
         return not arbiter.still_allowed(permit, self._context())
 

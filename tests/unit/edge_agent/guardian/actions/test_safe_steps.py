@@ -67,3 +67,18 @@ async def test_a_ladder_that_lacks_the_step_is_told_once_and_cleared(tmp_path: P
     guardian._facts(device)
     assert [event.key for event in bench.events(EventKind.ALARM_CLEARED)] == ["safe-preset/m-1"]
     await bench.close()
+
+
+async def test_a_step_down_that_would_be_one_up_by_now_is_not_sent_again(tmp_path: Path) -> None:
+    """Found by a million steps of the closed loop: permitted while nobody knew the running step."""
+    bench = await GuardianBench(make_site(tmp_path, 1)).start()
+    miner = bench.miners[0]
+    miner.preset = ""  # no step of its ladder
+    miner.ignores = True
+    while not miner.writes:
+        await bench.run(5.0, lease=False)
+    assert miner.writes == ["2300"]
+    miner.preset = "2000"
+    await bench.run(600.0, lease=False)
+    assert miner.writes == ["2300"]
+    await bench.close()
