@@ -16,11 +16,10 @@ from shared.alarms import Event
 from shared.artifacts.signing import Signed
 from shared.capabilities import DeviceFacts
 from shared.commands import ActionOutcome, AnyAction, CommandState, Curtail, Proposal, WriteRecord
-from shared.details import Board, Fault, Pool
 from shared.errors import WireError
-from shared.exchanges import KeptFailure
 from shared.ids import CommandId, DeviceId, SiteId, ZoneId
 from shared.inventory import DeviceEntry
+from shared.shown import DeviceShown, ShowDevice
 from shared.telemetry import Sample
 
 PROTOCOL = 1
@@ -430,30 +429,6 @@ class CancelStanding(_Frame, frozen=True, kw_only=True, tag="cancel-standing"):
     operator: str
 
 
-class ShowDevice(_Frame, frozen=True, kw_only=True, tag="show-device"):
-    """What the guardian knows of a device, by its id, or by `host` and (unless 0) `port`."""
-
-    device: DeviceId | None = None
-    host: str = ""
-    port: int = 0
-
-
-class DeviceShown(_Frame, frozen=True, kw_only=True, tag="device-shown"):
-    """Everything that the guardian last heard of a device. None is unknown."""
-
-    entry: DeviceEntry
-    facts: DeviceFacts | None = None
-    sample: Sample | None = None
-    """The newest good one."""
-    failing: str | None = None
-    """How its newest read failed; None: it did not."""
-    boards: tuple[Board, ...] | None = None
-    pools: tuple[Pool, ...] | None = None
-    faults: tuple[Fault, ...] | None = None
-    kept: KeptFailure | None = None
-    """The raw replies of its last failed read, without secrets."""
-
-
 class Lines(_Frame, frozen=True, kw_only=True, tag="lines"):
     """An answer to be read: one string per line. `good` false makes the exit code 1."""
 
@@ -495,7 +470,7 @@ _encoder = msgspec.msgpack.Encoder()
 _length = struct.Struct(">I")
 
 
-def encode_frame(message: _Frame) -> bytes:
+def encode_frame(message: _Frame | ShowDevice | DeviceShown) -> bytes:
     """Length and body; raises `WireError` for a message over 1 MiB (split it)."""
     body = _encoder.encode(message)
     if len(body) > MAX_FRAME_BYTES:

@@ -5,15 +5,11 @@ header; they return once the machine has accepted them, and what came of them is
 """
 
 import asyncio
-import tomllib
-from functools import lru_cache
 from http import HTTPStatus
-from importlib import resources
-
-import msgspec
 
 from firmware_adapters.blueprint import parse
 from firmware_adapters.capabilities import Credential, Observation
+from firmware_adapters.miners.declared import declared
 from firmware_adapters.miners.fields import Object, decode
 from firmware_adapters.transport.http import HttpReply, HttpTransport
 from firmware_adapters.transport.http_client import HttpClient
@@ -24,11 +20,9 @@ from shared.telemetry import DeviceKind
 from shared.units import Algorithm
 
 
-@lru_cache(maxsize=1)
 def capabilities() -> tuple[Capability, ...]:
     """The declared abilities, from `profiles.toml`."""
-    text = resources.files(__package__).joinpath("profiles.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text)["capability"], tuple[Capability, ...], strict=True)
+    return declared(__package__)
 
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> "BlueprintAdapter":

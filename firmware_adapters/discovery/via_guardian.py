@@ -15,36 +15,12 @@ from firmware_adapters.discovery.examine import Examined, NotRead
 from firmware_adapters.discovery.report import Probed
 from firmware_adapters.discovery.running_site import KnownSite
 from firmware_adapters.identify import Identification, version_seen
-from shared.capabilities import DeviceFacts
-from shared.details import Board, Fault, Pool
 from shared.errors import ConfigError
-from shared.exchanges import KeptFailure
-from shared.inventory import DeviceEntry
-from shared.telemetry import Sample
+from shared.shown import DeviceShown, ShowDevice
 
 _LENGTH = struct.Struct(">I")
 _MOST_BYTES = 1024 * 1024
 _WITHIN_S = 10.0
-
-
-class ShowDevice(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="show-device"):
-    """The request."""
-
-    host: str
-    port: int
-
-
-class DeviceShown(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="device-shown"):
-    """The answer."""
-
-    entry: DeviceEntry
-    facts: DeviceFacts | None = None
-    sample: Sample | None = None
-    failing: str | None = None
-    boards: tuple[Board, ...] | None = None
-    pools: tuple[Pool, ...] | None = None
-    faults: tuple[Fault, ...] | None = None
-    kept: KeptFailure | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="refused"):

@@ -210,6 +210,9 @@ def temperature_readings(what: str, span: Temperatures, quality: Quality) -> dic
 # ---------------------------------------------------------------- pools and shares
 
 
+_LIVING = {True: PoolState.ACTIVE, False: PoolState.STANDBY, None: PoolState.UNKNOWN}
+
+
 def pools(body: object) -> tuple[Pool, ...]:
     """All pools of a `pools` reply by number. Raises `MalformedReply` where it holds no list of them.
 
@@ -236,7 +239,7 @@ def _pool(told: Object, at: int, active: int | None) -> Pool:
         index=at if index is None else int(index),
         url=text(told, "url") or "",
         user=text(told, "user") or "",
-        state=_pool_state(told, active=told.get("stratum active") is True or at == active),
+        state=pool_state(_word(told), active=told.get("stratum active") is True or at == active),
         accepted=accepted,
         rejected=amount(told, "rejected"),
         stale=amount(told, "stale"),
@@ -249,10 +252,11 @@ def _word(told: Object) -> str:
     return (text(told, "status") or "").lower()
 
 
-def _pool_state(told: Object, *, active: bool) -> PoolState:
-    word = _word(told)
+def pool_state(word: str, *, active: bool | None) -> PoolState:
+    """What the status of a pool means, given whether it is the one that is worked for."""
+    word = word.lower()
     if word == "alive":
-        return PoolState.ACTIVE if active else PoolState.STANDBY
+        return _LIVING[active]
     try:
         return PoolState(word)
     except ValueError:

@@ -17,7 +17,7 @@ import msgspec
 from firmware_adapters.capabilities import Credential, Observation
 from firmware_adapters.site.bacnet_units import conversion
 from firmware_adapters.site.codec import BAD, to_raw, to_reading
-from firmware_adapters.site.profile import load_profile
+from firmware_adapters.site.profile import profile_of
 from firmware_adapters.site.profile_shape import BacnetRules, Point, Profile
 from firmware_adapters.transport.bacnet import Asked, BacnetLink, BacnetValue
 from firmware_adapters.transport.bacnet_process import ProcessBacnet
@@ -220,13 +220,7 @@ def capabilities_of(profile: Profile, *, only: set[str] | None = None) -> tuple[
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> BacnetDevice:
     """The driver for one entry; the child starts at the first read. Raises `ConfigError`. It has no login."""
-    if entry.profile is None:
-        raise ConfigError(f"device {entry.id}: a BACnet device needs a profile")
-    profile = load_profile(entry.profile)
-    if profile.kind is not entry.kind:
-        raise ConfigError(
-            f"device {entry.id}: profile {entry.profile} is a {profile.kind}, not a {entry.kind}"
-        )
+    profile = profile_of(entry, "BACnet")
     if profile.bacnet is None:
         raise ConfigError(f"device {entry.id}: profile {entry.profile} is not for BACnet")
     link = ProcessBacnet(entry.host, entry.port, max_objects=profile.bacnet.max_objects)

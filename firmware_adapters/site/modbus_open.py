@@ -7,7 +7,7 @@ computer where `host` is its device file, else over TCP to a converter that pass
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.site.modbus import ModbusDevice
 from firmware_adapters.site.modbus_watchdog import ModbusWatchdogDevice
-from firmware_adapters.site.profile import load_profile
+from firmware_adapters.site.profile import profile_of
 from firmware_adapters.transport.modbus_serial import SerialLine, parse_line
 from firmware_adapters.transport.modbus_session import Framing
 from firmware_adapters.transport.modbus_shared import SharedModbus
@@ -19,13 +19,7 @@ RTU = "modbus-rtu"
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> ModbusDevice:
     """The driver for one entry; connects at the first read. Raises `ConfigError`. Modbus has no login."""
-    if entry.profile is None:
-        raise ConfigError(f"device {entry.id}: a Modbus device needs a profile")
-    profile = load_profile(entry.profile)
-    if profile.kind is not entry.kind:
-        raise ConfigError(
-            f"device {entry.id}: profile {entry.profile} is a {profile.kind}, not a {entry.kind}"
-        )
+    profile = profile_of(entry, "Modbus")
     if not 0 <= entry.unit_id <= 255:
         raise ConfigError(f"device {entry.id}: unit_id is {entry.unit_id}, expected 0 to 255")
     framing = Framing.RTU if entry.adapter == RTU else Framing.TCP

@@ -30,7 +30,7 @@ from firmware_adapters.site.profile_shape import (
     WriteRule,
 )
 from shared.errors import ConfigError
-from shared.inventory import is_own_file
+from shared.inventory import DeviceEntry, is_own_file
 from shared.toml_lines import TomlLines
 
 __all__ = [
@@ -155,3 +155,18 @@ def _field(text: str) -> tuple[str, str]:
         key = f"{key}.{field[1]}".lstrip(".")
         sentence = "unknown key" if unknown else "is missing"
     return key, f"{key}: {sentence}".lstrip(": ")
+
+
+def profile_of(entry: DeviceEntry, protocol: str) -> Profile:
+    """The profile that a site file's entry names; `protocol` is for the words.
+
+    Raises `ConfigError` where it names none, or one of another kind.
+    """
+    if entry.profile is None:
+        raise ConfigError(f"device {entry.id}: a {protocol} device needs a profile")
+    profile = load_profile(entry.profile)
+    if profile.kind is not entry.kind:
+        raise ConfigError(
+            f"device {entry.id}: profile {entry.profile} is a {profile.kind}, not a {entry.kind}"
+        )
+    return profile

@@ -12,7 +12,7 @@ credential with a user is one of SNMP v3 (`transport.snmp_user`).
 from collections.abc import Collection, Iterable
 
 from firmware_adapters.capabilities import Credential, Observation
-from firmware_adapters.site.profile import Profile, SnmpRules, WriteRule, load_profile
+from firmware_adapters.site.profile import Profile, SnmpRules, WriteRule, profile_of
 from firmware_adapters.site.snmp_learnt import (
     UPTIME,
     Learnt,
@@ -191,13 +191,7 @@ def capabilities_of(
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> SnmpDevice:
     """The driver for one entry; `unit_id` is the unit in a chain of PDUs. Raises `ConfigError`."""
-    if entry.profile is None:
-        raise ConfigError(f"device {entry.id}: an SNMP device needs a profile")
-    profile = load_profile(entry.profile)
-    if profile.kind is not entry.kind:
-        raise ConfigError(
-            f"device {entry.id}: profile {entry.profile} is a {profile.kind}, not a {entry.kind}"
-        )
+    profile = profile_of(entry, "SNMP")
     if profile.snmp is None:
         raise ConfigError(f"device {entry.id}: profile {entry.profile} is not for SNMP")
     access: Access = PUBLIC

@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
-from firmware_adapters.capabilities import Telemetry
+from firmware_adapters.capabilities import MiningControl, Telemetry
 from shared.capabilities import Ability
 from shared.errors import DeviceError
+from shared.telemetry import MinerState
+from support.miners import Machine
 
 
 @dataclass(kw_only=True)
@@ -54,5 +56,41 @@ class Subject:
 
 FAULTS = ("gone", "hang", "half a reply", "garbage")
 """Every device can do these."""
+
+
+def wire_faults(machine: Machine, misbehave: Callable[..., object]) -> dict[str, Callable[[], None]]:
+    """`FAULTS` of an emulated miner; `misbehave` takes the fields of its `WireTraps`."""
+
+    def begin(**trap: bool) -> Callable[[], None]:
+        def do() -> None:
+            misbehave(**trap)
+
+        return do
+
+    return {
+        "gone": lambda: machine.set(reachable=False),
+        "hang": begin(hang=True),
+        "half a reply": begin(half_reply=True),
+        "garbage": begin(garbage=True),
+    }
+
+
+def mining_writes(
+    adapter: MiningControl, machine: Machine, *, stop: str = "stop", start: str = "start"
+) -> dict[str, Write]:
+    """Stop, then start."""
+    return {
+        stop: Write(
+            ability=Ability.MINING,
+            do=adapter.stop_mining,
+            done=lambda: machine.seen.state is MinerState.STOPPED,
+        ),
+        start: Write(
+            ability=Ability.MINING,
+            do=adapter.start_mining,
+            done=lambda: machine.seen.state is MinerState.MINING,
+        ),
+    }
+
 
 Opening = Callable[[], AbstractAsyncContextManager[Subject]]

@@ -18,7 +18,6 @@ from edge_agent.ipc import (
     CancelStanding,
     CloseBypass,
     ConfirmBypass,
-    DeviceShown,
     Done,
     Explain,
     FromOperator,
@@ -32,12 +31,12 @@ from edge_agent.ipc import (
     ResetTrip,
     SafeStop,
     SetMode,
-    ShowDevice,
     Status,
     StatusRequest,
     ToOperator,
 )
 from shared.ids import CommandId, ZoneId
+from shared.shown import DeviceShown, ShowDevice
 
 Preview = Callable[[PlanRequest], PlanPreview]
 Show = Callable[[ShowDevice], DeviceShown | Refused]

@@ -6,11 +6,12 @@ import msgspec
 
 from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.link import DeviceLink
-from edge_agent.ipc import MAX_FRAME_BYTES, DeviceShown, Refused, ShowDevice
+from edge_agent.ipc import MAX_FRAME_BYTES, Refused
 from firmware_adapters.discovery.recording import redact
 from firmware_adapters.transport.tape import FailureRing
 from shared.exchanges import KeptFailure
 from shared.ids import DeviceId
+from shared.shown import DeviceShown, ShowDevice
 
 _MOST_RAW_BYTES = MAX_FRAME_BYTES // 2
 """Of raw replies in one answer; the newest of them are shown."""

@@ -9,11 +9,8 @@ page or refuses the password, the socket is read instead: no mode, no complaints
 
 import asyncio
 import logging
-import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import lru_cache
-from importlib import resources
 from typing import TypeVar
 
 import msgspec
@@ -25,6 +22,7 @@ from firmware_adapters.miners.antminer.control import Control
 from firmware_adapters.miners.antminer.modes import Mode
 from firmware_adapters.miners.antminer.parse import Identity
 from firmware_adapters.miners.antminer.session import DEFAULT_USER, Session
+from firmware_adapters.miners.declared import CORE_POINTS, declared
 from firmware_adapters.transport.http import HttpTransport
 from firmware_adapters.transport.http_client import HttpClient
 from firmware_adapters.transport.line_json import CGMINER_PORT, Body, LineClient, LineTransport
@@ -50,11 +48,9 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-@lru_cache(maxsize=1)
 def capabilities() -> tuple[Capability, ...]:
     """The declared abilities, from `profiles.toml`."""
-    text = resources.files(__package__).joinpath("profiles.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text)["capability"], tuple[Capability, ...], strict=True)
+    return declared(__package__)
 
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> "AntminerAdapter":
@@ -179,7 +175,7 @@ class AntminerAdapter(Control):
         asked = await self._asked()
         if asked is None or asked.mode is not Mode.SLEEP:
             raise silence
-        return Observation(readings=dict.fromkeys(parse.CORE_POINTS, MISSING), state=MinerState.STOPPED)
+        return Observation(readings=dict.fromkeys(CORE_POINTS, MISSING), state=MinerState.STOPPED)
 
     async def _asked(self) -> modes.Config | None:
         """The configuration; None where this build does not show it."""

@@ -22,6 +22,7 @@ from firmware_adapters.miners.cgminer import (
     temperature_readings,
     temperatures,
 )
+from firmware_adapters.miners.declared import CORE_POINTS
 from firmware_adapters.miners.fields import (
     Object,
     amount,
@@ -39,16 +40,6 @@ from shared.errors import Busy, MalformedReply
 from shared.telemetry import MISSING, Quality, Reading
 from shared.units import Algorithm
 
-CORE_POINTS = (
-    "hashrate_ths",
-    "hashrate_nominal_ths",
-    "power_w",
-    "chip_temp_max_c",
-    "chip_temp_min_c",
-    "board_temp_max_c",
-    "board_temp_min_c",
-)
-"""Points that every observation names, MISSING where the reply did not say."""
 _SCRYPT = "l"
 _SHA256 = ("s", "t")
 

@@ -6,6 +6,7 @@ time that its clock has passed is refused; how a real machine takes one is not k
 
 import msgspec
 
+from firmware_adapters.miners import emulator_pools
 from firmware_adapters.miners.avalon import emulator_pages as pages
 from firmware_adapters.miners.avalon.emulator_pages import Json
 from firmware_adapters.miners.avalon.emulator_traps import Traps
@@ -61,7 +62,10 @@ class AvalonEmulator(SocketEmulator):
                 items = pages.stats(view, self._mode(view), self.traps.errors)
                 return {**pages.said("CGMiner stats", 70, now_s), "STATS": items}
             case "pools":
-                return {**pages.said("Pool(s)", 7, now_s), "POOLS": pages.pools(view, now_s)}
+                return {
+                    **pages.said("Pool(s)", 7, now_s),
+                    "POOLS": emulator_pools.pools(view, now_s, first=0),
+                }
             case _:
                 return None
 

@@ -117,35 +117,5 @@ def _board(view: MinerView, board: BoardView, at: int) -> str:
     )
 
 
-def pools(view: MinerView, now_s: int) -> list[Json]:
-    """The items of `pools`, numbered from 0."""
-    first: Json = {
-        "POOL": 0,
-        "URL": view.pool_url,
-        "User": view.pool_user,
-        "Status": "Alive",
-        "Stratum Active": view.pool == 0,
-        "Accepted": view.shares_accepted,
-        "Rejected": view.shares_rejected,
-        "Stale": view.shares_stale,
-    }
-    if view.last_share_age_s is not None:
-        first["Last Share Time"] = round(now_s - view.last_share_age_s)
-    others: list[Json] = [
-        {
-            "POOL": number,
-            "URL": pool.url,
-            "User": pool.user,
-            "Status": "Alive" if pool.alive else "Dead",
-            "Stratum Active": view.pool == number,
-            "Accepted": pool.shares_accepted,
-            "Rejected": pool.shares_rejected,
-            "Stale": pool.shares_stale,
-        }
-        for number, pool in enumerate(view.other_pools, 1)
-    ]
-    return [first, *others]
-
-
 def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]

@@ -10,6 +10,7 @@ import re
 import msgspec
 
 from firmware_adapters.miners.avalon.brackets import Values, amount, number, numbers, sections
+from firmware_adapters.miners.declared import CORE_POINTS
 from firmware_adapters.miners.fields import Object, as_number, children, objects, reading, text
 from firmware_adapters.miners.fields import amount as amount_of
 from shared.details import Fault
@@ -17,16 +18,6 @@ from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading
 from shared.units import ghs_to_ths, mhs_to_ths
 
-CORE_POINTS = (
-    "hashrate_ths",
-    "hashrate_nominal_ths",
-    "power_w",
-    "chip_temp_max_c",
-    "chip_temp_min_c",
-    "board_temp_max_c",
-    "board_temp_min_c",
-)
-"""Points that every observation names, MISSING where no reply said."""
 RAMP_S = 900.0
 """After this long without a hash it is no start any more [default]."""
 _UNIX = 1e9

@@ -3,9 +3,10 @@
 from firmware_adapters.miners.avalon import parse
 from firmware_adapters.miners.avalon.brackets import amount, numbers
 from firmware_adapters.miners.avalon.parse import Stats
-from firmware_adapters.miners.fields import Object, children, text
+from firmware_adapters.miners.cgminer import pool_state
+from firmware_adapters.miners.fields import Object, children, flag, text
 from firmware_adapters.miners.fields import amount as amount_of
-from shared.details import Board, Chip, Pool, PoolState
+from shared.details import Board, Chip, Pool
 from shared.errors import MalformedReply
 from shared.units import ghs_to_ths
 
@@ -85,24 +86,9 @@ def _pool(said: Object, position: int, now_s: float | None) -> Pool:
         index=int(own) if own is not None and own < 100 else position,
         url=text(said, "URL") or text(said, "Stratum URL") or "",
         user=text(said, "User") or "",
-        state=_pool_state(said),
+        state=pool_state(text(said, "Status") or "", active=flag(said, "Stratum Active")),
         accepted=amount_of(said, "Accepted"),
         rejected=amount_of(said, "Rejected"),
         stale=amount_of(said, "Stale"),
         last_share_age_s=max((now_s or 0.0) - (share_s or 0.0), 0.0) if known else None,
     )
-
-
-def _pool_state(said: Object) -> PoolState:
-    active = said.get("Stratum Active")
-    match (text(said, "Status") or "").lower():
-        case "alive" if isinstance(active, bool):
-            return PoolState.ACTIVE if active else PoolState.STANDBY
-        case "dead":
-            return PoolState.DEAD
-        case "rejecting":
-            return PoolState.REJECTING
-        case "disabled":
-            return PoolState.DISABLED
-        case _:
-            return PoolState.UNKNOWN

@@ -7,16 +7,14 @@ off goes through its outlet.
 
 import asyncio
 import contextlib
-import tomllib
-from functools import lru_cache
 from http import HTTPStatus
-from importlib import resources
 
 import msgspec
 
 from firmware_adapters.capabilities import WRITES, Credential, Observation
 from firmware_adapters.miners.axeos import identify, parse
 from firmware_adapters.miners.axeos.parse import Steps
+from firmware_adapters.miners.declared import declared
 from firmware_adapters.miners.fields import Object, amount, decode, reading
 from firmware_adapters.transport.http import HttpReply, HttpTransport
 from firmware_adapters.transport.http_client import HttpClient
@@ -34,11 +32,9 @@ RESTART = "/api/system/restart"
 FAN_MODES = ("auto", "manual")
 
 
-@lru_cache(maxsize=1)
 def capabilities() -> tuple[Capability, ...]:
     """What a machine may be able to do, from `profiles.toml`; how far it throttles is its own."""
-    text = resources.files(__package__).joinpath("profiles.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text)["capability"], tuple[Capability, ...], strict=True)
+    return declared(__package__)
 
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> "AxeosAdapter":

@@ -9,9 +9,6 @@ state costs its readings and not the whole read, except `miner/details`, without
 
 import asyncio
 import contextlib
-import tomllib
-from functools import lru_cache
-from importlib import resources
 
 import msgspec
 
@@ -20,6 +17,7 @@ from firmware_adapters.miners.braiins import limits, parse, parts
 from firmware_adapters.miners.braiins.control import Control
 from firmware_adapters.miners.braiins.limits import Limits
 from firmware_adapters.miners.braiins.session import Session
+from firmware_adapters.miners.declared import declared
 from firmware_adapters.miners.fields import reading
 from firmware_adapters.transport.http import HttpTransport
 from firmware_adapters.transport.http_client import HttpClient
@@ -37,11 +35,9 @@ DEFAULT_PASSWORDS = ("", "root")
 """What machines come with; in use, it is told so that an alarm can be raised."""
 
 
-@lru_cache(maxsize=1)
 def capabilities() -> tuple[Capability, ...]:
     """What a machine may be able to do, from `profiles.toml`; ranges are the machine's own."""
-    text = resources.files(__package__).joinpath("profiles.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text)["capability"], tuple[Capability, ...], strict=True)
+    return declared(__package__)
 
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> "BraiinsAdapter":

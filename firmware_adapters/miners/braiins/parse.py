@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from firmware_adapters.miners.declared import CORE_POINTS
 from firmware_adapters.miners.fields import (
     Object,
     amount,
@@ -28,15 +29,6 @@ from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading
 from shared.units import ghs_to_ths, mhs_to_ths
 
-CORE_POINTS = (
-    "hashrate_ths",
-    "hashrate_nominal_ths",
-    "power_w",
-    "chip_temp_max_c",
-    "board_temp_max_c",
-    "board_temp_min_c",
-)
-"""Points that every observation names, MISSING where the replies did not say."""
 WINDOWS = ("last_5s", "last_15s", "last_30s", "last_1m", "last_5m")
 """Averages of the hashrate, the nearest to now first; longer ones are history."""
 _START_S = 900.0

@@ -9,14 +9,10 @@ earlier.
 
 import asyncio
 import logging
-import tomllib
-from functools import lru_cache
-from importlib import resources
-
-import msgspec
 
 from firmware_adapters.capabilities import WRITES, Credential, Observation
 from firmware_adapters.miners import cgminer
+from firmware_adapters.miners.declared import declared
 from firmware_adapters.miners.luxos import boards as parts
 from firmware_adapters.miners.luxos import identify, parse
 from firmware_adapters.miners.luxos.session import Session
@@ -38,11 +34,9 @@ READ_TIMEOUTS = 2
 _log = logging.getLogger(__name__)
 
 
-@lru_cache(maxsize=1)
 def capabilities() -> tuple[Capability, ...]:
     """The declared abilities, from `profiles.toml`."""
-    text = resources.files(__package__).joinpath("profiles.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text)["capability"], tuple[Capability, ...], strict=True)
+    return declared(__package__)
 
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> "LuxosAdapter":

@@ -15,6 +15,7 @@ from firmware_adapters.miners.cgminer import (
     temperature_readings,
     temperatures,
 )
+from firmware_adapters.miners.declared import CORE_POINTS
 from firmware_adapters.miners.fields import (
     Object,
     amount,
@@ -31,16 +32,6 @@ from shared.details import Fault
 from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading
 
-CORE_POINTS = (
-    "hashrate_ths",
-    "hashrate_nominal_ths",
-    "power_w",
-    "chip_temp_max_c",
-    "chip_temp_min_c",
-    "board_temp_max_c",
-    "board_temp_min_c",
-)
-"""Points that every observation names, MISSING where the reply did not say."""
 START_S = 600.0
 """A firmware this young that does not hash yet is starting [default]."""
 _AWAKE = frozenset({"none", "wakeup", "wake", "off", "no"})

@@ -7,7 +7,7 @@ means "the reply does not say".
 import math
 from collections.abc import Sequence
 
-from firmware_adapters.miners.fields import NOT_JSON, Object, as_object, as_page, decode, flag
+from firmware_adapters.miners.fields import NOT_JSON, Object, as_number, as_object, as_page, decode, flag
 from shared.telemetry import MISSING, Quality, Reading
 
 __all__ = [
@@ -59,21 +59,6 @@ def total(values: Sequence[float]) -> float | None:
     """The sum; None of nothing, and where it is too large to be a number."""
     summed = float(sum(values))
     return summed if values and math.isfinite(summed) else None
-
-
-def as_number(value: object) -> float | None:
-    """A finite number, else None; True and False are not numbers."""
-    if type(value) is float:  # nearly always, and forty times in every read
-        return value if math.isfinite(value) else None
-    if isinstance(value, bool) or not isinstance(value, _NUMERIC):
-        return None
-    if isinstance(value, str) and len(value) > _LONGEST_NUMBER:
-        return None
-    try:
-        found = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return found if math.isfinite(found) else None
 
 
 def text(parent: Object | None, key: str) -> str | None:

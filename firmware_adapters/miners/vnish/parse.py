@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from firmware_adapters.miners.declared import CORE_POINTS
 from firmware_adapters.miners.vnish.fields import (
     NOT_JSON,
     Object,
@@ -41,17 +42,6 @@ _ALGORITHM_OF = MappingProxyType({"GH/s": Algorithm.SHA256D, "MH/s": Algorithm.S
 _SERIES = re.compile(r"(?:antminer )?([stl])\d", re.IGNORECASE)
 _SPLIT_TOLERANCE = 0.02
 """Total and boards may differ by this much before the total counts as an estimate only [default]."""
-
-CORE_POINTS = (
-    "hashrate_ths",
-    "hashrate_nominal_ths",
-    "power_w",
-    "chip_temp_max_c",
-    "chip_temp_min_c",
-    "board_temp_max_c",
-    "board_temp_min_c",
-)
-"""Points that every observation names, MISSING where the reply did not say."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,8 +7,9 @@ than too low.
 
 import re
 
+from firmware_adapters.miners.declared import CORE_POINTS
 from firmware_adapters.miners.vnish.fields import Object, as_number, as_object, number, reading, text
-from firmware_adapters.miners.vnish.parse import CORE_POINTS, miner_state
+from firmware_adapters.miners.vnish.parse import miner_state
 from shared.details import Fault
 from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading

@@ -6,14 +6,10 @@ page tells. A read that did not ask for faults says None: unknown, never what th
 """
 
 import asyncio
-import tomllib
-from functools import lru_cache
-from importlib import resources
-
-import msgspec
 
 from firmware_adapters.capabilities import Credential, Observation
 from firmware_adapters.miners import fields
+from firmware_adapters.miners.declared import CORE_POINTS, declared
 from firmware_adapters.miners.whatsminer import parse, parts
 from firmware_adapters.miners.whatsminer.parse import Summary, Switch
 from firmware_adapters.miners.whatsminer.ranges import whole_within
@@ -37,11 +33,9 @@ _NOT_THERE = (Busy, Unsupported)
 """How a machine refuses a page that it does not have, or not now."""
 
 
-@lru_cache(maxsize=1)
 def capabilities() -> tuple[Capability, ...]:
     """The declared abilities, from `profiles.toml`."""
-    text = resources.files(__package__).joinpath("profiles.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text)["capability"], tuple[Capability, ...], strict=True)
+    return declared(__package__)
 
 
 def open_device(
@@ -95,7 +89,7 @@ class WhatsminerAdapter:
     async def _read(self) -> Observation:
         switch = await self._switch()
         seen = await self._summary(switch)
-        readings: dict[str, Reading] = dict.fromkeys(parse.CORE_POINTS, MISSING)
+        readings: dict[str, Reading] = dict.fromkeys(CORE_POINTS, MISSING)
         faults = None
         if seen is not None:
             readings |= seen.readings
@@ -187,15 +181,8 @@ class WhatsminerAdapter:
         found = parse.identity(version, *rest)
         self._liquid = parse.stands_in_liquid(found.model) if found.model else self._liquid
         ours = self._credential.secret if self._credential is not None else None
-        return DeviceFacts(
-            model=f"Whatsminer {found.model}".strip(),
-            firmware=found.firmware,
-            mac=found.mac,
-            serial=found.serial,
-            algorithm=Algorithm.SHA256D,
-            capabilities=capabilities(),
-            default_password=ours == DEFAULT_PASSWORD and self._session.accepted is True,
-        )
+        default = ours == DEFAULT_PASSWORD and self._session.accepted is True
+        return parts.facts(found, capabilities(), default_password=default)
 
     async def close(self) -> None:
         """Nothing is held open between commands."""

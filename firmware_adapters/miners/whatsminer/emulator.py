@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from firmware_adapters.miners import emulator_pools
 from firmware_adapters.miners.emulated import EmulatedMiner, MinerView
 from firmware_adapters.miners.emulator_wire import SocketEmulator, WireTraps
 from firmware_adapters.miners.fields import NOT_JSON, as_number
@@ -103,7 +104,7 @@ class WhatsminerEmulator(SocketEmulator):
 
     def pools(self, view: MinerView) -> Json:
         """`pools`."""
-        return pages.listed("POOLS", pages.pools(view, self._now_s()), 7, self._now_s())
+        return pages.listed("POOLS", emulator_pools.pools(view, self._now_s(), first=1), 7, self._now_s())
 
     def status(self, view: MinerView) -> Json:
         """`status`."""

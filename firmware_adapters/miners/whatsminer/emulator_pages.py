@@ -72,36 +72,6 @@ def _device(view: MinerView, board: BoardView, slot: int) -> Json:
     }
 
 
-def pools(view: MinerView, now_s: int) -> list[Json]:
-    """The items of `pools`, numbered from 1."""
-    first: Json = {
-        "POOL": 1,
-        "URL": view.pool_url,
-        "User": view.pool_user,
-        "Status": "Alive",
-        "Stratum Active": view.pool == 0,
-        "Accepted": view.shares_accepted,
-        "Rejected": view.shares_rejected,
-        "Stale": view.shares_stale,
-    }
-    if view.last_share_age_s is not None:
-        first["Last Share Time"] = round(now_s - view.last_share_age_s)
-    others: list[Json] = [
-        {
-            "POOL": number + 1,
-            "URL": pool.url,
-            "User": pool.user,
-            "Status": "Alive" if pool.alive else "Dead",
-            "Stratum Active": view.pool == number,
-            "Accepted": pool.shares_accepted,
-            "Rejected": pool.shares_rejected,
-            "Stale": pool.shares_stale,
-        }
-        for number, pool in enumerate(view.other_pools, 1)
-    ]
-    return [first, *others]
-
-
 def status(view: MinerView, limit_w: float, mode: str) -> Json:
     """The message of `status`: everything is text."""
     off = view.state in (MinerState.STOPPED, MinerState.SHUTTING_DOWN)

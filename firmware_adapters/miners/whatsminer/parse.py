@@ -28,16 +28,6 @@ from shared.errors import MalformedReply
 from shared.telemetry import MinerState, Quality, Reading
 from shared.units import ghs_to_ths, mhs_to_ths
 
-CORE_POINTS = (
-    "hashrate_ths",
-    "hashrate_nominal_ths",
-    "power_w",
-    "chip_temp_max_c",
-    "chip_temp_min_c",
-    "board_temp_max_c",
-    "board_temp_min_c",
-)
-"""Points that every observation names, MISSING where no reply said."""
 RAMP_S = 1800.0
 """A cold start takes 6-10 min (miners.md §5.1, plant.md S21); after this long without a hash it is no start
 any more [default]."""

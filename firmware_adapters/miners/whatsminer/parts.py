@@ -5,17 +5,33 @@ Sources: as `parse`. A board may tell its average hashrate only, and then shows 
 
 import msgspec
 
+from firmware_adapters.miners.cgminer import pool_state
 from firmware_adapters.miners.fields import reading
 from firmware_adapters.miners.whatsminer import parse
 from firmware_adapters.miners.whatsminer.fields import Page, amount, page, section, text, truth
-from shared.details import Board, Pool, PoolState
+from firmware_adapters.miners.whatsminer.parse import Identity
+from shared.capabilities import Capability, DeviceFacts
+from shared.details import Board, Pool
 from shared.errors import MalformedReply
 from shared.telemetry import Reading
-from shared.units import mhs_to_ths
+from shared.units import Algorithm, mhs_to_ths
 
 _MOST_BOARDS = 16
 _UNIX = 1e9
 """A smaller number of seconds is no date."""
+
+
+def facts(found: Identity, capabilities: tuple[Capability, ...], *, default_password: bool) -> DeviceFacts:
+    """The facts of a machine of either API."""
+    return DeviceFacts(
+        model=f"Whatsminer {found.model}".strip(),
+        firmware=found.firmware,
+        mac=found.mac,
+        serial=found.serial,
+        algorithm=Algorithm.SHA256D,
+        capabilities=capabilities,
+        default_password=default_password,
+    )
 
 
 def boards(body: object, boards_c: tuple[float, ...] = ()) -> tuple[Board, ...]:
@@ -103,28 +119,12 @@ def _pool(said: Page, position: int, now_s: float | None) -> Pool:
         index=int(number_of) if number_of is not None and number_of < 100 else position,
         url=text(said, "url") or "",
         user=text(said, "user", "account") or "",
-        state=_pool_state(text(said, "status"), active=truth(said, "stratumactive", "active")),
+        state=pool_state(text(said, "status") or "", active=truth(said, "stratumactive", "active")),
         accepted=amount(said, "accepted"),
         rejected=amount(said, "rejected"),
         stale=amount(said, "stale"),
         last_share_age_s=max((now_s or 0.0) - (share_s or 0.0), 0.0) if known else None,
     )
-
-
-def _pool_state(word: str | None, *, active: bool | None) -> PoolState:
-    match (word or "").lower():
-        case "alive":
-            if active is None:
-                return PoolState.UNKNOWN
-            return PoolState.ACTIVE if active else PoolState.STANDBY
-        case "dead":
-            return PoolState.DEAD
-        case "rejecting":
-            return PoolState.REJECTING
-        case "disabled":
-            return PoolState.DISABLED
-        case _:
-            return PoolState.UNKNOWN
 
 
 def readings_of_pools(found: tuple[Pool, ...]) -> dict[str, Reading]:

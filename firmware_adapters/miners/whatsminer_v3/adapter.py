@@ -5,13 +5,11 @@ and `edevs` on every read; for `pools` on every `SLOW_EVERY`-th, where a failure
 """
 
 import asyncio
-import tomllib
-from functools import lru_cache
-from importlib import resources
 
 import msgspec
 
 from firmware_adapters.capabilities import Credential, Observation
+from firmware_adapters.miners.declared import CORE_POINTS, declared
 from firmware_adapters.miners.fields import Object, reading
 from firmware_adapters.miners.whatsminer import parse, parts
 from firmware_adapters.miners.whatsminer.parse import Summary
@@ -36,11 +34,9 @@ _NOT_THERE = (Busy, Unsupported)
 _STATUS = "get.miner.status"
 
 
-@lru_cache(maxsize=1)
 def capabilities() -> tuple[Capability, ...]:
     """The declared abilities, from `profiles.toml`."""
-    text = resources.files(__package__).joinpath("profiles.toml").read_text(encoding="utf-8")
-    return msgspec.convert(tomllib.loads(text)["capability"], tuple[Capability, ...], strict=True)
+    return declared(__package__)
 
 
 def open_device(
@@ -84,7 +80,7 @@ class WhatsminerV3Adapter:
     async def _read(self) -> Observation:
         about = await self._about()
         seen = await self._summary(about)
-        readings: dict[str, Reading] = dict.fromkeys(parse.CORE_POINTS, MISSING)
+        readings: dict[str, Reading] = dict.fromkeys(CORE_POINTS, MISSING)
         if seen is not None:
             readings |= seen.readings
         edevs = await self._page("edevs")
@@ -151,15 +147,8 @@ class WhatsminerV3Adapter:
         """Identity, abilities, and whether the default password opens it. Raises `DeviceError`."""
         found = (await self._about()).identity
         ours = self._credential.secret if self._credential is not None else None
-        return DeviceFacts(
-            model=f"Whatsminer {found.model}".strip(),
-            firmware=found.firmware,
-            mac=found.mac,
-            serial=found.serial,
-            algorithm=Algorithm.SHA256D,
-            capabilities=capabilities(),
-            default_password=ours == DEFAULT_PASSWORD and self._session.accepted is True,
-        )
+        default = ours == DEFAULT_PASSWORD and self._session.accepted is True
+        return parts.facts(found, capabilities(), default_password=default)
 
     async def close(self) -> None:
         """Nothing is held open between commands."""

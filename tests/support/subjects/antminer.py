@@ -12,7 +12,7 @@ from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import Busy, Unsupported
 from shared.telemetry import MinerState
-from support.adapter_contract import Opening, Subject, Write
+from support.adapter_contract import Opening, Subject, Write, mining_writes, wire_faults
 from support.antminer import ROOT, emulator_of
 from support.miners import Machine, on_loopback
 
@@ -46,16 +46,7 @@ def _writes(adapter: AntminerAdapter, machine: Machine) -> dict[str, Write]:
             do=lambda: adapter.set_preset("low-power"),
             done=lambda: machine.seen.throttle_pct < 100,
         ),
-        "stop": Write(
-            ability=Ability.MINING,
-            do=adapter.stop_mining,
-            done=lambda: machine.seen.state is MinerState.STOPPED,
-        ),
-        "start": Write(
-            ability=Ability.MINING,
-            do=adapter.start_mining,
-            done=lambda: machine.seen.state is MinerState.MINING,
-        ),
+        **mining_writes(adapter, machine),
         "locate": Write(
             ability=Ability.LOCATE,
             do=lambda: adapter.locate(on=True),
@@ -78,12 +69,7 @@ def _web_subject(adapter: AntminerAdapter, machine: Machine, set_traps: Callable
         heal=heal,
         truth=lambda: _truth(machine),
         hide=lambda: _hide(machine),
-        faults={
-            "gone": lambda: machine.set(reachable=False),
-            "hang": lambda: set_traps(Traps(hang=True)),
-            "half a reply": lambda: set_traps(Traps(half_reply=True)),
-            "garbage": lambda: set_traps(Traps(garbage=True)),
-        },
+        faults=wire_faults(machine, lambda **how: set_traps(Traps(**how))),
         nuisances={
             "slow": lambda: set_traps(Traps(slow_s=0.05)),
             "nonces are forgotten": lambda: set_traps(Traps(forget_nonce_every=2)),

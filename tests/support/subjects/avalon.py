@@ -14,8 +14,7 @@ from firmware_adapters.transport.line_json import LineClient
 from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import DeviceError, Unsupported
-from shared.telemetry import MinerState
-from support.adapter_contract import Opening, Subject, Write
+from support.adapter_contract import Opening, Subject, Write, mining_writes, wire_faults
 from support.miners import Machine, board, on_loopback, s21_pro
 
 ADDRESS = "127.7.5.1"
@@ -74,16 +73,7 @@ def _subject(adapter: AvalonAdapter, machine: Machine, emulator: AvalonEmulator)
         }
 
     writes = {
-        "stop": Write(
-            ability=Ability.MINING,
-            do=adapter.stop_mining,
-            done=lambda: machine.seen.state is MinerState.STOPPED,
-        ),
-        "start": Write(
-            ability=Ability.MINING,
-            do=adapter.start_mining,
-            done=lambda: machine.seen.state is MinerState.MINING,
-        ),
+        **mining_writes(adapter, machine),
         "reboot": Write(ability=Ability.REBOOT, do=adapter.reboot, done=lambda: machine.seen.uptime_s == 0),
     }
     refusals: dict[str, tuple[object, type[DeviceError]]] = {
@@ -102,12 +92,7 @@ def _subject(adapter: AvalonAdapter, machine: Machine, emulator: AvalonEmulator)
         heal=heal,
         truth=truth,
         hide=hide,
-        faults={
-            "gone": lambda: machine.set(reachable=False),
-            "hang": lambda: misbehave(hang=True),
-            "half a reply": lambda: misbehave(half_reply=True),
-            "garbage": lambda: misbehave(garbage=True),
-        },
+        faults=wire_faults(machine, misbehave),
         nuisances={
             "slow": lambda: misbehave(slow_s=0.02),
             "an older version": lambda: misbehave(no_estats=True),

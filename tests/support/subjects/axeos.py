@@ -11,7 +11,7 @@ from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import Unsupported
-from support.adapter_contract import Opening, Subject, Write
+from support.adapter_contract import Opening, Subject, Write, wire_faults
 from support.miners import Machine, board, on_loopback
 
 ADDRESS = "127.7.4.1"
@@ -106,10 +106,7 @@ def _subject(
         truth=truth,
         hide=hide,
         faults={
-            "gone": lambda: machine.set(reachable=False),
-            "hang": lambda: trap(hang=True),
-            "half a reply": lambda: trap(half_reply=True),
-            "garbage": lambda: trap(garbage=True),
+            **wire_faults(machine, trap),
             "too many requests": lambda: trap(too_many=True),
         },
         nuisances={"slow": lambda: trap(slow_s=0.05)},

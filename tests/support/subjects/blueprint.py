@@ -10,8 +10,7 @@ from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import Busy, Unsupported
-from shared.telemetry import MinerState
-from support.adapter_contract import Opening, Subject, Write
+from support.adapter_contract import Opening, Subject, Write, mining_writes, wire_faults
 from support.miners import Machine, on_loopback
 
 ADDRESS = "127.7.9.1"
@@ -48,12 +47,7 @@ def _subject(adapter: BlueprintAdapter, machine: Machine, emulator: BlueprintEmu
         heal=heal,
         truth=truth,
         hide=hide,
-        faults={
-            "gone": lambda: machine.set(reachable=False),
-            "hang": lambda: trap(hang=True),
-            "half a reply": lambda: trap(half_reply=True),
-            "garbage": lambda: trap(garbage=True),
-        },
+        faults=wire_faults(machine, trap),
         nuisances={"slow": lambda: trap(slow_s=0.05)},
         writes={
             "throttle": Write(
@@ -61,16 +55,7 @@ def _subject(adapter: BlueprintAdapter, machine: Machine, emulator: BlueprintEmu
                 do=lambda: adapter.set_throttle(60),
                 done=lambda: machine.seen.throttle_pct == 60,
             ),
-            "stop": Write(
-                ability=Ability.MINING,
-                do=adapter.stop_mining,
-                done=lambda: machine.seen.state is MinerState.STOPPED,
-            ),
-            "start": Write(
-                ability=Ability.MINING,
-                do=adapter.start_mining,
-                done=lambda: machine.seen.state is MinerState.MINING,
-            ),
+            **mining_writes(adapter, machine),
         },
         refusals={
             "throttle below the range": (lambda: adapter.set_throttle(20), Unsupported),

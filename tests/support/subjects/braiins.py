@@ -12,7 +12,7 @@ from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import Unsupported
 from shared.telemetry import MinerState
-from support.adapter_contract import Opening, Subject, Write
+from support.adapter_contract import Opening, Subject, Write, wire_faults
 from support.miners import Machine, on_loopback
 
 ADDRESS = "127.7.3.1"
@@ -110,10 +110,7 @@ def _subject(adapter: BraiinsAdapter, machine: Machine, emulator: BraiinsEmulato
         truth=truth,
         hide=hide,
         faults={
-            "gone": lambda: machine.set(reachable=False),
-            "hang": lambda: trap(hang=True),
-            "half a reply": lambda: trap(half_reply=True),
-            "garbage": lambda: trap(garbage=True),
+            **wire_faults(machine, trap),
             "too many requests": lambda: trap(too_many=True),
         },
         nuisances={

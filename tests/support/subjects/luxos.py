@@ -12,7 +12,7 @@ from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import Unsupported
 from shared.telemetry import MinerState
-from support.adapter_contract import Opening, Subject, Write
+from support.adapter_contract import Opening, Subject, Write, mining_writes, wire_faults
 from support.luxos import emulator_of
 from support.miners import Machine, on_loopback, s21_pro
 
@@ -52,16 +52,7 @@ def _writes(adapter: LuxosAdapter, machine: Machine) -> dict[str, Write]:
             do=lambda: adapter.set_preset("2550"),
             done=lambda: machine.seen.preset == "2550",
         ),
-        "sleep": Write(
-            ability=Ability.MINING,
-            do=adapter.stop_mining,
-            done=lambda: machine.seen.state is MinerState.STOPPED,
-        ),
-        "wake": Write(
-            ability=Ability.MINING,
-            do=adapter.start_mining,
-            done=lambda: machine.seen.state is MinerState.MINING,
-        ),
+        **mining_writes(adapter, machine, stop="sleep", start="wake"),
         "cooling target": Write(
             ability=Ability.COOLING_TARGET,
             do=lambda: adapter.set_cooling_target(52.0),
@@ -89,12 +80,7 @@ def _subject(adapter: LuxosAdapter, machine: Machine, set_traps: Callable[[Traps
         heal=heal,
         truth=lambda: _truth(machine),
         hide=lambda: _hide(machine),
-        faults={
-            "gone": lambda: machine.set(reachable=False),
-            "hang": lambda: set_traps(Traps(hang=True)),
-            "half a reply": lambda: set_traps(Traps(half_reply=True)),
-            "garbage": lambda: set_traps(Traps(garbage=True)),
-        },
+        faults=wire_faults(machine, lambda **how: set_traps(Traps(**how))),
         nuisances={
             "slow": lambda: set_traps(Traps(slow_s=0.05)),
             "glued replies": lambda: set_traps(Traps(glued=True)),

@@ -18,7 +18,7 @@ from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import Busy, DeviceError, Unsupported
 from shared.telemetry import MinerState
-from support.adapter_contract import Opening, Subject, Write
+from support.adapter_contract import Opening, Subject, Write, wire_faults
 from support.miners import Machine, on_loopback, s21_pro
 from support.vnish import emulator_of
 
@@ -176,12 +176,7 @@ async def _open(version: str) -> AsyncIterator[Subject]:
             heal=play.heal,
             truth=play.truth,
             hide=play.hide,
-            faults={
-                "gone": lambda: machine.set(reachable=False),
-                "hang": lambda: play.trap(hang=True),
-                "half a reply": lambda: play.trap(half_reply=True),
-                "garbage": lambda: play.trap(garbage=True),
-            },
+            faults=wire_faults(machine, play.trap),
             nuisances={
                 "slow": lambda: play.trap(slow_s=0.05),
                 "sessions are dropped": lambda: play.trap(drop_session_every=2),

@@ -18,8 +18,7 @@ from firmware_adapters.transport.line_json import LineClient
 from shared.capabilities import Ability
 from shared.clock import SystemClock
 from shared.errors import Unsupported
-from shared.telemetry import MinerState
-from support.adapter_contract import Opening, Subject, Write
+from support.adapter_contract import Opening, Subject, Write, mining_writes, wire_faults
 from support.miners import Machine, on_loopback, s21_pro
 
 ADDRESS = "127.7.4.1"
@@ -97,16 +96,7 @@ def _subject(
             do=lambda: adapter.set_throttle(60),
             done=lambda: machine.seen.throttle_pct == 60,
         ),
-        "stop": Write(
-            ability=Ability.MINING,
-            do=adapter.stop_mining,
-            done=lambda: machine.seen.state is MinerState.STOPPED,
-        ),
-        "start": Write(
-            ability=Ability.MINING,
-            do=adapter.start_mining,
-            done=lambda: machine.seen.state is MinerState.MINING,
-        ),
+        **mining_writes(adapter, machine),
         "reboot": Write(ability=Ability.REBOOT, do=adapter.reboot, done=lambda: machine.seen.uptime_s == 0),
     }
     if isinstance(adapter, WhatsminerAdapter):
@@ -120,12 +110,7 @@ def _subject(
         heal=heal,
         truth=truth,
         hide=hide,
-        faults={
-            "gone": lambda: machine.set(reachable=False),
-            "hang": lambda: misbehave(hang=True),
-            "half a reply": lambda: misbehave(half_reply=True),
-            "garbage": lambda: misbehave(garbage=True),
-        },
+        faults=wire_faults(machine, misbehave),
         nuisances={"slow": lambda: misbehave(slow_s=0.02)},
         writes=writes,
         refusals={

@@ -20,6 +20,7 @@ from firmware_adapters.discovery import diagnostics_cli, probe_cli
 from firmware_adapters.transport.tape import tape
 from shared.errors import MalformedReply, Unreachable
 from shared.ids import DeviceId
+from shared.shown import DeviceShown, ShowDevice
 from support.guardian import miner_id
 from support.polling import Rig, ToldMiner
 
@@ -49,8 +50,8 @@ def rig(site: SiteFile) -> Rig:
     return Rig(site, fake=Talking)
 
 
-def shown(rig: Rig, **asked: object) -> ipc.DeviceShown | ipc.Refused:
-    request = ipc.ShowDevice(**asked)  # type: ignore[arg-type] # built from words
+def shown(rig: Rig, **asked: object) -> DeviceShown | ipc.Refused:
+    request = ShowDevice(**asked)  # type: ignore[arg-type] # built from words
     return show(rig.links, rig.samples.board, rig.samples.kept, request)
 
 
@@ -60,7 +61,7 @@ async def test_a_healthy_device_is_shown_as_it_was_last_read(rig: Rig) -> None:
     await link.read_facts()
     await link.read_details()
     told = shown(rig, device=miner_id(1))
-    assert isinstance(told, ipc.DeviceShown)
+    assert isinstance(told, DeviceShown)
     assert told.sample == link.last_good
     assert told.facts == link.facts
     assert (told.failing, told.kept) == (None, None)
@@ -72,7 +73,7 @@ async def test_a_device_is_found_by_its_address(rig: Rig) -> None:
     entry = rig.links[miner_id(2)].entry
     for asked in ({"host": entry.host}, {"host": entry.host, "port": entry.port}):
         told = shown(rig, **asked)
-        assert isinstance(told, ipc.DeviceShown)
+        assert isinstance(told, DeviceShown)
         assert told.entry.id == miner_id(2)
     assert shown(rig, host=entry.host, port=1) == ipc.Refused(why=f"no device '{entry.host}' on this site")
     assert isinstance(shown(rig, device=DeviceId("m-99")), ipc.Refused)
@@ -85,7 +86,7 @@ async def test_what_a_failed_read_said_is_kept_without_secrets(rig: Rig) -> None
     fake.reply = NONSENSE
     assert (await link.read()).failure == "malformed"
     told = shown(rig, device=miner_id(1))
-    assert isinstance(told, ipc.DeviceShown)
+    assert isinstance(told, DeviceShown)
     assert told.failing == "malformed"
     assert told.sample is not None, "its newest good word stands beside"
     assert told.kept is not None
@@ -94,7 +95,7 @@ async def test_what_a_failed_read_said_is_kept_without_secrets(rig: Rig) -> None
     fake.reply = None
     await link.read()
     again = shown(rig, device=miner_id(1))
-    assert isinstance(again, ipc.DeviceShown)
+    assert isinstance(again, DeviceShown)
     assert again.failing is None
     assert again.kept is not None, "the last failure can still be looked into"
 
@@ -112,7 +113,7 @@ async def test_an_answer_fits_into_a_frame(rig: Rig) -> None:
     fake.reply = b"x" * (ipc.MAX_FRAME_BYTES // 2 + 1)
     await link.read()
     told = shown(rig, device=miner_id(1))
-    assert isinstance(told, ipc.DeviceShown)
+    assert isinstance(told, DeviceShown)
     assert told.kept is not None
     assert told.kept.exchanges == (), "one that is too long is left out"
     assert ipc.encode_frame(told)
@@ -126,7 +127,7 @@ async def guardian(rig: Rig, folder: Path) -> AsyncIterator[str]:
     """An operator socket in front of the rig, and a site file that names it."""
 
     async def answer(message: ipc.FromOperator, peer: Peer) -> ipc.ToOperator:
-        assert isinstance(message, ipc.ShowDevice)
+        assert isinstance(message, ShowDevice)
         return show(rig.links, rig.samples.board, rig.samples.kept, message)
 
     server = OperatorServer(folder / "o.sock", answer, AgentUids())

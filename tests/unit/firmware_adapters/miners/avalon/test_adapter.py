@@ -1,6 +1,5 @@
 """What is asked when, what each command says to the machine, and what is checked before."""
 
-import asyncio
 import re
 
 import msgspec
@@ -13,11 +12,9 @@ from firmware_adapters.miners.avalon.modes import capabilities_of, ladder_of, mo
 from shared.capabilities import Ability
 from shared.clock import ManualClock
 from shared.details import Fault
-from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
-from shared.ids import DeviceId, ZoneId
-from shared.inventory import DeviceEntry
-from shared.telemetry import DeviceKind, MinerState
-from support.line_memory import MemorySocket
+from shared.errors import Busy, MalformedReply, Unsupported
+from shared.telemetry import MinerState
+from support.line_memory import MemorySocket, opens_lazily, read_ends_at_its_deadline
 from support.miners import Machine
 from support.subjects.avalon import avalon_q
 
@@ -206,32 +203,12 @@ async def test_the_modules_hashrate_stands_in_for_a_summary_that_does_not_say() 
 
 
 async def test_open_device_connects_lazily_and_close_never_raises() -> None:
-    entry = DeviceEntry(
-        id=DeviceId("m-1"),
-        kind=DeviceKind.MINER,
-        adapter="avalon",
-        host="127.0.0.1",
-        port=9,
-        zone=ZoneId("z"),
-    )
-    device = open_device(entry, None, timeout_s=0.2)
-    with pytest.raises(DeviceError):
-        await device.read()
-    await device.close()
+    await opens_lazily(open_device, "avalon")
 
 
 async def test_a_read_ends_at_its_deadline_however_many_requests_it_takes() -> None:
     scene = Scene()
-    answer = scene.socket.exchange
-
-    async def slow(request: bytes, command: str, parameter: str | None = None) -> bytes:
-        await asyncio.sleep(0.03)
-        return await answer(request, command, parameter)
-
-    scene.socket.exchange = slow  # type: ignore[method-assign] # each request alone would be in time
-    scene.adapter._timeout_s = 0.05
-    with pytest.raises(DeviceTimeout):
-        await scene.adapter.read()
+    await read_ends_at_its_deadline(scene.adapter, scene.socket)
 
 
 async def test_a_machine_without_estats_and_stats_is_a_failure() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firmware_adapters.miners.declared import CORE_POINTS
 from firmware_adapters.miners.emulated import FanView, MinerView, PoolView, PresetView
 from firmware_adapters.miners.vnish import emulator_ladder as ladders
 from firmware_adapters.miners.vnish import emulator_pages as pages
@@ -150,7 +151,7 @@ def test_no_working_sensor_is_a_sensor_error_and_not_a_temperature() -> None:
 
 def test_miner_null_is_legal_and_everything_is_missing() -> None:
     readings = read(page(traps=Traps(miner_null=True)))
-    assert set(readings) == set(parse.CORE_POINTS)
+    assert set(readings) == set(CORE_POINTS)
     assert all(found == MISSING for found in readings.values())
 
 
@@ -311,7 +312,7 @@ def test_whatever_comes_there_are_readings_or_malformed(body: object, unit: str 
         readings = parse.summary(body, unit)
     except MalformedReply:
         return
-    assert set(parse.CORE_POINTS) <= set(readings)
+    assert set(CORE_POINTS) <= set(readings)
     assert all(isinstance(fault.words, str) for fault in parse.summary_faults(body))
     for name, found in readings.items():
         assert metric_of(name) in METRICS.values()

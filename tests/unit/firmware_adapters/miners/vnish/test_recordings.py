@@ -5,6 +5,7 @@ there is one (file names as the paths: `summary.json`, `perf-summary.json`, `cha
 """
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def _fans(miner: dict[str, Any], told: dict[str, float | None]) -> None:
     if cooling["settings"]["mode"]["name"] == "immersion":
         assert turning == {}
         return
-    assert sorted(turning.values()) == sorted(fan["rpm"] for fan in cooling["fans"])  # type: ignore[type-var]
+    assert Counter(turning.values()) == Counter(fan["rpm"] for fan in cooling["fans"])
     if cooling["fans"]:
         assert told["fan_duty_pct"] == cooling["fan_duty"]
 

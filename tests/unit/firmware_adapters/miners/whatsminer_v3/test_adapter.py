@@ -1,7 +1,5 @@
 """What is asked when, and what each command does to the machine."""
 
-import asyncio
-
 import pytest
 
 from firmware_adapters.capabilities import Credential
@@ -11,11 +9,9 @@ from firmware_adapters.miners.whatsminer_v3.emulator_traps import Traps
 from shared.capabilities import Ability
 from shared.clock import ManualClock
 from shared.details import Fault, PoolState
-from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
-from shared.ids import DeviceId, ZoneId
-from shared.inventory import DeviceEntry
-from shared.telemetry import DeviceKind, MinerState, Quality
-from support.line_memory import MemorySocket
+from shared.errors import Busy, MalformedReply, Unsupported
+from shared.telemetry import MinerState, Quality
+from support.line_memory import MemorySocket, opens_lazily, read_ends_at_its_deadline
 from support.miners import Machine, board
 from support.subjects.whatsminer import m50s
 
@@ -172,29 +168,9 @@ async def test_the_default_password_is_told_once_the_machine_took_it() -> None:
 
 
 async def test_open_device_connects_lazily_and_close_never_raises() -> None:
-    entry = DeviceEntry(
-        id=DeviceId("m-1"),
-        kind=DeviceKind.MINER,
-        adapter="whatsminer-v3",
-        host="127.0.0.1",
-        port=9,
-        zone=ZoneId("z"),
-    )
-    device = open_device(entry, None, timeout_s=0.2)
-    with pytest.raises(DeviceError):
-        await device.read()
-    await device.close()
+    await opens_lazily(open_device, "whatsminer-v3")
 
 
 async def test_a_read_ends_at_its_deadline_however_many_requests_it_takes() -> None:
     scene = Scene()
-    answer = scene.socket.exchange
-
-    async def slow(request: bytes, command: str, parameter: str | None = None) -> bytes:
-        await asyncio.sleep(0.03)
-        return await answer(request, command, parameter)
-
-    scene.socket.exchange = slow  # type: ignore[method-assign] # each request alone would be in time
-    scene.adapter._timeout_s = 0.05
-    with pytest.raises(DeviceTimeout):
-        await scene.adapter.read()
+    await read_ends_at_its_deadline(scene.adapter, scene.socket)
