@@ -325,4 +325,22 @@ class ScoreRow(msgspec.Struct, frozen=True, kw_only=True):
     top_feature: str
 
 
+class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device itself remembers of a moment in which nobody could ask it: a row of the stream `hist`.
+
+    `at_ms` is UTC after the device's clock. It fills gaps in charts and never enters a roll-up step or a
+    feature: a step is closed once, with what was there then. `mark` is something that the device noted
+    (start, stop, reboot, overheat, ...); then the numbers may all be None. Numbers are the firmware's own.
+    """
+
+    device: DeviceId
+    at_ms: int
+    hashrate_ths: float | None = None
+    power_w: float | None = None
+    chip_temp_max_c: float | None = None
+    board_temp_max_c: float | None = None
+    fan_duty_pct: float | None = None
+    mark: str | None = None
+
+
 PositiveSeconds = Annotated[float, msgspec.Meta(gt=0)]

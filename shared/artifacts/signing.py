@@ -2,7 +2,8 @@
 
 What is signed is the payload as transported, under a purpose prefix, so nothing needs a canonical
 re-encoding and a signature for one purpose never passes for another. Roles (contracts, Keys): `command`
-and `assignment` are online, `release` blesses model versions, `operator` keys belong to persons.
+and `assignment` are online, `release` blesses model versions, `operator` keys belong to persons, `control`
+keys to third parties that may send commands, and `root` keys, kept offline, sign which other keys count.
 """
 
 import base64
@@ -25,6 +26,8 @@ class Role(StrEnum):
     ASSIGNMENT = "assignment"
     RELEASE = "release"
     OPERATOR = "operator"
+    CONTROL = "control"
+    ROOT = "root"
 
 
 class Purpose(StrEnum):
@@ -33,6 +36,7 @@ class Purpose(StrEnum):
     COMMAND = "command"
     ASSIGNMENT = "assignment"
     MANIFEST = "manifest"
+    KEYRING = "keyring"
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):

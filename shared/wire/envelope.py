@@ -2,7 +2,7 @@
 
 import msgspec
 
-from shared.ids import SiteId
+from shared.ids import DeviceId, SiteId
 from shared.telemetry import COLUMN_NAMES
 
 PROTOCOL = 1
@@ -94,6 +94,30 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, tag="chunk"):
     total: int
     chunk_sha256: str
     data: bytes
+
+
+class RawWanted(msgspec.Struct, frozen=True, kw_only=True, tag="want"):
+    """The cloud asks for raw samples of `[from_ms, to_ms)`; they come on the stream `raw`, as far as the site
+    still has them. `devices` empty: all. `max_bytes` bounds the deflated answer; the newest are left out."""
+
+    id: str
+    from_ms: int
+    to_ms: int
+    devices: tuple[DeviceId, ...] = ()
+    max_bytes: int = 4 * 1024 * 1024
+
+
+class CertificateRequest(msgspec.Struct, frozen=True, kw_only=True, tag="csr"):
+    """A site asks for its next certificate over the connection that its present one opened."""
+
+    request_pem: str
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True, tag="cert"):
+    """The answer: the site's new certificate and those that it should trust a broker by."""
+
+    certificate_pem: str
+    ca_pem: str
 
 
 CHUNK_BYTES = 128 * 1024

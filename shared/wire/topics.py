@@ -13,6 +13,10 @@ TELEMETRY_STREAM = "rollup"
 EVENT_STREAM = "ev"
 SCORE_STREAM = "score"
 """Telemetry stream of `ScoreRow`, on `up/t/score`."""
+HISTORY_STREAM = "hist"
+"""Telemetry stream of `HistoryRow`, on `up/t/hist`: what devices remember of a gap."""
+RAW_STREAM = "raw"
+"""Telemetry stream of `shared.frames.Frame`, on `up/t/raw`: windows of raw samples."""
 
 ALL_UP = f"{ROOT}/+/up/#"
 """What the cloud's ingest subscribes to."""
@@ -42,6 +46,10 @@ def chunk_request(site: SiteId) -> str:
     return f"{ROOT}/{site}/up/get"
 
 
+def certificate_request(site: SiteId) -> str:
+    return f"{ROOT}/{site}/up/csr"
+
+
 def ack(site: SiteId) -> str:
     return f"{ROOT}/{site}/dn/ack"
 
@@ -56,6 +64,18 @@ def plan(site: SiteId) -> str:
 
 def model(site: SiteId) -> str:
     return f"{ROOT}/{site}/dn/model"
+
+
+def raw_wanted(site: SiteId) -> str:
+    return f"{ROOT}/{site}/dn/want"
+
+
+def certificate(site: SiteId) -> str:
+    return f"{ROOT}/{site}/dn/cert"
+
+
+def keyring(site: SiteId) -> str:
+    return f"{ROOT}/{site}/dn/keys"
 
 
 def chunk(site: SiteId, sha256: str, number: int) -> str:

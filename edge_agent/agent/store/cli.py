@@ -15,9 +15,10 @@ import msgspec
 from sqlite_utils import Database
 
 from edge_agent import config
-from edge_agent.agent.store.frames import read_frames, unpack
+from edge_agent.agent.store.frames import read_frames
 from edge_agent.agent.store.opening import FILE_NAME
 from shared.errors import ConfigError, MinewardenError, StoreError
+from shared.frames import unpack
 from shared.telemetry import COLUMN_NAMES, RollupRow
 from shared.wire import codec
 

@@ -26,10 +26,31 @@ from shared.commands import (
     WriteRecord,
     WriteResult,
 )
+from shared.frames import pack
 from shared.ids import CommandId, DeviceId, SiteId, ZoneId
-from shared.telemetry import COLUMN_NAMES, DeviceKind, MinerState, Quality, Reading, RollupRow, Sample
+from shared.telemetry import (
+    COLUMN_NAMES,
+    DeviceKind,
+    HistoryRow,
+    MinerState,
+    Quality,
+    Reading,
+    RollupRow,
+    Sample,
+)
 from shared.units import Algorithm
-from shared.wire.envelope import Ack, Batch, Birth, Chunk, ChunkRequest, SiteState, Tombstone
+from shared.wire.envelope import (
+    Ack,
+    Batch,
+    Birth,
+    Certificate,
+    CertificateRequest,
+    Chunk,
+    ChunkRequest,
+    RawWanted,
+    SiteState,
+    Tombstone,
+)
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -116,6 +137,13 @@ MESSAGES: dict[str, object] = {
         columns=("power_w_mean",),
     ),
     "state": SiteState(online=True, boot="b1", at_ms=1),
+    "history_row": HistoryRow(
+        device=DeviceId("m-07"), at_ms=1_780_000_000_000, hashrate_ths=95.5, mark="start"
+    ),
+    "frame": pack([_SAMPLE]),
+    "raw_wanted": RawWanted(id="w1", from_ms=1, to_ms=2, devices=(DeviceId("m-07"),)),
+    "certificate_request": CertificateRequest(request_pem="-----BEGIN CERTIFICATE REQUEST-----"),
+    "certificate": Certificate(certificate_pem="-----BEGIN CERTIFICATE-----", ca_pem="ca"),
     "chunk_request": ChunkRequest(sha256="00", chunks=(0, 2)),
     "chunk": Chunk(sha256="00", number=0, total=1, chunk_sha256="11", data=b"onnx"),
     "signed": _SIGNED,

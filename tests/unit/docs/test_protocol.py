@@ -26,10 +26,14 @@ BUILT = {
     "events": topics.events(_SITE),
     "result": topics.result(_SITE, CommandId("<command>")),
     "chunk_request": topics.chunk_request(_SITE),
+    "certificate_request": topics.certificate_request(_SITE),
     "ack": topics.ack(_SITE),
     "command": topics.command(_SITE),
     "plan": topics.plan(_SITE),
     "model": topics.model(_SITE),
+    "raw_wanted": topics.raw_wanted(_SITE),
+    "certificate": topics.certificate(_SITE),
+    "keyring": topics.keyring(_SITE),
     "chunk": topics.chunk(_SITE, "<sha256>", 0).removesuffix("0") + "<n>",
 }
 """Topic function → what it builds."""

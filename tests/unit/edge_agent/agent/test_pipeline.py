@@ -7,11 +7,12 @@ import pytest
 
 from edge_agent import ipc
 from edge_agent.agent.recorder import CURSOR_KEY, Cursor
-from edge_agent.agent.store.frames import read_frames, unpack
+from edge_agent.agent.store.frames import read_frames
 from edge_agent.agent.store.rows import Commit
 from shared.alarms import Event
 from shared.commands import ActionOutcome, CommandState
 from shared.errors import StoreError
+from shared.frames import unpack
 from shared.ids import CommandId
 from support.agent import STEP_S, T0, some_event, sweep
 from support.agent_bench import AgentBench, agent_bench

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.agent.store.frames import RawStore, pack, read_frames, unpack
+from edge_agent.agent.store.frames import RawStore, read_frames
 from shared.errors import StoreError
+from shared.frames import pack, unpack
 from shared.ids import DeviceId
 from shared.telemetry import METRICS, DeviceKind, MinerState, Quality, Reading, Sample
 from shared.units import Algorithm
