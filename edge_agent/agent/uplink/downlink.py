@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -16,13 +16,28 @@ from shared.commands import CommandBody, CommandState, CommandStatus
 from shared.errors import WireError
 from shared.ids import SiteId
 from shared.wire import codec, topics
-from shared.wire.envelope import Ack, Chunk
+from shared.wire.envelope import Ack, Certificate, Chunk, RawWanted
+
+T = TypeVar("T")
+Take = Callable[[T], Awaitable[None]]
+"""Takes a message and returns at once: acks wait behind it, so long work is the taker's own task."""
 
 _MAX_ACKS: Final = 4_096
+_RETAINED: Final = frozenset({"model", "plan", "keys"})
+"""What a broker may keep for us: signed, with a counter or an expiry of its own. All else acts once."""
+_MAX_WANT_ID: Final = 64
+_MAX_WANT_DEVICES: Final = 10_000
+_MAX_WANT_BYTES: Final = 64 * 1024 * 1024
+_MAX_PEM: Final = 64 * 1024
+_MAX_KEYRING: Final = 256 * 1024
 
 
 class Downlink:
-    """Routes messages of `dn/#`. Never raises on bad input."""
+    """Routes messages of `dn/#`. Never raises on bad input.
+
+    `want`, `certificate` and `keyring` are asked only with messages inside their bounds; where one is None
+    nobody here listens, and the message is counted and left.
+    """
 
     def __init__(
         self,
@@ -32,8 +47,11 @@ class Downlink:
         *,
         order: Callable[[Order], Awaitable[bool]],
         tell: Callable[[CommandStatus], None],
-        model: Callable[[Signed], Awaitable[None]],
+        model: Take[Signed],
         chunk: Callable[[Chunk], None],
+        want: Take[RawWanted] | None = None,
+        certificate: Take[Certificate] | None = None,
+        keyring: Take[Signed] | None = None,
     ) -> None:
         self._site = site
         self._clock = clock
@@ -42,6 +60,9 @@ class Downlink:
         self._tell = tell
         self._model = model
         self._chunk = chunk
+        self._want = want
+        self._certificate = certificate
+        self._keyring = keyring
         self._acks: list[Ack] = []
         self._some_acks = asyncio.Event()
         self.plans = 0
@@ -66,12 +87,12 @@ class Downlink:
         topic = topics.parse(message.topic)
         if topic.site != self._site or topic.direction != "dn":
             raise WireError("not for this site")
+        if message.retain and topic.rest[0] not in _RETAINED:
+            raise WireError(f"{topic.rest[0]} must never be retained")
         match topic.rest:
             case ("ack",):
                 self._take_ack(codec.decode(message.payload, Ack))
             case ("cmd",):
-                if message.retain:
-                    raise WireError("a command must never be retained")
                 await self._take_command(codec.decode(message.payload, Signed))
             case ("model",):
                 if message.payload:  # an empty retained message means that the assignment was taken away
@@ -83,6 +104,19 @@ class Downlink:
                 if (chunk.sha256, str(chunk.number)) != (sha256, number):
                     raise WireError("chunk and topic name different parts")
                 self._chunk(chunk)
+            case _:
+                await self._route_optional(message, topic.rest)
+
+    async def _route_optional(self, message: Message, rest: tuple[str, ...]) -> None:
+        """What an agent may do without."""
+        match rest:
+            case ("want",) if self._want is not None:
+                await self._want(_bounded_want(codec.decode(message.payload, RawWanted)))
+            case ("cert",) if self._certificate is not None:
+                await self._certificate(_bounded_certificate(codec.decode(message.payload, Certificate)))
+            case ("keys",) if self._keyring is not None:
+                if message.payload:  # an empty retained message means that the broker keeps none
+                    await self._keyring(_bounded_keyring(codec.decode(message.payload, Signed)))
             case _:
                 raise WireError("nobody here listens to this topic")
 
@@ -108,3 +142,28 @@ class Downlink:
                     at_ms=self._clock.utc_ms(),
                 )
             )
+
+
+def _bounded_want(want: RawWanted) -> RawWanted:
+    if not 0 < len(want.id) <= _MAX_WANT_ID:
+        raise WireError(f"a request needs an id of 1 to {_MAX_WANT_ID} characters")
+    if not 0 <= want.from_ms < want.to_ms:
+        raise WireError(f"a request for [{want.from_ms}, {want.to_ms}) asks for no time at all")
+    if len(want.devices) > _MAX_WANT_DEVICES:
+        raise WireError(f"a request names {len(want.devices)} devices, at most {_MAX_WANT_DEVICES}")
+    if not 0 < want.max_bytes <= _MAX_WANT_BYTES:
+        raise WireError(f"a request for {want.max_bytes} bytes is not within 1 and {_MAX_WANT_BYTES}")
+    return want
+
+
+def _bounded_certificate(certificate: Certificate) -> Certificate:
+    for name in ("certificate_pem", "ca_pem"):
+        if not 0 < len(getattr(certificate, name)) <= _MAX_PEM:
+            raise WireError(f"{name} must have 1 to {_MAX_PEM} characters")
+    return certificate
+
+
+def _bounded_keyring(signed: Signed) -> Signed:
+    if not 0 < len(signed.payload) <= _MAX_KEYRING:
+        raise WireError(f"a keyring must have 1 to {_MAX_KEYRING} bytes")
+    return signed

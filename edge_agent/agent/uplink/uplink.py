@@ -6,6 +6,7 @@ nothing can be lost, and the cloud's ledger makes "twice" once.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -20,11 +21,12 @@ from shared.clock import Clock
 from shared.commands import CommandStatus
 from shared.ids import CommandId, SiteId
 from shared.wire import codec, topics
-from shared.wire.envelope import Birth, ChunkRequest, SiteState
+from shared.wire.envelope import Birth, CertificateRequest, ChunkRequest, SiteState
 
 _WINDOW: Final = 16
 _IDLE_S: Final = 0.25
 _MAX_STATUSES: Final = 256
+_MAX_REQUESTS: Final = 64
 
 
 class Uplink(Service):
@@ -54,7 +56,7 @@ class Uplink(Service):
         self._downlink = downlink
         self._birth = birth
         self._statuses: dict[CommandId, CommandStatus] = {}
-        self._requests: list[ChunkRequest] = []
+        self._requests: deque[Message] = deque()
         self._lanes = Lanes(now_s=clock.monotonic())
         self.connected = False
         self.since_ms: int | None = None
@@ -80,9 +82,21 @@ class Uplink(Service):
 
     def request_chunks(self, request: ChunkRequest) -> None:
         """Ask the cloud for parts of a model; dropped while there is no connection: the caller asks again."""
-        if self.connected:
-            self._requests.append(request)
-            self._records.fresh.set()
+        self._ask(topics.chunk_request(self._site), request)
+
+    def request_certificate(self, request: CertificateRequest) -> bool:
+        """Ask the cloud for the next certificate. False where there is no connection: ask again later.
+
+        True only means that it is on its way; the answer is a `Certificate` on `dn/cert`, or none.
+        """
+        return self._ask(topics.certificate_request(self._site), request)
+
+    def _ask(self, topic: str, request: ChunkRequest | CertificateRequest) -> bool:
+        if not self.connected or len(self._requests) >= _MAX_REQUESTS:
+            return False
+        self._requests.append(Message(topic=topic, payload=codec.encode(request)))
+        self._records.fresh.set()
+        return True
 
     # ------------------------------------------------------------ connection
 
@@ -228,7 +242,7 @@ class Uplink(Service):
         return Message(topic=topic, payload=row.body)
 
     async def _send_small(self, link: Link) -> None:
-        """Command states and chunk requests; a state stays until the broker has it."""
+        """Command states and requests; a state stays until the broker has it."""
         while self._statuses:
             command, status = next(iter(self._statuses.items()))
             await self._must_arrive(
@@ -237,9 +251,7 @@ class Uplink(Service):
             if self._statuses.get(command) is status:
                 del self._statuses[command]
         while self._requests:
-            request = self._requests.pop(0)
-            topic = topics.chunk_request(self._site)
-            await self._must_arrive(link, Message(topic=topic, payload=codec.encode(request)))
+            await self._must_arrive(link, self._requests.popleft())
 
     async def _idle(self) -> None:
         """Until something is recorded; a short nap otherwise, for rate limits and resends."""

@@ -1,11 +1,13 @@
 """The uplink over the in-memory broker: what is sent, what is believed, what survives a bad link."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
+import pytest
 
 from edge_agent.agent.records import Records
 from edge_agent.agent.store.database import Store
@@ -24,8 +26,21 @@ from shared.clock import ManualClock
 from shared.commands import CommandBody, CommandState, CommandStatus, SafeStopOrder
 from shared.ids import CommandId
 from shared.wire import codec, topics
-from shared.wire.envelope import PROTOCOL, Ack, Batch, Birth, Chunk, ChunkRequest, SiteState
+from shared.wire.envelope import (
+    PROTOCOL,
+    Ack,
+    Batch,
+    Birth,
+    Certificate,
+    CertificateRequest,
+    Chunk,
+    ChunkRequest,
+    RawWanted,
+    SiteState,
+)
 from support.agent import KEYS, SITE, STEP_S, T0, make_site, rollup_row, some_event
+
+T = TypeVar("T")
 
 
 class Bench:
@@ -43,6 +58,9 @@ class Bench:
         self.orders: list[Order] = []
         self.models: list[Signed] = []
         self.chunks: list[Chunk] = []
+        self.wanted: list[RawWanted] = []
+        self.certificates: list[Certificate] = []
+        self.keyrings: list[Signed] = []
         self.downlink = Downlink(
             SITE,
             self.clock,
@@ -51,6 +69,9 @@ class Bench:
             tell=lambda status: self.uplink.tell(status),
             model=self._model,
             chunk=self.chunks.append,
+            want=self._takes(self.wanted),
+            certificate=self._takes(self.certificates),
+            keyring=self._takes(self.keyrings),
         )
         self.uplink = Uplink(
             self.clock,
@@ -67,6 +88,13 @@ class Bench:
         if self.guardian_there:
             self.orders.append(order)
         return self.guardian_there
+
+    @staticmethod
+    def _takes(into: list[T]) -> Callable[[T], Awaitable[None]]:
+        async def take(message: T) -> None:
+            into.append(message)
+
+        return take
 
     async def _model(self, signed: Signed) -> None:
         self.models.append(signed)
@@ -263,6 +291,99 @@ class TestCommands:
             b.broker.down = False
             await b.until(lambda: bool(self.statuses(b)), advance_s=1)
             assert [status.state for status in self.statuses(b)] == [CommandState.DONE]
+
+
+SIGNED = Signed(payload=b"keys", signatures=())
+WANTED = RawWanted(id="w-1", from_ms=T0, to_ms=T0 + 60_000)
+CERTIFICATE = Certificate(certificate_pem="certificate", ca_pem="authority")
+
+
+class TestNewTopics:
+    async def test_each_reaches_whoever_listens(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as b:
+            b.broker.deliver(topics.raw_wanted(SITE), codec.encode(WANTED))
+            b.broker.deliver(topics.certificate(SITE), codec.encode(CERTIFICATE))
+            b.broker.deliver(topics.keyring(SITE), codec.encode(SIGNED), retain=True)
+            b.broker.deliver(topics.keyring(SITE), b"", retain=True)
+            await b.until(lambda: bool(b.keyrings))
+            await b.settle()
+            assert (b.wanted, b.certificates, b.keyrings) == ([WANTED], [CERTIFICATE], [SIGNED])
+            assert not b.view.quarantine
+
+    @pytest.mark.parametrize("name", ["ack", "cmd", "want", "cert", "blob/aa/1"])
+    async def test_only_models_plans_and_keys_may_be_retained(self, tmp_path: Path, name: str) -> None:
+        async with bench(tmp_path) as b:
+            b.broker.deliver(f"{topics.ROOT}/{SITE}/dn/{name}", codec.encode(WANTED), retain=True)
+            await b.until(lambda: b.view.quarantine == {"bad-message": 1})
+            assert "retained" in b.view.quarantine_last
+            assert not b.wanted
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            msgspec.structs.replace(WANTED, id=""),
+            msgspec.structs.replace(WANTED, id="w" * 65),
+            msgspec.structs.replace(WANTED, from_ms=T0 + 60_000),
+            msgspec.structs.replace(WANTED, from_ms=-1),
+            msgspec.structs.replace(WANTED, max_bytes=0),
+            msgspec.structs.replace(WANTED, max_bytes=2**40),
+            msgspec.structs.replace(WANTED, devices=tuple(f"m{n}" for n in range(10_001))),
+        ],
+    )
+    async def test_a_request_out_of_bounds_is_refused(self, tmp_path: Path, bad: RawWanted) -> None:
+        async with bench(tmp_path) as b:
+            b.broker.deliver(topics.raw_wanted(SITE), codec.encode(bad))
+            await b.until(lambda: b.view.quarantine == {"bad-message": 1})
+            assert not b.wanted
+
+    async def test_certificates_and_keyrings_have_bounds(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as b:
+            for large in (
+                Certificate(certificate_pem="x" * 65_537, ca_pem="y"),
+                Certificate(certificate_pem="x", ca_pem=""),
+            ):
+                b.broker.deliver(topics.certificate(SITE), codec.encode(large))
+            huge = Signed(payload=bytes(256 * 1024 + 1), signatures=())
+            b.broker.deliver(topics.keyring(SITE), codec.encode(huge))
+            await b.until(lambda: b.view.quarantine == {"bad-message": 3})
+            assert not b.certificates
+            assert not b.keyrings
+
+    async def test_where_nobody_listens_the_message_is_counted_and_left(self, tmp_path: Path) -> None:
+        async with bench(tmp_path) as b:
+            deaf = Downlink(
+                SITE,
+                b.clock,
+                b.view,
+                order=b._order,
+                tell=b.uplink.tell,
+                model=b._model,
+                chunk=b.chunks.append,
+            )
+            for topic, message in (
+                (topics.raw_wanted(SITE), codec.encode(WANTED)),
+                (topics.certificate(SITE), codec.encode(CERTIFICATE)),
+                (topics.keyring(SITE), codec.encode(SIGNED)),
+            ):
+                await deaf.handle(Message(topic=topic, payload=message))
+            assert b.view.quarantine == {"bad-message": 3}
+            assert "nobody here listens" in b.view.quarantine_last
+
+    async def test_a_certificate_is_asked_for_over_a_live_link_only(self, tmp_path: Path) -> None:
+        request = CertificateRequest(request_pem="request")
+
+        def asked(b: Bench) -> list[Message]:
+            return [m for m in b.broker.published if m.topic == topics.certificate_request(SITE)]
+
+        async with bench(tmp_path) as b:
+            b.broker.down = True
+            assert not b.uplink.request_certificate(request)
+            b.broker.down = False
+            await b.until(lambda: b.uplink.connected, advance_s=1)
+            assert b.uplink.request_certificate(request)
+            await b.until(lambda: bool(asked(b)))
+            assert codec.decode(asked(b)[0].payload, CertificateRequest) == request
+            assert not asked(b)[0].retain
 
 
 class TestBadMessages:
