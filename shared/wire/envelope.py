@@ -108,9 +108,14 @@ class RawWanted(msgspec.Struct, frozen=True, kw_only=True, tag="want"):
 
 
 class CertificateRequest(msgspec.Struct, frozen=True, kw_only=True, tag="csr"):
-    """A site asks for its next certificate over the connection that its present one opened."""
+    """A site asks for its next certificate over the connection that its present one opened.
+
+    `proof` is the present key's signature over `shared.identity.renewal_text(request_pem)`: the broker, who
+    carries this message, cannot have a certificate made for a key of its own.
+    """
 
     request_pem: str
+    proof: bytes
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True, tag="cert"):

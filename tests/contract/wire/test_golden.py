@@ -142,7 +142,9 @@ MESSAGES: dict[str, object] = {
     ),
     "frame": pack([_SAMPLE]),
     "raw_wanted": RawWanted(id="w1", from_ms=1, to_ms=2, devices=(DeviceId("m-07"),)),
-    "certificate_request": CertificateRequest(request_pem="-----BEGIN CERTIFICATE REQUEST-----"),
+    "certificate_request": CertificateRequest(
+        request_pem="-----BEGIN CERTIFICATE REQUEST-----", proof=b"\x30\x02"
+    ),
     "certificate": Certificate(certificate_pem="-----BEGIN CERTIFICATE-----", ca_pem="ca"),
     "chunk_request": ChunkRequest(sha256="00", chunks=(0, 2)),
     "chunk": Chunk(sha256="00", number=0, total=1, chunk_sha256="11", data=b"onnx"),
