@@ -25,6 +25,7 @@ from cloud import openapi
 from cloud.commands import service as commands
 from cloud.config import CloudConfig, read_secret
 from cloud.ingest.committer import Committer
+from cloud.ingest.decoding import Wanted
 from cloud.ingest.service import WINDOW, Ingest
 from cloud.kit import guard, problems
 from cloud.kit.broker import Link, command_login, ingest_login
@@ -97,7 +98,7 @@ def _assemble(
         Committer(database, series, clock),
         clock,
         on_changes=hub.publish,
-        on_wanted=chunks.ask,
+        on_wanted=lambda wanted: chunks.ask(wanted) if isinstance(wanted, Wanted) else None,
     )
     trainer = Trainer(
         database,

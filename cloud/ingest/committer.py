@@ -24,6 +24,7 @@ from cloud.ingest.decoding import (
     GivenUp,
     Presence,
     Refused,
+    Renewal,
     Rollups,
     Scores,
     Wanted,
@@ -42,7 +43,7 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
 
     acks: tuple[tuple[SiteId, Ack], ...]
     changes: Changes
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[Wanted | Renewal, ...]
     rows: int
     new_rows: int
     duplicates: int
@@ -91,7 +92,7 @@ class Committer:
         return Committed(
             acks=tuple((key[0], ack) for key, stream in work.ledgers.items() for ack in stream.acks()),
             changes=work.changes,
-            wanted=tuple(message for message in messages if isinstance(message, Wanted)),
+            wanted=tuple(message for message in messages if isinstance(message, Wanted | Renewal)),
             rows=work.rows,
             new_rows=work.new_rows,
             duplicates=work.duplicates,
@@ -114,7 +115,7 @@ class Committer:
                 await self._answer(work, message)
             case Refused():
                 await self._refuse(work, message)
-            case Wanted():
+            case Wanted() | Renewal():
                 pass  # served after the commit; nothing to store
 
     async def _batch(self, work: _Work, message: Rollups | Scores | Events) -> None:

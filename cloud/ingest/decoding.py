@@ -18,7 +18,15 @@ from shared.ids import SiteId, checked_id
 from shared.inventory import DeviceEntry
 from shared.telemetry import COLUMN_INDEX, COLUMN_NAMES, RollupRow, ScoreRow
 from shared.wire import codec, topics
-from shared.wire.envelope import PROTOCOL, Batch, Birth, ChunkRequest, SiteState, Tombstone
+from shared.wire.envelope import (
+    PROTOCOL,
+    Batch,
+    Birth,
+    CertificateRequest,
+    ChunkRequest,
+    SiteState,
+    Tombstone,
+)
 
 EARLIEST_MS = 1_577_836_800_000
 """2020-01-01: an older time is a clock that was never set."""
@@ -75,6 +83,10 @@ class Wanted(Upward, frozen=True, kw_only=True):
     request: ChunkRequest
 
 
+class Renewal(Upward, frozen=True, kw_only=True):
+    request: CertificateRequest
+
+
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
     """A message that cannot be used."""
 
@@ -86,7 +98,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     retained: bool = False
 
 
-Decoded = Rollups | Scores | Events | GivenUp | Born | Presence | Answer | Wanted | Refused
+Decoded = Rollups | Scores | Events | GivenUp | Born | Presence | Answer | Wanted | Renewal | Refused
 
 
 class _RowsUnusable(WireError):
@@ -131,6 +143,8 @@ def _decode(site: SiteId, rest: tuple[str, ...], payload: bytes, now_ms: int) ->
             return _answer(site, command, payload)
         case ("get",):
             return Wanted(site=site, request=codec.decode(payload, ChunkRequest))
+        case ("csr",):
+            return Renewal(site=site, request=codec.decode(payload, CertificateRequest))
         case _:
             raise WireError(f"nothing is expected on up/{'/'.join(rest)}")
 

@@ -15,7 +15,7 @@ import paho.mqtt.client as mqtt
 from sqlalchemy.exc import DataError, IntegrityError, StatementError
 
 from cloud.ingest.committer import Committed, Committer
-from cloud.ingest.decoding import Decoded, Refused, Wanted, decode
+from cloud.ingest.decoding import Decoded, Refused, Renewal, Wanted, decode
 from cloud.kit.broker import Link
 from cloud.kit.changes import Changes
 from shared.clock import Clock
@@ -82,7 +82,7 @@ class Ingest:
         clock: Clock,
         *,
         on_changes: Callable[[Changes], None],
-        on_wanted: Callable[[Wanted], None],
+        on_wanted: Callable[[Wanted | Renewal], None],
     ) -> None:
         self._link = link
         self._committer = committer
