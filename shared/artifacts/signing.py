@@ -7,6 +7,7 @@ keys to third parties that may send commands, and `root` keys, kept offline, sig
 """
 
 import base64
+import hashlib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +17,12 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from shared.commands import ACTION_WORDS, ORDER_WORDS
 from shared.errors import ConfigError, SecurityError
+from shared.ids import DeviceId, ZoneId
+
+MAY_WORDS = (ORDER_WORDS | ACTION_WORDS) - {"reset-trip", "preview"}
+"""What a third party's key may be allowed: never a reset; a preview of what it may do is always allowed."""
 
 
 class Role(StrEnum):
@@ -51,6 +57,11 @@ class Signed(msgspec.Struct, frozen=True, kw_only=True):
 
     payload: bytes
     signatures: tuple[Signature, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over payload and signatures: names this message, whatever id it claims inside."""
+        return hashlib.sha256(msgspec.msgpack.encode(self)).hexdigest()
 
 
 def _message(purpose: Purpose, payload: bytes) -> bytes:
@@ -100,11 +111,39 @@ class SigningKey:
 
 
 class PublicKeyEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One line of a keyring file."""
+    """One entry of a keyring file.
+
+    The last three limit a `control` key and are for such keys only. `may` names orders (`curtail`) and
+    actions (`set-preset`; `actions` stands for all of them); what is not named is refused, so without it the
+    key may nothing. `zones` and `devices` narrow it further: with either, only these are within reach, and
+    orders that touch the whole site are not.
+    """
 
     id: str
     role: Role
     public: str
+    may: tuple[str, ...] = ()
+    zones: tuple[ZoneId, ...] = ()
+    devices: tuple[DeviceId, ...] = ()
+
+
+def _check_limits(entry: PublicKeyEntry) -> None:
+    limited = bool(entry.may or entry.zones or entry.devices)
+    if limited and entry.role is not Role.CONTROL:
+        raise ConfigError(f"key {entry.id!r}: may, zones and devices are for the role 'control' only")
+    unknown = sorted(set(entry.may) - MAY_WORDS)
+    if unknown:
+        raise ConfigError(
+            f"key {entry.id!r}: may names {', '.join(unknown)}, known are {', '.join(sorted(MAY_WORDS))}"
+        )
+
+
+def _block(entry: PublicKeyEntry) -> str:
+    lines = ["[[keys]]", f'id = "{entry.id}"', f'role = "{entry.role}"', f'public = "{entry.public}"']
+    for name in ("may", "zones", "devices"):
+        if words := getattr(entry, name):
+            lines.append(f"{name} = [{', '.join(chr(34) + word + chr(34) for word in words)}]")
+    return "\n".join(lines) + "\n"
 
 
 class _KeyringFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,22 +154,37 @@ class Keyring:
     """The public keys that a process trusts, each for one role."""
 
     def __init__(self, entries: tuple[PublicKeyEntry, ...]) -> None:
-        keys: dict[str, tuple[Role, Ed25519PublicKey]] = {}
+        self._trust(entries)
+
+    def _trust(self, entries: tuple[PublicKeyEntry, ...]) -> None:
+        """Trust these keys and no others; raises `ConfigError` and then changes nothing."""
+        keys: dict[str, tuple[PublicKeyEntry, Ed25519PublicKey]] = {}
         for entry in entries:
+            _check_limits(entry)
             try:
                 public = Ed25519PublicKey.from_public_bytes(base64.b64decode(entry.public, validate=True))
             except ValueError as error:
                 raise ConfigError(f"key {entry.id!r}: not a base64 Ed25519 public key") from error
             if entry.id in keys:
                 raise ConfigError(f"key {entry.id!r} is listed twice")
-            keys[entry.id] = (entry.role, public)
-        self._keys: Mapping[str, tuple[Role, Ed25519PublicKey]] = MappingProxyType(keys)
+            keys[entry.id] = (entry, public)
+        self._keys: Mapping[str, tuple[PublicKeyEntry, Ed25519PublicKey]] = MappingProxyType(keys)
+
+    def entry(self, key_id: str) -> PublicKeyEntry | None:
+        """What is known of a key, limits included; None where it is not in the ring."""
+        known = self._keys.get(key_id)
+        return None if known is None else known[0]
 
     @classmethod
     def load(cls, path: Path) -> "Keyring":
         """Read a keyring file (`[[keys]] id, role, public`); raises `ConfigError`."""
+        return cls(cls.read(path))
+
+    @staticmethod
+    def read(path: Path) -> tuple[PublicKeyEntry, ...]:
+        """The lines of a keyring file; raises `ConfigError`."""
         try:
-            return cls(msgspec.toml.decode(path.read_bytes(), type=_KeyringFile).keys)
+            return msgspec.toml.decode(path.read_bytes(), type=_KeyringFile).keys
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -139,17 +193,13 @@ class Keyring:
     @staticmethod
     def dump(entries: tuple[PublicKeyEntry, ...]) -> str:
         """A keyring file's text."""
-        blocks = (
-            f'[[keys]]\nid = "{entry.id}"\nrole = "{entry.role}"\npublic = "{entry.public}"\n'
-            for entry in entries
-        )
-        return "\n".join(blocks)
+        return "\n".join(_block(entry) for entry in entries)
 
     def verify(self, purpose: Purpose, signed: Signed, role: Role) -> str:
         """Check that a known key of `role` signed these bytes; returns its id, raises `SecurityError`."""
         for signature in signed.signatures:
             known = self._keys.get(signature.key_id)
-            if known is None or known[0] is not role:
+            if known is None or known[0].role is not role:
                 continue
             try:
                 known[1].verify(signature.value, _message(purpose, signed.payload))
