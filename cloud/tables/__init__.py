@@ -5,13 +5,23 @@ from cloud.tables.base import Base
 from cloud.tables.commands import CommandRow, CommandStepRow
 from cloud.tables.ledger import LedgerRow, QuarantineRow
 from cloud.tables.models import AssignmentRow, ModelReportRow, ModelRow, TrainingJobRow
+from cloud.tables.rollouts import (
+    ApprovalRow,
+    CampaignRow,
+    CampaignSiteRow,
+    RolloutStepRow,
+    SiteModelSettingsRow,
+)
 from cloud.tables.series import ScoreRowTable
 from cloud.tables.sites import DeviceLatestRow, DeviceRow, DeviceScoreRow, SiteRow, ZoneStatusRow
 
 __all__ = [
     "AlarmRow",
+    "ApprovalRow",
     "AssignmentRow",
     "Base",
+    "CampaignRow",
+    "CampaignSiteRow",
     "CommandRow",
     "CommandStepRow",
     "DeviceLatestRow",
@@ -22,7 +32,9 @@ __all__ = [
     "ModelReportRow",
     "ModelRow",
     "QuarantineRow",
+    "RolloutStepRow",
     "ScoreRowTable",
+    "SiteModelSettingsRow",
     "SiteRow",
     "TrainingJobRow",
     "ZoneStatusRow",

@@ -77,6 +77,7 @@ class ModelReportRow(Base):
     __table_args__ = (
         Index("uq_model_reports_site_event", "site", "event", unique=True),
         Index("ix_model_reports_site_name_version", "site", "name", "version"),
+        Index("ix_model_reports_name_version_site_state", "name", "version", "site", "state"),
     )
 
     row: Mapped[RowNumber]
@@ -87,3 +88,11 @@ class ModelReportRow(Base):
     state: Mapped[Word]
     at_ms: Mapped[Millis]
     detail: Mapped[LongText]
+    received_ms: Mapped[Millis | None]
+    """When the cloud stored it, by the cloud's clock: soak times never trust a site's. Null in old rows."""
+    agreement: Mapped[float | None]
+    alarm_rate: Mapped[float | None]
+    latency_p99_ms: Mapped[float | None]
+    intervention_rate: Mapped[float | None]
+    cycles: Mapped[float | None]
+    errors: Mapped[float | None]
