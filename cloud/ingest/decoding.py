@@ -141,12 +141,16 @@ def _decode(site: SiteId, rest: tuple[str, ...], payload: bytes, now_ms: int) ->
             return _presence(site, payload)
         case ("res", command):
             return _answer(site, command, payload)
-        case ("get",):
-            return Wanted(site=site, request=codec.decode(payload, ChunkRequest))
-        case ("csr",):
-            return Renewal(site=site, request=codec.decode(payload, CertificateRequest))
+        case ("get" | "csr" as what,):
+            return _request(site, what, payload)
         case _:
             raise WireError(f"nothing is expected on up/{'/'.join(rest)}")
+
+
+def _request(site: SiteId, what: str, payload: bytes) -> Wanted | Renewal:
+    if what == "get":
+        return Wanted(site=site, request=codec.decode(payload, ChunkRequest))
+    return Renewal(site=site, request=codec.decode(payload, CertificateRequest))
 
 
 def _telemetry(site: SiteId, stream: str, payload: bytes, now_ms: int) -> Decoded:
