@@ -78,7 +78,10 @@ class ActionOutcome(StrEnum):
 class CommandState(StrEnum):
     """Where a cloud command stands."""
 
+    RECEIVED = "received"
+    """The agent has it and handed it to the guardian."""
     ACCEPTED = "accepted"
+    """The guardian verified it, and its counter is on the disk."""
     REFUSED = "refused"
     RUNNING = "running"
     DONE = "done"
@@ -245,9 +248,32 @@ class RenewOrder(msgspec.Struct, frozen=True, kw_only=True, tag="renew", tag_fie
     target: CommandId
 
 
+class PreviewOrder(msgspec.Struct, frozen=True, kw_only=True, tag="preview", tag_field="order"):
+    """Say what this order would do now. Signed and counted like any other; nothing is done."""
+
+    of: DoActions | Curtail | StandingCap | Schedule | CancelOrder
+
+
 AnyOrder = (
-    DoActions | SafeStopOrder | ResetTripOrder | Curtail | StandingCap | Schedule | CancelOrder | RenewOrder
+    DoActions
+    | SafeStopOrder
+    | ResetTripOrder
+    | Curtail
+    | StandingCap
+    | Schedule
+    | CancelOrder
+    | RenewOrder
+    | PreviewOrder
 )
+
+
+def tag_of(tagged: AnyOrder | AnyAction) -> str:
+    """The word that an order or an action has on the wire (`curtail`, `set-preset`)."""
+    return str(tagged.__struct_config__.tag)
+
+
+ORDER_WORDS = frozenset(kind.__struct_config__.tag for kind in AnyOrder.__args__)
+ACTION_WORDS = frozenset(kind.__struct_config__.tag for kind in AnyAction.__args__)
 
 
 class CommandBody(msgspec.Struct, frozen=True, kw_only=True):
@@ -273,8 +299,46 @@ class WriteRecord(msgspec.Struct, frozen=True, kw_only=True):
     took_s: float = 0.0
 
 
-class CommandStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """The agent's word on one command, published on `up/res/<command>`."""
+class PreviewStep(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that would be done, what it saves (W, None where unknown), and the arbiter's word on it."""
+
+    action: AnyAction
+    saves_w: float | None = None
+    words: str = ""
+
+
+class OrderPreview(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an order would do at the moment it was asked; nothing was done.
+
+    `steps` holds the first ones of `total_steps`. Powers in W by the site's meter, None where unknown.
+    `reaches_target` is None where the order has no target.
+    """
+
+    steps: tuple[PreviewStep, ...] = ()
+    total_steps: int = 0
+    refused: int = 0
+    """How many of the actions the arbiter would refuse now."""
+    now_w: float | None = None
+    expected_w: float | None = None
+    reaches_target: bool | None = None
+    takes_s: float | None = None
+    detail: str = ""
+
+
+class SignedBy(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose order it was, where the cloud did not sign it: what was verified, for everybody's audit."""
+
+    key: str
+    role: str
+    actor: str
+    order: AnyOrder
+    counter: int
+    issued_ms: int
+    expires_ms: int
+
+
+class CommandStatus(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The agent's word on one command, published on `up/res/<command>`; may be repeated."""
 
     id: CommandId
     state: CommandState
@@ -282,7 +346,17 @@ class CommandStatus(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     outcome: ActionOutcome | None = None
     writes: tuple[WriteRecord, ...] = ()
+    digest: str = ""
+    """`Signed.digest` of the message that this is about: an id can be claimed by anybody."""
+    preview: OrderPreview | None = None
+    """The answer to a `PreviewOrder`."""
+    by: SignedBy | None = None
+    """Set where another key than the cloud's signed it."""
 
 
+MAX_COMMAND_BYTES = 256 * 1024
+"""Largest signed command: a thousand actions need half of it."""
+MAX_PREVIEW_STEPS = 200
+"""So many steps of a preview travel; `total_steps` says how many there are."""
 MAX_COMMAND_LIFE_MS = 60_000
 """Longest life of an actuating command (contracts, MQTT commands)."""

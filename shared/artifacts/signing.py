@@ -140,9 +140,8 @@ def _check_limits(entry: PublicKeyEntry) -> None:
 
 def _block(entry: PublicKeyEntry) -> str:
     lines = ["[[keys]]", f'id = "{entry.id}"', f'role = "{entry.role}"', f'public = "{entry.public}"']
-    for name in ("may", "zones", "devices"):
-        if words := getattr(entry, name):
-            lines.append(f"{name} = [{', '.join(chr(34) + word + chr(34) for word in words)}]")
+    limits = {"may": entry.may, "zones": entry.zones, "devices": entry.devices}
+    lines += [f"{name} = {msgspec.json.encode(words).decode()}" for name, words in limits.items() if words]
     return "\n".join(lines) + "\n"
 
 
