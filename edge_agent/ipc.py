@@ -16,6 +16,7 @@ from shared.alarms import Event
 from shared.artifacts.signing import Signed
 from shared.capabilities import DeviceFacts
 from shared.commands import ActionOutcome, AnyAction, CommandState, Curtail, Proposal, WriteRecord
+from shared.details import HistoryMark, HistoryPoint
 from shared.errors import WireError
 from shared.ids import CommandId, DeviceId, SiteId, ZoneId
 from shared.inventory import DeviceEntry
@@ -55,15 +56,19 @@ class Hello(_Frame, frozen=True, kw_only=True, tag="hello"):
 
 
 class Inventory(_Frame, frozen=True, kw_only=True, tag="inventory"):
-    """What the guardian knows of each device; sent after Hello and again when facts change.
+    """What the guardian knows of each device; sent after Hello, and of some devices again when facts change.
 
     A site that does not fit into one frame comes in `parts` frames: part 0 starts anew, the others add.
+    With `change` true no part starts anew: it is only about the devices that it names.
     """
 
     devices: tuple[DeviceEntry, ...]
     facts: dict[DeviceId, DeviceFacts]
     part: int = 0
     parts: int = 1
+    change: bool = False
+    keep_days: dict[DeviceId, float] = {}
+    """For how long raw values are worth keeping (days), for devices whose profile says so."""
 
 
 class Samples(_Frame, frozen=True, kw_only=True, tag="samples"):
@@ -269,6 +274,22 @@ class JournalPage(_Frame, frozen=True, kw_only=True, tag="journal"):
     """Highest `seq` that exists."""
 
 
+class DeviceHistory(_Frame, frozen=True, kw_only=True, tag="device-history"):
+    """What a device itself remembers of a gap `[from_ms, to_ms]` (UTC ms, our clock) in its samples.
+
+    `number` counts these frames within one `boot` of the guardian. It sends those that it still holds again
+    at each connection; an agent that has committed up to a number leaves the repetitions out.
+    """
+
+    boot: str
+    number: int
+    device: DeviceId
+    from_ms: int
+    to_ms: int
+    points: tuple[HistoryPoint, ...] = ()
+    marks: tuple[HistoryMark, ...] = ()
+
+
 class Health(_Frame, frozen=True, kw_only=True, tag="health"):
     """The guardian's own health, for the status page and for metrics."""
 
@@ -291,6 +312,7 @@ FromGuardian = (
     | Tripped
     | Cleared
     | JournalPage
+    | DeviceHistory
     | Health
 )
 

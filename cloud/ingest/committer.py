@@ -104,7 +104,9 @@ class Committer:
             case Rollups() | Scores() | Events():
                 await self._batch(work, message)
             case GivenUp(site=site, tombstone=tombstone):
-                if not work.ledgers[site, tombstone.epoch, tombstone.stream].take_tombstone(tombstone):
+                covered = work.ledgers[site, tombstone.of_epoch or tombstone.epoch, tombstone.stream]
+                own = work.ledgers[site, tombstone.epoch, tombstone.stream]
+                if not own.take_tombstone(tombstone, covered):
                     work.duplicates += 1
             case Born(site=site, birth=birth, devices=devices):
                 await cloud.sites.intake.born(work.session, site, birth, devices, work.now_ms)
@@ -190,6 +192,7 @@ def _streams(messages: Iterable[Decoded]) -> set[tuple[SiteId, str, str]]:
                 found.add((site, batch.epoch, batch.stream))
             case GivenUp(site=site, tombstone=tombstone):
                 found.add((site, tombstone.epoch, tombstone.stream))
+                found.add((site, tombstone.of_epoch or tombstone.epoch, tombstone.stream))
             case Refused(site=site, batch=batch) if site is not None and batch is not None:
                 found.add((site, batch.epoch, batch.stream))
     return found

@@ -40,12 +40,13 @@ class StreamLedger:
         self._row.quarantined_batches += 1
         return True
 
-    def take_tombstone(self, tombstone: Tombstone) -> bool:
-        """Note what a site had to give up; it fills its numbers."""
+    def take_tombstone(self, tombstone: Tombstone, covered: "StreamLedger | None" = None) -> bool:
+        """Note what a site had to give up; it fills numbers of `covered`, of this epoch where that is None."""
         if not self._take(tombstone.seq):
             return False
-        self._tombstoned = self._tombstoned.add(tombstone.first_seq, tombstone.last_seq)
-        self._row.tombstoned_rows += tombstone.count
+        filled = covered or self
+        filled._tombstoned = filled._tombstoned.add(tombstone.first_seq, tombstone.last_seq)
+        filled._row.tombstoned_rows += tombstone.count
         return True
 
     def _take(self, seq: int) -> bool:

@@ -27,10 +27,12 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True, tag="batch"):
     columns: tuple[str, ...] = ()
 
 
-class Tombstone(msgspec.Struct, frozen=True, kw_only=True, tag="tombstone"):
+class Tombstone(msgspec.Struct, frozen=True, kw_only=True, tag="tombstone", omit_defaults=True):
     """Rows that had to be dropped on site, so that a gap in the cloud is always explained.
 
-    Fills the batch numbers `first_seq..last_seq` of the stream in the ledger.
+    `epoch` and `seq` are its own number. It fills the batch numbers `first_seq..last_seq` of the stream in
+    the ledger of `of_epoch`, which is its own epoch unless given: a store never gives an earlier epoch a new
+    number, because it cannot know which of them another copy of its file has used.
     """
 
     epoch: str
@@ -42,6 +44,7 @@ class Tombstone(msgspec.Struct, frozen=True, kw_only=True, tag="tombstone"):
     to_ms: int
     count: int
     reason: str
+    of_epoch: str | None = None
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):
