@@ -15,7 +15,16 @@ import msgspec
 from shared.alarms import Event
 from shared.artifacts.signing import Signed
 from shared.capabilities import DeviceFacts
-from shared.commands import ActionOutcome, AnyAction, CommandState, Curtail, Proposal, WriteRecord
+from shared.commands import (
+    ActionOutcome,
+    AnyAction,
+    CommandState,
+    Curtail,
+    OrderPreview,
+    Proposal,
+    SignedBy,
+    WriteRecord,
+)
 from shared.details import HistoryMark, HistoryPoint
 from shared.errors import WireError
 from shared.ids import CommandId, DeviceId, SiteId, ZoneId
@@ -192,6 +201,22 @@ class Result(_Frame, frozen=True, kw_only=True, tag="result"):
     command_state: CommandState | None = None
     """Set for orders: what to publish on `up/res`."""
     at_ms: int
+    digest: str = ""
+    """Set for orders: `Signed.digest` of the message that this is about."""
+    preview: OrderPreview | None = None
+    by: SignedBy | None = None
+    """Set for orders of another key than the cloud's, once verified."""
+
+
+class Progress(_Frame, frozen=True, kw_only=True, tag="progress"):
+    """Where a signed order is on its way; its `Result` comes at the end."""
+
+    id: CommandId
+    state: CommandState
+    detail: str
+    at_ms: int
+    digest: str = ""
+    by: SignedBy | None = None
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
@@ -307,6 +332,7 @@ FromGuardian = (
     | Samples
     | Status
     | Result
+    | Progress
     | Outcome
     | PlanPreview
     | Tripped
