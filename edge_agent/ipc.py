@@ -376,6 +376,12 @@ class Unassign(_Frame, frozen=True, kw_only=True, tag="unassign"):
     reason: str
 
 
+class Keys(_Frame, frozen=True, kw_only=True, tag="keys"):
+    """A signed keyring update, passed on untouched: the guardian verifies it against the keys that it holds."""
+
+    signed: Signed
+
+
 class SafeStop(_Frame, frozen=True, kw_only=True, tag="safe-stop"):
     """Stop mining, in one zone or everywhere. Always allowed: it is the safe direction."""
 
@@ -401,7 +407,18 @@ class JournalSince(_Frame, frozen=True, kw_only=True, tag="journal-since"):
     cursor: int
 
 
-FromAgent = Lease | Propose | Order | Assign | Unassign | SafeStop | PlanRequest | SamplesSince | JournalSince
+FromAgent = (
+    Lease
+    | Propose
+    | Order
+    | Assign
+    | Unassign
+    | Keys
+    | SafeStop
+    | PlanRequest
+    | SamplesSince
+    | JournalSince
+)
 
 
 # ---------------------------------------------------------------- operator.sock

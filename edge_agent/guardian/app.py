@@ -63,6 +63,7 @@ from edge_agent.ipc import (
     Health,
     Inventory,
     JournalPage,
+    Keys,
     Mode,
     Order,
     PlanRequest,
@@ -76,9 +77,10 @@ from edge_agent.ipc import Lease as LeaseFrame
 from firmware_adapters.capabilities import Credential, Telemetry
 from firmware_adapters.registry import open_device
 from shared.alarms import EventKind
-from shared.artifacts.signing import Keyring
+from shared.artifacts.keyring_update import TrustedKeys
+from shared.artifacts.signing import Signed
 from shared.clock import Clock, SystemClock
-from shared.errors import ConfigError, SecurityError
+from shared.errors import ConfigError, SecurityError, StoreError
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 
@@ -118,7 +120,7 @@ class Guardian:
         check_points(site)
         state = Path(site.paths.guardian_state)
         durable.private_folder(state)
-        keyring = Keyring.load(Path(site.paths.keyring))
+        keyring = self.keys = TrustedKeys(Path(site.paths.keyring), state / "keyring.bin", site.site.id)
         credentials = credentials_of(site, state)
         self._lock = OnlyOne(state / "guardian.lock")
         if synchronised is None:
@@ -322,6 +324,8 @@ class Guardian:
             self.persons.distrust()
         if self.journal.repaired:
             self.recorder.record(told.journal_damaged(self.journal.repaired))
+        if self.keys.damaged:
+            self.recorder.record(told.keyring_damaged())
 
     def _tell_bad_config(self, what: str, why: str) -> None:
         log.error("guardian %s: %s", what, why)
@@ -464,6 +468,8 @@ class Guardian:
             case Unassign(reason=reason):
                 self._model_event(f"{self.assignments.drop()}: {reason}", EventKind.MODEL)
                 self.desk.background(self._drop_in_turn())
+            case Keys(signed=signed):
+                self.desk.background(self._take_keys(signed))
             case PlanRequest():
                 self.server.broadcast(self.power_front.preview(message))
             case SafeStop(zone=zone, reason=reason):
@@ -488,6 +494,22 @@ class Guardian:
         if self.assignments.words != before:
             self._model_event(text, EventKind.MODEL)
             self.server.broadcast(self.status())
+
+    async def _take_keys(self, signed: Signed) -> None:
+        """Keys that were removed stop counting now, and so do models that only they vouched for."""
+        async with self._assigning:
+            try:
+                update = await asyncio.to_thread(self.keys.take, signed, now_ms=self.clock.utc_ms())
+            except (SecurityError, StoreError) as error:
+                self.recorder.record(told.keyring(f"keyring update refused: {error}", EventKind.REFUSED))
+                return
+            if update is None:
+                return
+            text = f"keyring version {update.version} counts now, with {len(update.keys)} keys"
+            self.recorder.record(told.keyring(text, EventKind.SYSTEM))
+            if why := self.assignments.recheck():
+                self._model_event(why, EventKind.REFUSED)
+                self.server.broadcast(self.status())
 
     def _model_event(self, text: str, kind: EventKind) -> None:
         self.recorder.record(told.model(text, kind))

@@ -45,6 +45,23 @@ def model(text: str, kind: EventKind) -> Finding:
     return Finding(kind=kind, severity=severity, key="model/assignment", title=text)
 
 
+def keyring(text: str, kind: EventKind) -> Finding:
+    """The keys that this guardian trusts changed (SYSTEM), or an update was refused."""
+    severity = Severity.LOW if kind is EventKind.SYSTEM else Severity.HIGH
+    return Finding(kind=kind, severity=severity, key="keyring", title=text)
+
+
+def keyring_damaged() -> Finding:
+    """The stored keyring update cannot be read."""
+    return Finding(
+        kind=EventKind.ALARM,
+        severity=Severity.HIGH,
+        key="keyring/damaged",
+        title="the stored keyring is damaged: only root keys count, remote orders and models are refused",
+        advice="Have the cloud deliver the newest signed keyring again; check the disk.",
+    )
+
+
 def default_password(entry: DeviceEntry, *, stands: bool) -> Finding:
     """A device still has, or no longer has, its vendor's password."""
     advice = "Set a password on the machine and store it with 'minewarden guardian credential set'."

@@ -42,6 +42,8 @@ class Assignments:
         self._kept = self._load()
         self.active: ModelRef | None = None
         self.candidate: ModelRef | None = None
+        self._papers: dict[ModelRef, Signed] = {}
+        """Of the two above: what let them in, to look at again when keys change."""
 
     def _load(self) -> _Kept:
         try:
@@ -73,6 +75,8 @@ class Assignments:
         verified = verify_assignment(signed, self._keyring, site=self._site, now_ms=self._clock.utc_ms())
         self._remember(signed, verified)
         model = _ref(verified.manifest)
+        self._papers = {known: paper for known, paper in self._papers.items() if self._claimed(known)}
+        self._papers[model] = signed
         stage = verified.assignment.stage
         if stage is Stage.WITHDRAWN:
             return self._withdraw(model)
@@ -88,6 +92,22 @@ class Assignments:
         if self.candidate == model:
             self.candidate = None
         return f"{model.name} v{model.version} acts now"
+
+    def _claimed(self, model: ModelRef) -> bool:
+        return model in (self.active, self.candidate)
+
+    def recheck(self) -> str:
+        """Let go of models whose keys do not count any more; says which, or nothing."""
+        gone = []
+        for model, signed in list(self._papers.items()):
+            if not self._claimed(model):
+                continue
+            try:
+                verify_assignment(signed, self._keyring, site=self._site, now_ms=0)
+            except SecurityError as error:
+                self._withdraw(model)
+                gone.append(f"{model.name} v{model.version} lost its say: {error}")
+        return "; ".join(gone)
 
     def _withdraw(self, model: ModelRef) -> str:
         if self.active == model:
