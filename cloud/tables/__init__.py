@@ -3,6 +3,7 @@
 from cloud.tables.alarms import AlarmRow, EventRow
 from cloud.tables.base import Base
 from cloud.tables.commands import CommandRow, CommandStepRow
+from cloud.tables.identity import CertificateRow, EnrolmentRow
 from cloud.tables.ledger import LedgerRow, QuarantineRow
 from cloud.tables.models import AssignmentRow, ModelReportRow, ModelRow, TrainingJobRow
 from cloud.tables.rollouts import (
@@ -22,11 +23,13 @@ __all__ = [
     "Base",
     "CampaignRow",
     "CampaignSiteRow",
+    "CertificateRow",
     "CommandRow",
     "CommandStepRow",
     "DeviceLatestRow",
     "DeviceRow",
     "DeviceScoreRow",
+    "EnrolmentRow",
     "EventRow",
     "LedgerRow",
     "ModelReportRow",
