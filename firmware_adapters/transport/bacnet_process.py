@@ -8,6 +8,7 @@ the next request starts it anew, at most every `RESTART_S`.
 import asyncio
 import itertools
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
@@ -39,6 +40,8 @@ GRACE_S = 0.25
 """Beyond a request's own deadline, which the child keeps; after it the child itself hangs."""
 START_S = 15.0
 """Importing bacpypes3 takes a second here and several on a small gateway."""
+HUNG_S = 5.0
+"""A child that owes an answer and has said nothing for so long is killed; the next order starts another."""
 STOP_S = 2.0
 
 
@@ -56,6 +59,8 @@ class BacnetProcess:
         self._listening: asyncio.Task[None] | None = None
         self._started_s: float | None = None
         self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
+        self._heard_s = -math.inf
+        """When the child last said anything, monotonic."""
         self.users = 0
 
     async def ask(self, order: Order) -> Outcome:
@@ -73,10 +78,20 @@ class BacnetProcess:
         except (BrokenPipeError, ConnectionResetError) as error:
             raise Unreachable("the BACnet process has ended") from error
         except TimeoutError as error:
+            self._kill_if_hung()
             raise DeviceTimeout("the BACnet process does not answer, or is still starting") from error
         finally:
             self._waiting.pop(number, None)
             future.cancel()
+
+    def _kill_if_hung(self) -> None:
+        """A deadline has passed that the child keeps itself, even for a device that is not there."""
+        child = self._child
+        if child is None or child.returncode is not None:
+            return
+        if self._clock.monotonic() - self._heard_s >= HUNG_S:
+            log.warning("the BACnet process hangs and is killed")
+            child.kill()
 
     async def _running(self) -> asyncio.subprocess.Process:
         """The child. Its start goes on when the one who waits for it gives up: a gateway is slow at it."""
@@ -116,6 +131,7 @@ class BacnetProcess:
         if hello != bytes(LENGTH_BYTES):
             raise Unreachable("the BACnet process says something else than it should")
         self._child = child
+        self._heard_s = self._clock.monotonic()
         self._listening = asyncio.create_task(self._listen(child, child.stdout))
         return child
 
@@ -128,6 +144,7 @@ class BacnetProcess:
                     log.error("the BACnet process sent a frame of %d bytes", length)
                     break
                 outcome = decoder.decode(await pipe.readexactly(length))
+                self._heard_s = self._clock.monotonic()
                 future = self._waiting.get(outcome.id)
                 if future is not None and not future.done():
                     future.set_result(outcome)

@@ -105,6 +105,26 @@ async def test_a_killed_child_costs_a_read_and_comes_back() -> None:
         await device.close()
 
 
+async def test_a_hung_child_is_killed_and_another_takes_its_place() -> None:
+    async with emulated() as (emulator, _):
+        device, clock = opened(emulator.port), ManualClock()
+        bacnet_process._PROCESSES[asyncio.get_running_loop()] = BacnetProcess(clock=clock)
+        assert await values(device) == pytest.approx(HVAC)
+        child = process()._child
+        assert child is not None
+        os.kill(child.pid, signal.SIGSTOP)
+        with pytest.raises(DeviceTimeout):
+            await device.read()
+        assert child.returncode is None, "it may only be slow"
+        clock.advance(bacnet_process.HUNG_S)
+        with pytest.raises(DeviceTimeout):
+            await device.read()
+        assert await child.wait() == -signal.SIGKILL
+        clock.advance(bacnet_process.RESTART_S)
+        assert await values(device) == pytest.approx(HVAC)
+        await device.close()
+
+
 async def test_a_small_device_is_asked_for_less() -> None:
     async with emulated(most=5) as (emulator, _):
         device = opened(emulator.port)
