@@ -4,6 +4,7 @@ import math
 
 import msgspec
 
+from edge_agent.config.agent_checks import check_agent
 from edge_agent.config.power_checks import check_power
 from edge_agent.config.structs import SCHEMA, SiteFile, Timing
 from edge_agent.config.zone_checks import Problem, check_zone
@@ -50,6 +51,7 @@ def check(site: SiteFile) -> list[Problem]:
     for index, device in enumerate(site.devices):
         problems += _check_device(site, device, f"devices[{index}]")
     problems += _check_actuators(site)
+    problems += check_agent(site)
     return problems + check_power(site)
 
 

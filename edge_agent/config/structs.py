@@ -297,6 +297,8 @@ class Uplink(Strict, frozen=True, kw_only=True):
     ca_file: str | None = None
     cert_file: str | None = None
     key_file: str | None = None
+    model_url: str | None = None
+    """HTTPS base of the cloud, for model files; without it they come in chunks over MQTT."""
 
 
 class AgentSettings(Strict, frozen=True, kw_only=True):
@@ -309,6 +311,10 @@ class AgentSettings(Strict, frozen=True, kw_only=True):
     raw_keep_mb: int = 2048
     outbox_keep_mb: int = 512
     flush_every_s: float = 2.0
+    model_budget_ms: float = 1000.0
+    """What scoring all miners once may take, as p99; a model that needs more goes back by itself."""
+    confirm_within_s: float = 3600.0
+    """A model that was swapped in must have proved itself within this time, or it goes back."""
 
 
 class SiteFile(Strict, frozen=True, kw_only=True):
