@@ -24,6 +24,8 @@ class SiteView:
         self.site = site
         self.devices: dict[DeviceId, DeviceEntry] = {device.id: device for device in site.devices}
         self.facts: dict[DeviceId, DeviceFacts] = {}
+        self.keep_days: dict[DeviceId, float] = {}
+        """For how long raw values are worth keeping (days), where a device's profile says so."""
         self.hello: Hello | None = None
         self.status: Status | None = None
         self.status_at_s: float | None = None
@@ -56,11 +58,12 @@ class SiteView:
         return any(device in zone.inhibited for zone in self.zones.values())
 
     def take_inventory(self, message: Inventory) -> None:
-        """Part 0 of an inventory starts anew, the others add to it."""
-        if message.part == 0:
-            self.devices, self.facts = {}, {}
+        """Part 0 of a whole inventory starts anew, the others and changes add to it."""
+        if message.part == 0 and not message.change:
+            self.devices, self.facts, self.keep_days = {}, {}, {}
         self.devices |= {device.id: device for device in message.devices}
         self.facts |= message.facts
+        self.keep_days |= message.keep_days
 
     def take_sample(self, sample: Sample) -> None:
         if sample.failure is None:

@@ -7,6 +7,7 @@ import msgspec
 
 from edge_agent.config.checks import check
 from edge_agent.config.lines import Lines
+from edge_agent.config.racks import placed
 from edge_agent.config.structs import Paths, SiteFile
 from shared.errors import ConfigError
 from shared.inventory import beside
@@ -42,7 +43,7 @@ def parse(text: str, path: Path) -> SiteFile:
         site,
         paths=_resolved(site.paths, path.parent),
         site=msgspec.structs.replace(site.site, action_limits=own),
-        devices=beside(site.devices, path.parent),
+        devices=beside(placed(site), path.parent),
     )
 
 

@@ -1,6 +1,7 @@
 """The tables of the site file, as frozen structs. `docs/site-file.md` explains each key."""
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -170,6 +171,23 @@ class Zone(Strict, frozen=True, kw_only=True):
     """Slots per rack row, for the heat map only."""
 
 
+class Rack(Strict, frozen=True, kw_only=True):
+    """A rack of `rows` x `slots` places for machines; slots are counted from 1, the bottom row first.
+
+    `position` is where slot 1 is (x, y, z in m, z up), `slot_m` the distance from one slot of a row to the
+    next (m), which lies in the direction `along`, `row_m` that from one row to the one above it (m).
+    """
+
+    id: str
+    zone: ZoneId
+    position: tuple[float, float, float]
+    rows: int
+    slots: int
+    slot_m: float
+    row_m: float
+    along: Literal["x", "-x", "y", "-y"] = "x"
+
+
 class Site(Strict, frozen=True, kw_only=True):
     """Who this site is, and what it allows. What is allowed has no default."""
 
@@ -328,6 +346,7 @@ class SiteFile(Strict, frozen=True, kw_only=True):
     agent: AgentSettings
     zones: tuple[Zone, ...]
     devices: tuple[DeviceEntry, ...]
+    racks: tuple[Rack, ...] = ()
     power_caps: tuple[PowerCap, ...] = ()
     mains: Mains | None = None
     curtailment: Curtailment | None = None

@@ -36,10 +36,10 @@ from edge_agent.guardian.operators.persons import Persons
 from edge_agent.guardian.operators.proving import Proving
 from edge_agent.guardian.operators.server import OperatorServer
 from edge_agent.guardian.operators.show import show
-from edge_agent.guardian.points import check_points
+from edge_agent.guardian.points import check_points, profiles_of
 from edge_agent.guardian.polling import open_files
 from edge_agent.guardian.polling.board import Board
-from edge_agent.guardian.polling.cadence import urgent_devices
+from edge_agent.guardian.polling.cadence import kept_days, periods_s, urgent_devices
 from edge_agent.guardian.polling.link import DeviceLink, Samples
 from edge_agent.guardian.polling.pace import warm_of
 from edge_agent.guardian.polling.poller import Poller
@@ -88,6 +88,8 @@ log = logging.getLogger(__name__)
 
 STATUS_EVERY_S = 2.0
 HEALTH_EVERY_S = 10.0
+CHANGES_EVERY_S = 6.0
+"""Facts of a site that starts come one by one; they are told together."""
 INVENTORY_DEVICES_PER_FRAME = 100
 """About 3.5 kB each with fifteen presets and all abilities of a VNish machine: a third of a frame's 1 MiB."""
 
@@ -117,7 +119,9 @@ class Guardian:
         self.boot = secrets.token_hex(8)
         self._config_sha256 = config_sha256
         self._bad_config = bad_config
-        check_points(site)
+        profiles = profiles_of(site)
+        check_points(site, profiles)
+        self._kept_days = kept_days(profiles)
         state = Path(site.paths.guardian_state)
         durable.private_folder(state)
         keyring = self.keys = TrustedKeys(Path(site.paths.keyring), state / "keyring.bin", site.site.id)
@@ -245,8 +249,7 @@ class Guardian:
         self._poller = Poller(
             self.links,
             self.clock,
-            poll_s=site.timing.poll_s,
-            urgent_poll_s=site.timing.safety_poll_s,
+            periods_s=periods_s(site, profiles),
             urgent=urgent,
             on_facts=self._facts,
             warm=warm_of(site),
@@ -262,7 +265,8 @@ class Guardian:
         )
         self._safe_steps = SafeSteps(site, self.recorder)
         self._stopping = asyncio.Event()
-        self._inventory_due = False
+        self._changed: set[DeviceId] = set()
+        """Devices whose facts are news to the agents."""
         self._assigning = asyncio.Lock()
         self._default_passwords: set[DeviceId] = set()
 
@@ -401,9 +405,10 @@ class Guardian:
             self.server.broadcast(self.status())
             if ticks % round(HEALTH_EVERY_S / STATUS_EVERY_S) == 0:
                 self.server.broadcast(self.health())
-            if self._inventory_due:
-                self._inventory_due = False
-                for frame in self.inventory():
+            if ticks % round(CHANGES_EVERY_S / STATUS_EVERY_S) == 0 and self._changed:
+                changed, self._changed = self._changed, set()
+                devices = tuple(entry for entry in self.site.devices if entry.id in changed)
+                for frame in self._frames(devices, change=True):
                     self.server.broadcast(frame)
 
     def status(self) -> Status:
@@ -439,13 +444,18 @@ class Guardian:
 
     def inventory(self) -> list[Inventory]:
         """What stands on the site; large sites take several frames, each with its own devices."""
-        devices = self.site.devices
+        return self._frames(self.site.devices, change=False)
+
+    def _frames(self, devices: tuple[DeviceEntry, ...], *, change: bool) -> list[Inventory]:
         parts = max(-(-len(devices) // INVENTORY_DEVICES_PER_FRAME), 1)
         frames = []
         for part in range(parts):
             some = devices[part::parts]
             facts = {d.id: known for d in some if (known := self.links[d.id].facts) is not None}
-            frames.append(Inventory(devices=some, facts=facts, part=part, parts=parts))
+            keep = {d.id: self._kept_days[d.id] for d in some if d.id in self._kept_days}
+            frames.append(
+                Inventory(devices=some, facts=facts, part=part, parts=parts, change=change, keep_days=keep)
+            )
         return frames
 
     def greet(self) -> list[FromGuardian]:
@@ -517,7 +527,7 @@ class Guardian:
     # ------------------------------------------------------------ from the poller
 
     def _facts(self, device: DeviceId) -> None:
-        self._inventory_due = True
+        self._changed.add(device)
         link = self.links[device]
         self._safe_steps.note(link.entry, link.facts)
         has_default = link.facts is not None and link.facts.default_password

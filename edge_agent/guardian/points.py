@@ -1,22 +1,44 @@
-"""Points that the site file names against what the devices' profiles offer, before anything runs.
+"""What the site file names against what adapters and profiles offer, before anything runs.
 
 A misspelt probe would leave its zone SAFE for ever; a misspelt actuator point, or a value that the profile
 does not let through, would show only when a zone trips and its fans are to run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from edge_agent.config import CoolingActuator, PointRef, SensorRole, SiteFile, Zone
+from edge_agent.guardian.polling.cadence import too_slow
 from edge_agent.guardian.sensing import air_beside
+from firmware_adapters import registry
 from firmware_adapters.site.profile import Profile, load_profile
 from shared.errors import ConfigError
 from shared.ids import DeviceId
 
 
-def check_points(site: SiteFile) -> None:
-    """Raises `ConfigError` naming every point, and every value, that its device's profile cannot serve."""
-    profiles = {entry.id: load_profile(entry.profile) for entry in site.devices if entry.profile is not None}
+def profiles_of(site: SiteFile) -> dict[DeviceId, Profile]:
+    """The profile of each device that has one, each file read once.
+
+    Raises `ConfigError` for adapters and profiles that do not exist or do not belong together.
+    """
+    loaded: dict[str, Profile] = {}
     problems: list[str] = []
+    for name, first in {entry.profile: entry.id for entry in reversed(site.devices) if entry.profile}.items():
+        try:
+            loaded[name] = load_profile(name)
+        except ConfigError as error:
+            problems.append(f"device {first}: profile: {error}")
+    for entry in site.devices:
+        why = registry.misfit(entry, loaded.get(entry.profile or ""))
+        problems += [] if why is None else [f"device {entry.id}: {why}"]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return {entry.id: loaded[entry.profile] for entry in site.devices if entry.profile is not None}
+
+
+def check_points(site: SiteFile, profiles: Mapping[DeviceId, Profile] | None = None) -> None:
+    """Raises `ConfigError` naming every point, and every value, that its device's profile cannot serve."""
+    profiles = profiles_of(site) if profiles is None else profiles
+    problems: list[str] = [*too_slow(site, profiles)]
     for where, ref in _read_points(site):
         profile = profiles.get(DeviceId(ref.device))
         if profile is not None and profile.point(ref.point) is None:

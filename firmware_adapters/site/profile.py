@@ -7,8 +7,10 @@ every writable point are mandatory, and every profile names its source.
 A site's own profile is a file that stands beside the site file; nothing of it is Python.
 """
 
+import difflib
 import re
 import tomllib
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,7 @@ __all__ = [
     "Watchdog",
     "WriteRule",
     "load_profile",
+    "nearest",
     "parse_profile",
     "profile_names",
 ]
@@ -64,9 +67,18 @@ def load_profile(name: str) -> Profile:
     if is_own_file(name):
         return read_profile(Path(name))
     if name not in profile_names():
-        raise ConfigError(f"no device profile {name!r}; known are {', '.join(profile_names())}")
+        raise ConfigError(f"no device profile {name!r}; {nearest(name, profile_names())}")
     text = (resources.files("firmware_adapters.site") / "profiles" / f"{name}.toml").read_text("utf-8")
     return parse_profile(text, f"{name}.toml")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """The names that a mistyped one may have meant, or all there are, for the end of a sentence."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(repr(name) for name in close) + "?"
+    return f"known are {', '.join(names)}"
 
 
 def read_profile(path: Path) -> Profile:

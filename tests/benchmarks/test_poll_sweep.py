@@ -107,7 +107,11 @@ class _Sweeps:
 
         samples.on_news = on_news
         poller = Poller(
-            links, clock, poll_s=CADENCE_S, urgent_poll_s=CADENCE_S, urgent=frozenset(), on_facts=told.add
+            links,
+            clock,
+            periods_s=dict.fromkeys(links, CADENCE_S),
+            urgent=frozenset(),
+            on_facts=told.add,
         )
         running = asyncio.create_task(poller.run())
 

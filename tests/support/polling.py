@@ -66,6 +66,12 @@ class Rig:
             for entry in site.miners
         }
 
+    def _periods_s(self, urgent: frozenset[str]) -> dict[DeviceId, float]:
+        return {
+            device: link.entry.poll_s or (URGENT_POLL_S if device in urgent else POLL_S)
+            for device, link in self.links.items()
+        }
+
     async def poll(
         self,
         seconds: float,
@@ -80,8 +86,7 @@ class Rig:
         poller = Poller(
             self.links,
             self.clock,
-            poll_s=POLL_S,
-            urgent_poll_s=URGENT_POLL_S,
+            periods_s=self._periods_s(urgent),
             urgent=urgent,  # type: ignore[arg-type] # device ids are text
             on_facts=told.append,
             warm=warm,

@@ -7,8 +7,8 @@
 
 Slow and rare reads follow a good fast one, each device at a moment of its own and at most `RARE_READS` at a
 time; where none is free, the next fast read tries again. So a site of thousands that starts is first seen,
-and then asked what it is. Devices that decide trips (`cadence.urgent_devices`) have a faster cadence and no
-back-off. A gap that ends is handed to `backfill`.
+and then asked what it is. Devices that decide trips (`cadence.urgent_devices`) have no back-off. A gap that
+ends is handed to `backfill`.
 """
 
 import asyncio
@@ -40,11 +40,11 @@ reads a second spends more on waking up than on reading."""
 
 
 class Poller:
-    """Keeps reading a set of devices until it is cancelled; `urgent` ones every `urgent_poll_s`.
+    """Keeps reading a set of devices until it is cancelled.
 
-    A device's own `poll_s` in the site file goes before both. `warm` says from which temperatures a zone's
-    miners are read faster; `on_facts` is told of facts that are new or different; `on_history` takes what
-    devices remember of gaps.
+    `periods_s` are their plain cadences (`cadence.periods_s`); `urgent` ones decide trips. `warm` says from
+    which temperatures a zone's miners are read faster; `on_facts` is told of facts that are new or different;
+    `on_history` takes what devices remember of gaps.
     """
 
     def __init__(
@@ -52,8 +52,7 @@ class Poller:
         links: dict[DeviceId, DeviceLink],
         clock: Clock,
         *,
-        poll_s: float,
-        urgent_poll_s: float,
+        periods_s: Mapping[DeviceId, float],
         urgent: frozenset[DeviceId],
         on_facts: Callable[[DeviceId], None],
         warm: Mapping[ZoneId, Warm] | None = None,
@@ -61,8 +60,7 @@ class Poller:
     ) -> None:
         self._links = links
         self._clock = clock
-        self._poll_s = poll_s
-        self._urgent_poll_s = urgent_poll_s
+        self._periods_s = periods_s
         self._urgent = urgent
         self._on_facts = on_facts
         self._jitter = random.Random(len(links))  # noqa: S311 - spreads polls, guards nothing
@@ -79,7 +77,7 @@ class Poller:
 
     async def _device(self, link: DeviceLink, number: int) -> None:
         urgent = link.device in self._urgent
-        plain_s = link.entry.poll_s or (self._urgent_poll_s if urgent else self._poll_s)
+        plain_s = self._periods_s[link.device]
         failures = 0
         now_s = self._clock.monotonic()
         due = _Due(facts_s=now_s, details_s=now_s + DETAILS_EVERY_S * self._jitter.random())

@@ -27,6 +27,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "Cooling actuators": config.CoolingActuator,
     "Sensors": config.ZoneSensor,
     "Contacts": config.Contact,
+    "Racks": config.Rack,
     "Power caps": config.PowerCap,
     "Mains": config.Mains,
     "Stages": config.MainsStage,

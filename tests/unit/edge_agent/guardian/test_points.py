@@ -125,3 +125,47 @@ def test_power_tables_are_looked_up_too(tmp_path: Path) -> None:
 def test_a_good_file_passes(tmp_path: Path) -> None:
     make_site(tmp_path)
     assert check_config(["--site", str(tmp_path / "site.toml")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        (
+            'adapter = "vnish"',
+            'adapter = "vnisch"',
+            "device m-1: no adapter named 'vnisch'; did you mean 'vnish'",
+        ),
+        (
+            'adapter = "vnish"',
+            'adapter = "zzz"',
+            "no adapter named 'zzz'; known are antminer, avalon, ",
+        ),
+        (
+            '"danfoss-fc102"',
+            '"danfos-fc102"',
+            "device wall-1: profile: no device profile 'danfos-fc102'; did you ",
+        ),
+        ('"danfoss-fc102"', '"danfos-fc102"', "did you mean 'danfoss-fc102'"),
+        ('"danfoss-fc102"', '"./own.toml"', "device wall-1: profile: .*own.toml: cannot be read"),
+        ('"xy-md02"', '"danfoss-fc51"', "device probe-1: profile danfoss-fc51 is of kind drive, not probe"),
+        ('"apc-rpdu2"', '"xy-md02"', "device pdu-1: profile xy-md02 is not for adapter 'snmp'"),
+        (
+            'adapter = "vnish"',
+            'adapter = "bacnet"\nprofile = "bacnet-hvac"',
+            "is for site equipment, kind is miner",
+        ),
+        (
+            'kind = "drive"\nadapter = "modbus"',
+            'kind = "drive"\nadapter = "luxos"',
+            "is a miner's firmware, kind is drive",
+        ),
+    ],
+)
+def test_names_that_nothing_stands_behind_are_refused_with_the_nearest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, words: str
+) -> None:
+    site = make_site(tmp_path, edit=lambda text: text.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=words):
+        Guardian(site, config_sha256="0" * 64)
+    assert check_config(["--site", str(tmp_path / "site.toml")]) == 2
+    assert re.search(words, capsys.readouterr().err)

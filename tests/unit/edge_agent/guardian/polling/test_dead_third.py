@@ -56,8 +56,7 @@ async def test_the_rest_keeps_its_cadence() -> None:
     poller = Poller(
         links,
         clock,
-        poll_s=POLL_S,
-        urgent_poll_s=POLL_S,
+        periods_s=dict.fromkeys(links, POLL_S),
         urgent=frozenset(),
         on_facts=lambda _: None,
     )
