@@ -18,6 +18,11 @@
     release_key = "keys/release.key"       # only with online_blessing = true
     online_blessing = true
 
+    [identity]                             # only where this cloud issues certificates
+    ca_cert = "ca/ca.crt"                  # `minewarden cloud ca init` makes both
+    ca_key = "ca/ca.key"
+    broker_dir = "broker"                  # acl and crl.pem for mosquitto are written here
+
     [training]
     threads = 1
 
@@ -35,7 +40,7 @@ from shared.errors import ConfigError
 
 MIN_TOKEN_CHARACTERS = 20
 
-SettingsT = TypeVar("SettingsT", "BrokerSettings", "KeySettings")
+SettingsT = TypeVar("SettingsT", "BrokerSettings", "KeySettings", "IdentitySettings")
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,6 +85,26 @@ class KeySettings(_Strict, frozen=True, kw_only=True):
     online_blessing: bool = False
 
 
+class IdentitySettings(_Strict, frozen=True, kw_only=True):
+    """The certificate authority, and how the broker learns who may speak.
+
+    `ca_key` may be a systemd credential (`LoadCredential`). After a change of `acl` or `crl.pem` in
+    `broker_dir` mosquitto must read its files again: by `SIGHUP` to the process in `broker_pid_file`, by the
+    command `broker_reload`, or, where neither is set, by whoever watches the folder (packaging/systemd has a
+    path unit for it).
+    """
+
+    ca_cert: str
+    ca_key: str
+    broker_dir: str
+    broker_pid_file: str | None = None
+    broker_reload: tuple[str, ...] = ()
+    site_days: int = 90
+    """Life of a site's certificate; the site renews it when a third is left."""
+    role_days: int = 365
+    """Life of certificates for the broker, the cloud's own roles and third parties."""
+
+
 class TrainingSettings(_Strict, frozen=True, kw_only=True):
     """Limits of the training child process."""
 
@@ -103,6 +128,7 @@ class _File(_Strict, frozen=True, kw_only=True):
     http_port: int = 8480
     allowed_hosts: tuple[str, ...] = ()
     training: TrainingSettings = TrainingSettings()
+    identity: IdentitySettings | None = None
 
 
 class CloudConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +146,7 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True):
     broker: BrokerSettings
     keys: KeySettings
     training: TrainingSettings
+    identity: IdentitySettings | None
 
     def token(self) -> str:
         """The bearer token for writes; raises `ConfigError` where it is missing or short."""
@@ -168,6 +195,7 @@ def load(path: Path) -> CloudConfig:
         ),
         keys=_absolute(base, file.keys, "command_key", "assignment_key", "release_key"),
         training=file.training,
+        identity=_identity(path, base, file.identity),
     )
 
 
@@ -206,6 +234,17 @@ def _check(path: Path, file: _File) -> None:
         raise ConfigError(f"{path}: training.timeout_s must be above 0 and training.threads at least 1")
     if file.training.model_life_days <= 0 or file.training.assignment_life_days <= 0:
         raise ConfigError(f"{path}: training.model_life_days and assignment_life_days must be above 0")
+
+
+def _identity(path: Path, base: Path, settings: IdentitySettings | None) -> IdentitySettings | None:
+    if settings is None:
+        return None
+    if settings.broker_pid_file is not None and settings.broker_reload:
+        raise ConfigError(f"{path}: identity.broker_pid_file and identity.broker_reload: set one of them")
+    for key, days in (("site_days", settings.site_days), ("role_days", settings.role_days)):
+        if not 1 <= days <= 825:
+            raise ConfigError(f"{path}: identity.{key} must be 1 to 825 days, not {days}")
+    return _absolute(base, settings, "ca_cert", "ca_key", "broker_dir", "broker_pid_file")
 
 
 def _is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@
     ├── Conflict               409 not in the present state
     ├── TooLarge               413 the body is over the limit
     ├── BadInput               422 the body or query does not mean anything here
+    ├── TooMany                429 more requests than are taken; later
     └── Unavailable            503 broker or database cannot be reached now
 """
 
@@ -87,6 +88,15 @@ class BadInput(ApiError):
     title = "Input not usable"
 
 
+class TooMany(ApiError):
+    """More requests of this kind than are taken in this time; try again later."""
+
+    status = 429
+    code = "too-many"
+    title = "Too many requests"
+    permanent = False
+
+
 class Unavailable(ApiError):
     """The broker or the database cannot be reached now; trying again later may help."""
 
@@ -98,7 +108,7 @@ class Unavailable(ApiError):
 
 ABOUT: dict[str, str] = {
     error.code: error.__doc__ or ""
-    for error in (NotFound, Unauthorized, Forbidden, Conflict, TooLarge, BadInput, Unavailable)
+    for error in (NotFound, Unauthorized, Forbidden, Conflict, TooLarge, BadInput, TooMany, Unavailable)
 } | {
     "bad-request": "The request is not valid HTTP or not valid JSON.",
     "method-not-allowed": "The path exists, but not with this method; see the Allow header.",
