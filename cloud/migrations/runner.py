@@ -27,6 +27,8 @@ def is_ours(item: object, name: str | None, kind: str, reflected: bool, compare_
     """Whether Alembic should compare this object with the ORM's tables."""
     table = getattr(item, "table", item)
     table_name = str(getattr(table, "name", name))
+    if table_name in Base.metadata.tables:
+        return True
     return table_name != SERIES_TABLE and not table_name.startswith(f"{SERIES_TABLE}_")
 
 

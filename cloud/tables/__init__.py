@@ -13,7 +13,14 @@ from cloud.tables.rollouts import (
     RolloutStepRow,
     SiteModelSettingsRow,
 )
-from cloud.tables.series import ScoreRowTable
+from cloud.tables.series import (
+    ColdDayRow,
+    DeviceHistoryRow,
+    RawRequestRow,
+    RawWindowRow,
+    RollupMarkRow,
+    ScoreRowTable,
+)
 from cloud.tables.sites import DeviceLatestRow, DeviceRow, DeviceScoreRow, SiteRow, ZoneStatusRow
 
 __all__ = [
@@ -24,8 +31,10 @@ __all__ = [
     "CampaignRow",
     "CampaignSiteRow",
     "CertificateRow",
+    "ColdDayRow",
     "CommandRow",
     "CommandStepRow",
+    "DeviceHistoryRow",
     "DeviceLatestRow",
     "DeviceRow",
     "DeviceScoreRow",
@@ -35,7 +44,10 @@ __all__ = [
     "ModelReportRow",
     "ModelRow",
     "QuarantineRow",
+    "RawRequestRow",
+    "RawWindowRow",
     "RolloutStepRow",
+    "RollupMarkRow",
     "ScoreRowTable",
     "SiteModelSettingsRow",
     "SiteRow",
