@@ -6,38 +6,38 @@ outbox batch are written in one transaction; so are journal events and the journ
 writer thread only (`writer.py`).
 """
 
-import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from edge_agent.agent.store import quota
+from edge_agent.agent.store import told
+from edge_agent.agent.store.outbox import Outbox, step_of
+from edge_agent.agent.store.quota import OutboxFull, Pressure, Quota
 from edge_agent.agent.store.rows import (
     AckOutcome,
     Commit,
     EpochTotals,
     OutboxRow,
+    Receipt,
     Refusal,
     StreamTotals,
-    encode_rows,
-    priority_of,
 )
 from edge_agent.agent.store.schema import migrate
+from edge_agent.agent.store.tombstones import Graves
+from shared.alarms import Event
 from shared.clock import Clock
 from shared.errors import StoreError, WireError
-from shared.telemetry import COLUMN_NAMES, RollupRow
+from shared.telemetry import RollupRow
 from shared.wire import codec
-from shared.wire.envelope import Ack, Batch
-from shared.wire.topics import EVENT_STREAM, SCORE_STREAM, TELEMETRY_STREAM
+from shared.wire.envelope import Ack, Tombstone
+from shared.wire.topics import EVENT_STREAM, HISTORY_STREAM, SCORE_STREAM, TELEMETRY_STREAM
 
 Connect = Callable[[Path], sqlite3.Connection]
 
-ROWS_PER_BATCH: Final = 2_000
-"""A batch of this many roll-up rows is about 0.7 MB plain, far below the 4 MiB body limit."""
+LEVEL_KEY: Final = "outbox.level"
+"""How far the outbox had to go, as last told to people."""
 _PASSING: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -51,9 +51,13 @@ _PASSING: Final = frozenset(
     }
 )
 """Why a sound file cannot be opened now: somebody holds it, no room, no rights."""
+_BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+"""What a statement says that meets damage in a file that opened well."""
 _READING: Final = frozenset({sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ})
 _FRAME = list[RollupRow]
 _WAL_BYTES: Final = 4 * 1024 * 1024
+_KEEP_FREE: Final = 256
+"""Pages (1 MB) that stay in the file when it shrinks."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -74,16 +78,19 @@ class Store:
     def __init__(self, path: Path, clock: Clock, *, outbox_bytes: int, connect: Connect = connect) -> None:
         """Open or create the file; raises `StoreDamaged`, or `StoreError` where it cannot be opened now."""
         self.path = path
-        self.epoch = secrets.token_hex(8)
         self._clock = clock
-        self._outbox_bytes = outbox_bytes
         try:
             self._db = connect(path)
             self._prepare()
+            self._outbox = Outbox(self._db, clock, limit=outbox_bytes)
         except sqlite3.Error as error:
             kind = StoreDamaged if _is_damage(error) else StoreError
             raise kind(f"{path}: cannot be opened: {error}") from error
-        self._held = int(self._one("SELECT coalesce(sum(length(body)), 0) FROM outbox"))
+        self.epoch = self._outbox.epoch
+        self._graves = Graves(self._outbox)
+        self._quota = Quota(self._outbox, self._graves)
+        self.pressure = Pressure(int(self.meta(LEVEL_KEY) or 0))
+        """How far the outbox has to go to stay within its bounds."""
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA auto_vacuum=INCREMENTAL")  # only takes effect before the first table
@@ -102,41 +109,55 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """All or nothing. On a crash in between, SQLite rolls back at the next opening."""
-        held = self._held
+        before = (self._outbox.held, self.pressure)
         try:
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            self._roll_back(held)
-            raise StoreError(f"{self.path}: {error}") from error
+            self._roll_back(*before)
+            kind = StoreDamaged if getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN else StoreError
+            raise kind(f"{self.path}: {error}") from error
         except BaseException:
-            self._roll_back(held)
+            self._roll_back(*before)
             raise
 
-    def _roll_back(self, held: int) -> None:
-        self._held = held
+    def _roll_back(self, held: int, pressure: Pressure) -> None:
+        self._outbox.held, self.pressure = held, pressure
+        self._graves.forget()
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
     # ------------------------------------------------------------ writing
 
-    def commit(self, commit: Commit) -> None:
+    def commit(self, commit: Commit) -> Receipt:
         """Rows, their outbox batches and the cursors that go with them, in one transaction.
 
-        Raises `StoreError`, then nothing of it was written. Enforces the outbox quota on the way.
+        Raises `StoreError`, then nothing of it was written; `OutboxFull` where events have filled even their
+        reserve. Keeps the outbox within its bounds on the way, and says so in events of its own.
         """
         with self._transaction() as db:
-            if commit.rollups:
-                self._add_rollups(db, commit.rollups)
-            self._add_batches(db, SCORE_STREAM, commit.scores, [row.at_ms for row in commit.scores])
-            self._add_batches(db, EVENT_STREAM, commit.events, [event.at_ms for event in commit.events])
-            db.executemany(
-                "INSERT INTO meta (key, value) VALUES (?, ?) "
-                "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                list(commit.meta.items()),
-            )
-            self._held += quota.enforce(db, held=self._held, limit=self._outbox_bytes)
+            raw_bytes = self._add(db, commit)
+            events = self._relieve()
+            if commit.events and self._outbox.held > self._quota.hard_limit:
+                raise OutboxFull(f"{self.path}: events fill the outbox and its reserve")
+        return Receipt(events=events, raw_bytes=raw_bytes)
+
+    def _add(self, db: sqlite3.Connection, commit: Commit) -> int:
+        """Everything of a commit; returns the bytes of its raw batch."""
+        outbox = self._outbox
+        if commit.rollups:
+            self._add_rollups(db, commit.rollups)
+        outbox.add(SCORE_STREAM, commit.scores, [row.at_ms for row in commit.scores])
+        outbox.add(HISTORY_STREAM, commit.history, [row.at_ms for row in commit.history])
+        raw_bytes = outbox.add_raw(commit.raw) if commit.raw else 0
+        outbox.add(EVENT_STREAM, commit.events, [event.at_ms for event in commit.events])
+        db.executemany(
+            "INSERT INTO meta (key, value) VALUES (?, ?) "
+            "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            list(commit.meta.items()),
+        )
+        return raw_bytes
 
     def _add_rollups(self, db: sqlite3.Connection, rows: Sequence[RollupRow]) -> None:
         steps: dict[tuple[int, int], list[RollupRow]] = {}
@@ -149,85 +170,52 @@ class Store:
                 for (at_ms, step_s), group in sorted(steps.items())
             ],
         )
-        self._add_batches(db, TELEMETRY_STREAM, rows, [row.at_ms for row in rows])
+        self._outbox.add(TELEMETRY_STREAM, rows, [row.at_ms for row in rows], step_s=step_of(rows))
 
-    def _add_batches(
-        self, db: sqlite3.Connection, stream: str, rows: Sequence[msgspec.Struct], times: Sequence[int]
-    ) -> None:
-        for start in range(0, len(rows), ROWS_PER_BATCH):
-            chunk = rows[start : start + ROWS_PER_BATCH]
-            span = times[start : start + ROWS_PER_BATCH]
-            seq = self._next_seq(db, self.epoch, stream, len(chunk))
-            batch = Batch(
-                epoch=self.epoch,
-                stream=stream,
-                seq=seq,
-                from_ms=min(span),
-                to_ms=max(span),
-                count=len(chunk),
-                rows=encode_rows(chunk),
-                columns=COLUMN_NAMES if stream == TELEMETRY_STREAM else (),
-            )
-            body = codec.encode(batch, compress=True)
-            db.execute(
-                "INSERT INTO outbox (epoch, stream, seq, priority, tombstone, first_seq, last_seq, from_ms, "
-                "to_ms, count, body) VALUES (?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)",
-                (
-                    self.epoch,
-                    stream,
-                    seq,
-                    priority_of(stream),
-                    seq,
-                    seq,
-                    batch.from_ms,
-                    batch.to_ms,
-                    len(chunk),
-                    body,
-                ),
-            )
-            self._held += len(body)
+    def _relieve(self) -> tuple[Event, ...]:
+        """Bounds of the outbox; an event where people should hear of it, in the same transaction."""
+        before, self.pressure = self.pressure, self._quota.relieve(self.pressure)
+        if self.pressure is before:
+            return ()
+        event = told.pressure(self.pressure, self._clock.utc_ms(), self._outbox.limit)
+        self._outbox.add(EVENT_STREAM, [event], [event.at_ms])
+        self._db.execute(
+            "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (LEVEL_KEY, b"%d" % self.pressure)
+        )
+        return (event,)
 
-    def _next_seq(self, db: sqlite3.Connection, epoch: str, stream: str, rows: int) -> int:
-        (seq,) = db.execute(
-            "INSERT INTO ledger (epoch, stream, opened_ms, rows, batches, published, acked, dropped_rows) "
-            "VALUES (?, ?, ?, ?, 1, 0, 0, 0) ON CONFLICT (epoch, stream) "
-            "DO UPDATE SET rows = rows + excluded.rows, batches = batches + 1 RETURNING batches",
-            (epoch, stream, self._clock.utc_ms(), rows),
-        ).fetchone()
-        return int(seq)
+    def explain(self, stones: Iterable[Tombstone]) -> None:
+        """Write tombstones for what is known to be lost; their own numbers are given here."""
+        with self._transaction():
+            for stone in stones:
+                self._graves.explain(stone)
+
+    def expire(self, before_ms: int) -> int:
+        """Give up what waits in the outbox since before then, events excepted; a bounded number per call."""
+        with self._transaction():
+            return self._quota.expire(before_ms)
+
+    def limit_outbox(self, limit: int) -> None:
+        """From the next commit on the outbox holds so many bytes at most."""
+        self._outbox.limit = limit
 
     # ------------------------------------------------------------ outbox
 
     def waiting(self, *, above: int = 0, newest: bool = False) -> list[int]:
         """Ids of unconfirmed batches above an id: urgent streams first, then by age as asked."""
-        order = "DESC" if newest else "ASC"
-        found = self._db.execute(
-            f"SELECT id FROM outbox WHERE id > ? ORDER BY priority DESC, id {order}",  # noqa: S608 - one of two words
-            (above,),
-        )
-        return [row[0] for row in found]
+        return self._outbox.waiting(above=above, newest=newest)
 
     def fetch(self, ids: Sequence[int]) -> list[OutboxRow]:
-        """Those of the named batches that are still unconfirmed, in the asked order."""
-        marks = ",".join("?" * len(ids))
-        found = self._db.execute(
-            f"SELECT id, epoch, stream, seq, body FROM outbox WHERE id IN ({marks})",  # noqa: S608 - only "?" is inserted
-            list(ids),
-        )
-        rows = {i: OutboxRow(id=i, epoch=e, stream=t, seq=s, body=b) for i, e, t, s, b in found}
-        return [rows[i] for i in ids if i in rows]
+        """Those of the named batches that are still unconfirmed, in the asked order.
+
+        They count as handed out from now on: they are not thinned, and go last where room is short.
+        """
+        return self._outbox.fetch(ids)
 
     def mark_published(self, rows: Iterable[OutboxRow]) -> None:
         """Remember, before sending, the highest number that may be out; acks above it are refused."""
-        highest: dict[tuple[str, str], int] = {}
-        for row in rows:
-            key = (row.epoch, row.stream)
-            highest[key] = max(highest.get(key, 0), row.seq)
-        with self._transaction() as db:
-            db.executemany(
-                "UPDATE ledger SET published = max(published, ?) WHERE epoch = ? AND stream = ?",
-                [(seq, epoch, stream) for (epoch, stream), seq in highest.items()],
-            )
+        with self._transaction():
+            self._outbox.mark_published(rows)
 
     def apply_acks(self, acks: Iterable[Ack]) -> AckOutcome:
         """Delete what the cloud has committed, and nothing above what was ever published to it.
@@ -237,41 +225,14 @@ class Store:
         """
         deleted: list[int] = []
         refused: list[Refusal] = []
-        with self._transaction() as db:
+        with self._transaction():
             for ack in acks:
                 try:
-                    deleted += self._apply_ack(db, ack)
+                    deleted += self._outbox.apply(ack)
                 except WireError as error:
                     refused.append(Refusal(ack=ack, why=str(error)))
-            db.execute("PRAGMA incremental_vacuum(64)").fetchall()
+        self._outbox.handed.difference_update(deleted)
         return AckOutcome(deleted=tuple(deleted), refused=tuple(refused))
-
-    def _apply_ack(self, db: sqlite3.Connection, ack: Ack) -> list[int]:
-        known = db.execute(
-            "SELECT published FROM ledger WHERE epoch = ? AND stream = ?", (ack.epoch, ack.stream)
-        ).fetchone()
-        if known is None:
-            raise WireError(f"ack for epoch {ack.epoch!r} stream {ack.stream!r}, which this store never had")
-        ranges = [(1, ack.upto), *ack.ranges]
-        if ack.epoch != self.epoch:
-            # A file that was restored from a copy knows less of its old epochs than the cloud does.
-            ranges = [(first, min(last, known[0])) for first, last in ranges if first <= known[0]]
-        top = max((last for _, last in ranges), default=0)
-        if top > known[0]:
-            raise WireError(f"ack up to {top} of {ack.stream!r}, but only {known[0]} was ever published")
-        gone: list[tuple[int, int]] = []
-        for first, last in ranges:
-            gone += db.execute(
-                "DELETE FROM outbox WHERE epoch = ? AND stream = ? AND seq BETWEEN ? AND ? "
-                "RETURNING id, length(body)",
-                (ack.epoch, ack.stream, first, last),
-            ).fetchall()
-        self._held -= sum(size for _, size in gone)
-        db.execute(
-            "UPDATE ledger SET acked = acked + ? WHERE epoch = ? AND stream = ?",
-            (len(gone), ack.epoch, ack.stream),
-        )
-        return [row_id for row_id, _ in gone]
 
     # ------------------------------------------------------------ reading
 
@@ -292,12 +253,23 @@ class Store:
     def forget_rollups_before(self, at_ms: int, *, steps: int = 500) -> int:
         """Drop old steps, a few at a time so that no commit is long; returns how many went."""
         with self._transaction() as db:
-            gone = db.execute(
+            return db.execute(
                 "DELETE FROM rollup WHERE id IN (SELECT id FROM rollup WHERE at_ms < ? LIMIT ?)",
                 (at_ms, steps),
             ).rowcount
-            db.execute("PRAGMA incremental_vacuum(256)").fetchall()
-        return gone
+
+    def shrink(self, pages: int) -> int:
+        """Give up to `pages` free pages back to the file system; returns how many are left to give.
+
+        A part of the file stays free for what comes next: moving pages wears the flash as writing them does.
+        """
+        free, total = int(self._one("PRAGMA freelist_count")), int(self._one("PRAGMA page_count"))
+        spare = free - max(_KEEP_FREE, total // 10)
+        if spare <= 0:
+            return 0
+        with self._transaction() as db:
+            db.execute(f"PRAGMA incremental_vacuum({min(spare, pages)})").fetchall()
+        return max(spare - pages, 0)
 
     def totals(self) -> dict[str, StreamTotals]:
         """Per stream: what this epoch recorded and published, and what is still unconfirmed of all epochs."""
@@ -329,7 +301,7 @@ class Store:
     @property
     def held_bytes(self) -> int:
         """Bytes of batch bodies in the outbox."""
-        return self._held
+        return self._outbox.held
 
     def _one(self, query: str) -> int | str:
         (value,) = self._db.execute(query).fetchone()

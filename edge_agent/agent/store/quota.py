@@ -1,112 +1,177 @@
-"""The outbox is bounded: when it is full, the oldest telemetry goes first and each gap is explained.
+"""The outbox is bounded: what goes first where room is short, and in what order (edge.md §5).
 
-A drop is itself a record: a tombstone with a number of its own that covers the dropped numbers and is
-forwarded like any batch. Rows of one (epoch, stream) are dropped oldest first, so everything below the
-newest dropped number is dropped, buried or already acked, and one tombstone may cover the whole span; it
-takes earlier tombstones in. A week without WAN leaves a handful of them, not thousands. Events are dropped
-only when nothing else is left.
+From 90 % of the limit on: raw windows, device history, scores, oldest first. Then telemetry of less than a
+minute is thinned, oldest first, a bounded slice per commit so that no commit takes long. At the limit the
+oldest telemetry goes. Events stay: they alone may use a reserve beyond the limit, and where that is full too
+they are refused, so that they wait where they come from (the guardian's journal). Every drop is a tombstone.
 """
 
-import sqlite3
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
 from typing import Final
 
 import msgspec
 
+from edge_agent.agent.store.outbox import ROWS_PER_BATCH, Outbox
+from edge_agent.agent.store.rows import LOWER_STREAMS, priority_of
+from edge_agent.agent.store.thinning import MINUTE_MS, thin
+from edge_agent.agent.store.tombstones import DOOMED_COLUMNS, FULL, THINNED, TOO_OLD, Doomed, Graves
+from shared.errors import StoreError, WireError
+from shared.telemetry import RollupRow
 from shared.wire import codec
-from shared.wire.envelope import Tombstone
+from shared.wire.envelope import Batch
+from shared.wire.topics import EVENT_STREAM, TELEMETRY_STREAM
 
-_REASON: Final = "outbox full"
+RESERVE: Final = 0.25
+"""Events may use this part of the limit beyond it."""
+_SOFT: Final = 0.9
+_CALM: Final = 0.5
 _SCAN: Final = 256
+_SLICE: Final = 64
+"""Batches that one commit thins at most: at one batch per step it overtakes what comes in by far."""
+_SLICE_BYTES: Final = 1024 * 1024
+_EXPIRE: Final = 256
 
 
-class _Row(msgspec.Struct, frozen=True, array_like=True):
-    """One row that has to go; `first_seq..last_seq` is what it stands for."""
+class Pressure(IntEnum):
+    """How far the outbox had to go to stay within its bounds."""
 
-    id: int
-    epoch: str
-    stream: str
-    seq: int
-    priority: int
-    tombstone: int
-    first_seq: int
-    last_seq: int
-    from_ms: int
-    to_ms: int
-    count: int
-    size: int
+    NONE = 0
+    THINNING = 1
+    """Raw windows, history and scores go, telemetry is thinned to minutes."""
+    DROPPING = 2
+    """Telemetry is lost."""
+    EVENTS = 3
+    """Events alone fill the outbox: nothing else is taken in."""
 
 
-def enforce(db: sqlite3.Connection, *, held: int, limit: int) -> int:
-    """Make room inside the running transaction; returns the change in held bytes (0 or negative).
+class OutboxFull(StoreError):
+    """Events fill the limit and the reserve behind it; they must wait where they come from."""
 
-    Frees down to 90 % of the limit, so that not every batch pays for a tombstone.
-    """
-    if held <= limit:
-        return 0
-    dropped = _oldest(db, held - limit * 9 // 10)
-    if all(row.tombstone for row in dropped):
-        return 0
-    db.executemany("DELETE FROM outbox WHERE id = ?", [(row.id,) for row in dropped])
-    groups: dict[tuple[str, str], list[_Row]] = {}
-    for row in dropped:
-        groups.setdefault((row.epoch, row.stream), []).append(row)
-    return sum(_bury(db, rows) for rows in groups.values()) - sum(row.size for row in dropped)
+    code = "outbox-full"
 
 
-def _oldest(db: sqlite3.Connection, need: int) -> list[_Row]:
-    """The oldest rows of the least important streams, until `need` bytes of batches are found."""
-    chosen: list[_Row] = []
-    while need > 0:
-        found = db.execute(
-            "SELECT id, epoch, stream, seq, priority, tombstone, first_seq, last_seq, from_ms, to_ms, count, "
-            "length(body) FROM outbox ORDER BY priority, id LIMIT ? OFFSET ?",
-            (_SCAN, len(chosen)),
-        ).fetchall()
-        for row in (_Row(*columns) for columns in found):
-            chosen.append(row)
-            need -= 0 if row.tombstone else row.size
+class Quota:
+    """Keeps one outbox within its bounds, inside the running transaction."""
+
+    def __init__(self, outbox: Outbox, graves: Graves) -> None:
+        self._outbox = outbox
+        self._graves = graves
+
+    @property
+    def hard_limit(self) -> int:
+        """Bytes beyond which events are refused."""
+        return int(self._outbox.limit * (1 + RESERVE))
+
+    def relieve(self, level: Pressure) -> Pressure:
+        """Make room where it is short; `level` is where it stood before, the result where it stands now."""
+        outbox = self._outbox
+        soft = int(outbox.limit * _SOFT)
+        if outbox.held <= soft:
+            return Pressure.NONE if outbox.held <= outbox.limit * _CALM else level
+        self._drop(LOWER_STREAMS, soft, FULL)
+        reached = Pressure.THINNING
+        while outbox.held > soft and self._thin_slice() and outbox.held > outbox.limit:
+            pass  # one slice per commit is enough, unless this commit alone is more than fits
+        if outbox.held > outbox.limit:
+            reached = Pressure.DROPPING
+            self._drop((TELEMETRY_STREAM,), soft, FULL)
+        if outbox.held > outbox.limit:  # what may be on its way goes last
+            self._drop((*LOWER_STREAMS, TELEMETRY_STREAM), soft, FULL, handed=True)
+        if outbox.held > outbox.limit:
+            reached = Pressure.EVENTS
+        return max(reached, level)
+
+    def expire(self, before_ms: int) -> int:
+        """Give up batches whose rows are all older, events excepted; returns how many, a bounded number."""
+        found = self._outbox.db.execute(
+            f"SELECT {DOOMED_COLUMNS} FROM outbox WHERE priority < ? AND tombstone = 0 AND to_ms < ? "  # noqa: S608 - columns of our own
+            "ORDER BY priority, id LIMIT ?",
+            (priority_of(EVENT_STREAM), before_ms, _EXPIRE),
+        )
+        doomed = [row for row in (Doomed(*columns) for columns in found) if row.id not in self._outbox.handed]
+        self._graves.bury(doomed, TOO_OLD)
+        return len(doomed)
+
+    def _drop(self, streams: Sequence[str], target: int, reason: str, *, handed: bool = False) -> None:
+        """Give up the oldest batches of these streams, one stream after the other, down to `target` bytes."""
+        for stream in streams:
+            need = self._outbox.held - target
             if need <= 0:
-                return chosen
-        if len(found) < _SCAN:
-            break
-    return chosen
+                return
+            doomed: list[Doomed] = []
+            for row in self._pending(stream, handed=handed):
+                doomed.append(row)
+                need -= row.size
+                if need <= 0:
+                    break
+            self._graves.bury(doomed, reason)
 
+    def _pending(self, stream: str, *, handed: bool = False, where: str = "") -> Iterator[Doomed]:
+        """Batches of a stream, oldest first; those that may be on their way only with `handed`."""
+        above = 0
+        while True:
+            found = self._outbox.db.execute(
+                f"SELECT {DOOMED_COLUMNS} FROM outbox WHERE priority = ? AND id > ? AND tombstone = 0 "  # noqa: S608 - our own words
+                f"{where} ORDER BY priority, id LIMIT ?",
+                (priority_of(stream), above, _SCAN),
+            ).fetchall()
+            for row in (Doomed(*columns) for columns in found):
+                above = row.id
+                if row.stream == stream and (handed or row.id not in self._outbox.handed):
+                    yield row
+            if len(found) < _SCAN:
+                return
 
-def _bury(db: sqlite3.Connection, rows: list[_Row]) -> int:
-    """One tombstone for the dropped rows of one (epoch, stream); returns the bytes it takes."""
-    epoch, stream = rows[0].epoch, rows[0].stream
-    lost = sum(row.count for row in rows if not row.tombstone)
-    (seq,) = db.execute(
-        "UPDATE ledger SET batches = batches + 1, dropped_rows = dropped_rows + ? "
-        "WHERE epoch = ? AND stream = ? RETURNING batches",
-        (lost, epoch, stream),
-    ).fetchone()
-    stone = Tombstone(
-        epoch=epoch,
-        stream=stream,
-        seq=seq,
-        first_seq=min(row.first_seq for row in rows),
-        last_seq=max(max(row.last_seq, row.seq) for row in rows),
-        from_ms=min(row.from_ms for row in rows),
-        to_ms=max(row.to_ms for row in rows),
-        count=sum(row.count for row in rows),
-        reason=_REASON,
-    )
-    body = codec.encode(stone)
-    db.execute(
-        "INSERT INTO outbox (epoch, stream, seq, priority, tombstone, first_seq, last_seq, from_ms, to_ms, "
-        "count, body) VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)",
-        (
-            epoch,
-            stream,
-            seq,
-            rows[0].priority,
-            stone.first_seq,
-            stone.last_seq,
-            stone.from_ms,
-            stone.to_ms,
-            stone.count,
-            body,
-        ),
-    )
-    return len(body)
+    # ------------------------------------------------------------ thinning
+
+    def _thin_slice(self) -> bool:
+        """Replace the oldest fine telemetry by one-minute rows, whole minutes at a time; False: none."""
+        found, rest_ms = self._fine()
+        doomed = [row for row in found if row.to_ms // MINUTE_MS < rest_ms // MINUTE_MS]
+        groups: dict[str, list[Doomed]] = {}
+        for row in doomed:
+            groups.setdefault(row.epoch, []).append(row)
+        for group in groups.values():
+            self._thin(group)
+        return bool(doomed)
+
+    def _fine(self) -> tuple[list[Doomed], int]:
+        """The oldest batches of less than a minute per row, and from when on such rows stay as they are."""
+        found: list[Doomed] = []
+        size = 0
+        where = f"AND step_s BETWEEN 1 AND {MINUTE_MS // 1000 - 1}"
+        for row in self._pending(TELEMETRY_STREAM, where=where):
+            enough = len(found) >= _SLICE or size >= _SLICE_BYTES
+            if enough and row.from_ms // MINUTE_MS > found[0].to_ms // MINUTE_MS:
+                return found, row.from_ms
+            found.append(row)
+            size += row.size
+        # The end of what there is: its last minute may still get rows.
+        return found, max((row.from_ms for row in found), default=0)
+
+    def _thin(self, doomed: Sequence[Doomed]) -> None:
+        """In the place of these batches of one epoch: a tombstone, and minutes under the oldest id."""
+        outbox = self._outbox
+        rows = [row for batch in doomed for row in self._rows(batch)]
+        minutes = thin(rows)
+        self._graves.bury(doomed, THINNED)
+        row_id: int | None = doomed[0].id
+        for start in range(0, len(minutes), ROWS_PER_BATCH):
+            chunk = minutes[start : start + ROWS_PER_BATCH]
+            entry = outbox.batch(
+                outbox.thin_epoch,
+                TELEMETRY_STREAM,
+                chunk,
+                [row.at_ms for row in chunk],
+                step_s=MINUTE_MS // 1000,
+            )
+            outbox.put(entry, row_id=row_id)
+            row_id = next((row.id for row in doomed[1 + start // ROWS_PER_BATCH :]), None)
+
+    def _rows(self, doomed: Doomed) -> list[RollupRow]:
+        (body,) = self._outbox.db.execute("SELECT body FROM outbox WHERE id = ?", (doomed.id,)).fetchone()
+        try:
+            return msgspec.msgpack.decode(codec.decode(body, Batch).rows, type=list[RollupRow])
+        except (WireError, msgspec.DecodeError, UnicodeDecodeError):
+            return []  # it could not have been read in the cloud either; its tombstone tells of its rows

@@ -6,21 +6,42 @@ from typing import Final
 import msgspec
 
 from shared.alarms import Event
-from shared.telemetry import RollupRow, ScoreRow
+from shared.frames import Frame
+from shared.telemetry import HistoryRow, RollupRow, ScoreRow
 from shared.wire.envelope import Ack
-from shared.wire.topics import EVENT_STREAM, SCORE_STREAM, TELEMETRY_STREAM
+from shared.wire.topics import (
+    EVENT_STREAM,
+    HISTORY_STREAM,
+    RAW_STREAM,
+    SCORE_STREAM,
+    TELEMETRY_STREAM,
+)
 
-_PRIORITY: Final = {SCORE_STREAM: 0, TELEMETRY_STREAM: 1, EVENT_STREAM: 2}
+LOWER_STREAMS: Final = (RAW_STREAM, HISTORY_STREAM, SCORE_STREAM)
+"""What goes first where room is short, in this order: raw samples stay in their files on site for a while,
+devices were asked for the past once, scores can be computed again."""
+_PRIORITY: Final = {
+    stream: number for number, stream in enumerate((*LOWER_STREAMS, TELEMETRY_STREAM, EVENT_STREAM))
+}
 _encoder = msgspec.msgpack.Encoder()
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
-    """What must become durable together."""
+    """What must become durable together. `raw` becomes one batch, its count that of the samples."""
 
     rollups: tuple[RollupRow, ...] = ()
     scores: tuple[ScoreRow, ...] = ()
+    history: tuple[HistoryRow, ...] = ()
+    raw: tuple[Frame, ...] = ()
     events: tuple[Event, ...] = ()
     meta: dict[str, bytes] = {}
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a commit did beyond what was asked: events of the store's own, bytes of the raw batch."""
+
+    events: tuple[Event, ...] = ()
+    raw_bytes: int = 0
 
 
 class OutboxRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,7 +87,7 @@ class EpochTotals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def priority_of(stream: str) -> int:
-    """Events leave first and are dropped last; scores can be computed again from roll-ups."""
+    """Events leave first and are never dropped; raw samples leave last and go first."""
     return _PRIORITY.get(stream, 0)
 
 

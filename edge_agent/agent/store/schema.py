@@ -3,11 +3,17 @@
 `rollup` holds one row per step (all devices, one deflated body: a row per device would cost its natural
 key on flash each time), `outbox` one row per batch that the cloud has not confirmed, `ledger` what was ever
 recorded per (epoch, stream), `meta` small values that must change together with rows (cursors, counters).
+
+In `outbox`, (`epoch`, `seq`) is the batch's own number and (`of_epoch`, `first_seq`..`last_seq`) what it
+stands for: itself, or what a tombstone gives up. `step_s` is the shortest step of a telemetry batch, 0 elsewhere.
 """
 
 import sqlite3
 
 from sqlite_utils import Database, Migrations
+
+from edge_agent.agent.store.rows import priority_of
+from shared.wire.topics import EVENT_STREAM, SCORE_STREAM, TELEMETRY_STREAM
 
 migrations = Migrations("minewarden-store")
 
@@ -45,6 +51,15 @@ def _first(db: Database) -> None:
         pk=("epoch", "stream"),
         not_null={"opened_ms", "rows", "batches", "published", "acked", "dropped_rows"},
     )
+
+
+@migrations(name="0002-thinning")
+def _thinning(db: Database) -> None:
+    db.execute("ALTER TABLE outbox ADD COLUMN of_epoch TEXT NOT NULL DEFAULT ''")
+    db.execute("ALTER TABLE outbox ADD COLUMN step_s INTEGER NOT NULL DEFAULT 0")
+    db.execute("UPDATE outbox SET of_epoch = epoch")
+    for stream in (SCORE_STREAM, TELEMETRY_STREAM, EVENT_STREAM):
+        db.execute("UPDATE outbox SET priority = ? WHERE stream = ?", (priority_of(stream), stream))
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,220 @@
+"""The outbox: batches that the cloud has not confirmed, their numbers, and what acknowledgements take away.
+
+Works on the store's connection inside the transactions that `database.py` opens. A batch that was handed out
+to be sent is remembered until it is acked: what may be on its way is never thinned, and given up only when
+nothing else is left.
+"""
+
+import secrets
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from edge_agent.agent.store.rows import OutboxRow, encode_rows, priority_of
+from shared.clock import Clock
+from shared.errors import WireError
+from shared.frames import Frame
+from shared.telemetry import COLUMN_NAMES, HistoryRow, RollupRow
+from shared.wire import codec
+from shared.wire.envelope import Ack, Batch
+from shared.wire.topics import RAW_STREAM, TELEMETRY_STREAM
+
+ROWS_PER_BATCH: Final = 2_000
+"""A batch of this many roll-up rows is about 0.7 MB plain, far below the 4 MiB body limit."""
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the outbox as it is written; it stands for `first_seq`..`last_seq` of `of_epoch`."""
+
+    epoch: str
+    stream: str
+    seq: int
+    tombstone: bool
+    of_epoch: str
+    first_seq: int
+    last_seq: int
+    from_ms: int
+    to_ms: int
+    count: int
+    body: bytes
+    step_s: int = 0
+
+
+class Outbox:
+    """Numbers, batches and acks. `epoch` is this opening's; thinned batches have one of their own.
+
+    An epoch of their own keeps the numbers of thinned batches in the order of their age, so that one
+    tombstone can cover many of them.
+    """
+
+    def __init__(self, db: sqlite3.Connection, clock: Clock, *, limit: int) -> None:
+        self.db = db
+        self.limit = limit
+        self.epoch = secrets.token_hex(8)
+        self.thin_epoch = secrets.token_hex(8)
+        self.handed: set[int] = set()
+        """Ids of batches that may be on their way."""
+        self.held: int = db.execute("SELECT coalesce(sum(length(body)), 0) FROM outbox").fetchone()[0]
+        self._clock = clock
+
+    # ------------------------------------------------------------ in
+
+    def add(
+        self, stream: str, rows: Sequence[msgspec.Struct], times: Sequence[int], *, step_s: int = 0
+    ) -> None:
+        """Rows of one stream as one or several batches of this epoch."""
+        for start in range(0, len(rows), ROWS_PER_BATCH):
+            end = start + ROWS_PER_BATCH
+            self.put(self.batch(self.epoch, stream, rows[start:end], times[start:end], step_s=step_s))
+
+    def add_history(self, rows: Sequence[HistoryRow]) -> None:
+        """What a device remembers."""
+        self.add("hist", rows, [row.at_ms for row in rows])
+
+    def add_raw(self, frames: Sequence[Frame]) -> int:
+        """Frames as one batch that counts their samples; returns its deflated bytes."""
+        times = [at_ms for frame in frames for at_ms in frame.at_ms]
+        entry = self.batch(self.epoch, RAW_STREAM, frames, times, count=len(times))
+        self.put(entry)
+        return len(entry.body)
+
+    def batch(
+        self,
+        epoch: str,
+        stream: str,
+        rows: Sequence[msgspec.Struct],
+        times: Sequence[int],
+        *,
+        count: int | None = None,
+        step_s: int = 0,
+    ) -> Entry:
+        """One batch with the next number of its epoch; `count` is the number of rows unless given."""
+        made = Batch(
+            epoch=epoch,
+            stream=stream,
+            seq=self.next_seq(epoch, stream, len(rows) if count is None else count),
+            from_ms=min(times),
+            to_ms=max(times),
+            count=len(rows) if count is None else count,
+            rows=encode_rows(rows),
+            columns=COLUMN_NAMES if stream == TELEMETRY_STREAM else (),
+        )
+        return Entry(
+            epoch=epoch,
+            stream=stream,
+            seq=made.seq,
+            tombstone=False,
+            of_epoch=epoch,
+            first_seq=made.seq,
+            last_seq=made.seq,
+            from_ms=made.from_ms,
+            to_ms=made.to_ms,
+            count=made.count,
+            body=codec.encode(made, compress=True),
+            step_s=step_s,
+        )
+
+    def put(self, entry: Entry, *, row_id: int | None = None) -> int:
+        """Write one line; returns its id. `row_id` keeps the place of a line that it replaces."""
+        cursor = self.db.execute(
+            "INSERT INTO outbox (id, epoch, stream, seq, priority, tombstone, of_epoch, first_seq, last_seq, "
+            "from_ms, to_ms, count, body, step_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                row_id,
+                entry.epoch,
+                entry.stream,
+                entry.seq,
+                priority_of(entry.stream),
+                entry.tombstone,
+                entry.of_epoch,
+                entry.first_seq,
+                entry.last_seq,
+                entry.from_ms,
+                entry.to_ms,
+                entry.count,
+                entry.body,
+                entry.step_s,
+            ),
+        )
+        self.held += len(entry.body)
+        return int(cursor.lastrowid or 0)
+
+    def next_seq(self, epoch: str, stream: str, rows: int) -> int:
+        """The next number of a stream of one of this opening's epochs, `rows` recorded under it."""
+        (seq,) = self.db.execute(
+            "INSERT INTO ledger (epoch, stream, opened_ms, rows, batches, published, acked, dropped_rows) "
+            "VALUES (?, ?, ?, ?, 1, 0, 0, 0) ON CONFLICT (epoch, stream) "
+            "DO UPDATE SET rows = rows + excluded.rows, batches = batches + 1 RETURNING batches",
+            (epoch, stream, self._clock.utc_ms(), rows),
+        ).fetchone()
+        return int(seq)
+
+    # ------------------------------------------------------------ out
+
+    def waiting(self, *, above: int, newest: bool) -> list[int]:
+        """Ids of unconfirmed batches above an id: urgent streams first, then by age as asked."""
+        order = "DESC" if newest else "ASC"
+        found = self.db.execute(
+            f"SELECT id FROM outbox WHERE id > ? ORDER BY priority DESC, id {order}",  # noqa: S608 - one of two words
+            (above,),
+        )
+        return [row[0] for row in found]
+
+    def fetch(self, ids: Sequence[int]) -> list[OutboxRow]:
+        """Those of the named batches that are still there, in the asked order; they count as handed out."""
+        marks = ",".join("?" * len(ids))
+        found = self.db.execute(
+            f"SELECT id, epoch, stream, seq, body FROM outbox WHERE id IN ({marks})",  # noqa: S608 - only "?" is inserted
+            list(ids),
+        )
+        rows = {i: OutboxRow(id=i, epoch=e, stream=t, seq=s, body=b) for i, e, t, s, b in found}
+        self.handed.update(rows)
+        return [rows[i] for i in ids if i in rows]
+
+    def mark_published(self, rows: Iterable[OutboxRow]) -> None:
+        """Raise the highest number that may be out, per epoch and stream."""
+        highest: dict[tuple[str, str], int] = {}
+        for row in rows:
+            key = (row.epoch, row.stream)
+            highest[key] = max(highest.get(key, 0), row.seq)
+        self.db.executemany(
+            "UPDATE ledger SET published = ? WHERE epoch = ? AND stream = ? AND published < ?",
+            [(seq, epoch, stream, seq) for (epoch, stream), seq in highest.items()],
+        )
+
+    def apply(self, ack: Ack) -> list[int]:
+        """Delete what an ack covers; returns the ids. Raises `WireError` for an ack that cannot be true."""
+        known = self.db.execute(
+            "SELECT published FROM ledger WHERE epoch = ? AND stream = ?", (ack.epoch, ack.stream)
+        ).fetchone()
+        if known is None:
+            raise WireError(f"ack for epoch {ack.epoch!r} stream {ack.stream!r}, which this store never had")
+        ranges = [(1, ack.upto), *ack.ranges]
+        if ack.epoch not in (self.epoch, self.thin_epoch):
+            # A file that was restored from a copy knows less of its old epochs than the cloud does.
+            ranges = [(first, min(last, known[0])) for first, last in ranges if first <= known[0]]
+        top = max((last for _, last in ranges), default=0)
+        if top > known[0]:
+            raise WireError(f"ack up to {top} of {ack.stream!r}, but only {known[0]} was ever published")
+        gone: list[tuple[int, int]] = []
+        for first, last in ranges:
+            gone += self.db.execute(
+                "DELETE FROM outbox WHERE epoch = ? AND stream = ? AND seq BETWEEN ? AND ? "
+                "RETURNING id, length(body)",
+                (ack.epoch, ack.stream, first, last),
+            ).fetchall()
+        if not gone:
+            return []
+        self.held -= sum(size for _, size in gone)
+        self.db.execute(
+            "UPDATE ledger SET acked = acked + ? WHERE epoch = ? AND stream = ?",
+            (len(gone), ack.epoch, ack.stream),
+        )
+        return [row_id for row_id, _ in gone]
+
+
+def step_of(rows: Iterable[RollupRow]) -> int:
+    """The shortest step among rows (s); 0 where there are none."""
+    return min((row.step_s for row in rows), default=0)
