@@ -20,6 +20,7 @@ from edge_agent.guardian.actions.executor import Executor
 from edge_agent.guardian.actions.intake import Intake
 from edge_agent.guardian.actions.orders import Orders
 from edge_agent.guardian.actions.outcomes import Outcomes
+from edge_agent.guardian.actions.previews import Previews
 from edge_agent.guardian.actions.safe_steps import SafeSteps
 from edge_agent.guardian.actions.watchdogs import Watchdogs
 from edge_agent.guardian.agents.assignments import Assignments
@@ -138,7 +139,14 @@ class Guardian:
         self.recorder = Recorder(self.journal, self.clock)
         self.lease = Lease(self.clock, max_s=site.timing.lease_max_s)
         self.assignments = Assignments(state / "assignments.json", keyring, site.site.id, self.clock)
-        orders = Orders(state / "orders.json", keyring, site.site.id, self.clock, synchronised)
+        orders = Orders(
+            state / "orders.json",
+            keyring,
+            site.site.id,
+            self.clock,
+            synchronised,
+            zone_of={entry.id: entry.zone for entry in site.devices},
+        )
         self.board, self.ring = Board({entry.id: entry.nominal_w for entry in site.miners}), Ring()
         self.samples = Samples(self.boot, self.board, self.ring)
         timeout_s = site.timing.request_timeout_s
@@ -212,8 +220,11 @@ class Guardian:
             background=self.desk.background,
             conclude=self.intake.conclude,
         )
-        self.power_front = PowerFront(self.power)
-        self.intake.power_order = self.power_front.carry_out
+        front = self.power_front = PowerFront(self.power)
+        self.intake.power_order, self.intake.preview = (
+            front.carry_out,
+            Previews(self.desk, plan=front.preview, standing=front.standing).of,
+        )
         self.desk.ordered = self.power.taken
         self.desk.caps = lambda: (*self.cycle.cap_views, *self.power.order_caps)
         self.captures = Captures(

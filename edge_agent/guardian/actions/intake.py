@@ -10,18 +10,17 @@ import msgspec
 from edge_agent.config import SiteFile
 from edge_agent.guardian.actions.carry import Carrier
 from edge_agent.guardian.actions.desk import Desk
-from edge_agent.guardian.actions.orders import Orders
+from edge_agent.guardian.actions.order_trail import OrderTrail
+from edge_agent.guardian.actions.orders import OrderRefused, Orders
 from edge_agent.guardian.actions.outcomes import Outcomes
 from edge_agent.guardian.actions.proposals import Proposals, clashing
 from edge_agent.guardian.arbiter import Permit
 from edge_agent.guardian.cycle import Cycle
 from edge_agent.guardian.interlocks.asks import Denied
-from edge_agent.guardian.interlocks.inputs import Finding
 from edge_agent.guardian.operators.persons import Persons
 from edge_agent.guardian.requests import Claim, Refusal, RefusalKind, Request, Source
 from edge_agent.guardian.storage.recorder import Recorder
-from edge_agent.ipc import Result
-from shared.alarms import EventKind, Severity
+from edge_agent.ipc import Progress, Result
 from shared.artifacts.signing import Signed
 from shared.clock import Clock
 from shared.commands import (
@@ -32,23 +31,29 @@ from shared.commands import (
     CommandState,
     Curtail,
     DoActions,
+    OrderPreview,
+    PreviewOrder,
     Priority,
     Proposal,
     RenewOrder,
     ResetTripOrder,
     SafeStopOrder,
     Schedule,
+    SignedBy,
     StandingCap,
     WriteRecord,
     WriteResult,
     outcome_of_parts,
 )
-from shared.errors import SecurityError
-from shared.ids import CommandId, ZoneId
+from shared.errors import ConfigError, SecurityError
+from shared.ids import CommandId, ZoneId, checked_id
 
 log = logging.getLogger(__name__)
 
+MAX_WHY = 400
+"""A refusal quotes what a stranger may have written."""
 PowerOrderCall = Callable[[CommandBody], Awaitable[Result]]
+PreviewCall = Callable[[CommandBody, PreviewOrder], OrderPreview]
 
 
 class Intake:
@@ -65,7 +70,7 @@ class Intake:
         outcomes: Outcomes,
         clock: Clock,
         *,
-        publish: Callable[[Result], None],
+        publish: Callable[[Result | Progress], None],
     ) -> None:
         self._site = site
         self._desk = desk
@@ -83,6 +88,11 @@ class Intake:
         self._order_lock = asyncio.Lock()
         self.power_order: PowerOrderCall = self._no_power_orders
         """Who carries out caps, curtailments and schedules; set by who builds both."""
+        self.preview: PreviewCall = lambda _body, _order: OrderPreview(
+            detail="this guardian previews nothing"
+        )
+        """Who says what an order would do; set likewise."""
+        self._trail = OrderTrail(recorder, clock)
 
     def propose(self, proposal: Proposal) -> None:
         """Take a proposal; its `Result` is published when it is known."""
@@ -99,19 +109,54 @@ class Intake:
             async with self._order_lock:
                 accepted = await asyncio.to_thread(self._orders.accept, signed)
         except SecurityError as error:
-            self._refuse_order(signed, str(error))
+            by = error.by if isinstance(error, OrderRefused) else None
+            self._refuse_order(signed, str(error), by)
             return
         if isinstance(accepted, Result):
             if accepted.id not in self._running:
-                self._publish(accepted)
+                self._tell(accepted)
             return
         self._running.add(accepted.id)
         try:
+            self._accepted(accepted)
             result = self._overtaken(accepted) or await self._carry_out(accepted)
             async with self._order_lock:
                 await asyncio.to_thread(self._orders.finish, result)
         finally:  # only now: a repeat that comes in between would be told that the order was interrupted
             self._running.discard(accepted.id)
+        self._conclude(result)
+
+    def _accepted(self, body: CommandBody) -> None:
+        """Tell that it was verified and counted, before anything is done."""
+        seen = self._orders.seen(body.id)
+        by, digest = (seen.by, seen.digest) if seen is not None else (None, "")
+        if not isinstance(body.order, PreviewOrder):
+            self._trail.accepted(body, by, digest)
+        self._progress(body.id, CommandState.ACCEPTED, "verified, its counter is stored")
+
+    def _progress(self, command: CommandId, state: CommandState, detail: str) -> None:
+        seen = self._orders.seen(command)
+        self._publish(
+            Progress(
+                id=command,
+                state=state,
+                detail=detail,
+                at_ms=self._clock.utc_ms(),
+                digest=seen.digest if seen is not None else "",
+                by=seen.by if seen is not None else None,
+            )
+        )
+
+    def _conclude(self, result: Result) -> None:
+        if result.preview is None:
+            self._trail.ended(result, self._orders.seen(result.id))
+        self._tell(result)
+
+    def _tell(self, result: Result) -> None:
+        """Publish it with the digest of the message that it answers."""
+        seen = self._orders.seen(result.id)
+        if seen is not None:
+            result = msgspec.structs.replace(result, digest=seen.digest, by=seen.by)
         self._publish(result)
 
     def _overtaken(self, body: CommandBody) -> Result | None:
@@ -124,19 +169,12 @@ class Intake:
         result = self._ended(body, ActionOutcome.REJECTED, why)
         return msgspec.structs.replace(result, command_state=CommandState.EXPIRED)
 
-    def _refuse_order(self, signed: Signed, why: str) -> None:
+    def _refuse_order(self, signed: Signed, why: str, by: SignedBy | None) -> None:
         command = CommandId(claimed_id(signed))
         self.refused["order"] += 1
-        self._recorder.record(
-            Finding(
-                kind=EventKind.REFUSED,
-                severity=Severity.HIGH,
-                key=f"order/{command}",
-                title=f"signed order refused: {why}",
-                advice="If you did not expect this, ask who sends commands in this site's name.",
-                data={"id": command, "why": why},
-            )
-        )
+        why = "".join(char if char.isprintable() else "?" for char in why)[:MAX_WHY]
+        digest = signed.digest
+        self._trail.refused(command, why, by, digest)
         self._publish(
             Result(
                 id=command,
@@ -145,6 +183,8 @@ class Intake:
                 violations=(why,),
                 command_state=CommandState.EXPIRED if "expired" in why else CommandState.REFUSED,
                 at_ms=self._clock.utc_ms(),
+                digest=digest,
+                by=by,
             )
         )
 
@@ -154,16 +194,23 @@ class Intake:
                 return await self._actions(body, actions)
             case SafeStopOrder(zone=zone):
                 return await self._safe_stop_order(body, zone)
-            case ResetTripOrder(zone=zone, reason=reason):
-                if not self._site.site.remote_reset:
-                    why = "site.remote_reset is false: trips are reset on site only"
-                    return self._ended(body, ActionOutcome.REJECTED, why)
-                answer = await self._persons.reset(zone, by=body.actor, reason=reason)
-                if isinstance(answer, Denied):
-                    return self._ended(body, ActionOutcome.REJECTED, answer.why)
-                return self._ended(body, ActionOutcome.APPLIED, f"{len(answer.cleared)} trips reset")
+            case ResetTripOrder() as order:
+                return await self._reset_order(body, order)
+            case PreviewOrder() as asked:
+                preview = self.preview(body, asked)
+                shown = self._ended(body, ActionOutcome.APPLIED, "a preview: nothing was done")
+                return msgspec.structs.replace(shown, preview=preview)
             case Curtail() | StandingCap() | Schedule() | CancelOrder() | RenewOrder():
                 return await self.power_order(body)
+
+    async def _reset_order(self, body: CommandBody, order: ResetTripOrder) -> Result:
+        if not self._site.site.remote_reset:
+            why = "site.remote_reset is false: trips are reset on site only"
+            return self._ended(body, ActionOutcome.REJECTED, why)
+        answer = await self._persons.reset(order.zone, by=body.actor, reason=order.reason)
+        if isinstance(answer, Denied):
+            return self._ended(body, ActionOutcome.REJECTED, answer.why)
+        return self._ended(body, ActionOutcome.APPLIED, f"{len(answer.cleared)} trips reset")
 
     async def _no_power_orders(self, body: CommandBody) -> Result:
         return self._ended(body, ActionOutcome.REJECTED, "this guardian carries out no power orders")
@@ -172,7 +219,7 @@ class Intake:
         """The final word on an order that was told to be running: kept for whoever asks again, and told."""
         async with self._order_lock:
             await asyncio.to_thread(self._orders.finish, result)
-        self._publish(result)
+        self._conclude(result)
 
     def _ended(
         self,
@@ -221,6 +268,9 @@ class Intake:
             self.refused.update(refusal.kinds)
         for permit in permits:
             self._desk.by_person(permit)
+        if permits:
+            words = f"{len(permits)} of {len(decisions)} actions are permitted and begun"
+            self._progress(body.id, CommandState.RUNNING, words)
         claim = Claim(id=body.id, priority=Priority.ORDER, words=f"order {body.id} of {body.actor}")
         carried = await self._carrier.run(permits, claim)
         done = iter(carried.writes)
@@ -249,6 +299,7 @@ class Intake:
         if not zones:
             return self._ended(body, ActionOutcome.REJECTED, f"no zone {zone!r} on this site")
         self._persons.safe_stop(zone, by=body.actor, reason="signed order")
+        self._progress(body.id, CommandState.RUNNING, f"stopping {', '.join(zones)}")
         left = await self._wait_stopped(zones)
         if not left:
             return self._ended(body, ActionOutcome.APPLIED, f"zones stopped: {', '.join(zones)}")
@@ -275,6 +326,6 @@ def _not_written(refusal: Refusal) -> WriteRecord:
 def claimed_id(signed: Signed) -> str:
     """The id that an unverified order claims, only so that its refusal can be told to whom it matters."""
     try:
-        return str(msgspec.msgpack.decode(signed.payload, type=CommandBody).id)[:64]
-    except msgspec.DecodeError:
+        return checked_id(msgspec.msgpack.decode(signed.payload, type=CommandBody).id, "order")
+    except (msgspec.DecodeError, UnicodeDecodeError, ConfigError):
         return "unreadable"

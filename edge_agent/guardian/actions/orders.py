@@ -1,35 +1,47 @@
 """Signed orders: verified here, and only here, before anything is done (contracts, Commands).
 
-Signature and role, site, expiry and life, counter (monotonic per site, on the disk before execution), and
-a repeated id returns the stored result. A gateway whose clock is not synchronised refuses, because then
-an expiry means nothing. The safe direction is the exception: a safe-stop does not wait for the disk.
+Signature and role, site, expiry and life, counter (monotonic, on the disk before execution), and a repeated
+id returns the stored result. The cloud's keys share the site's counter; each third party's key (role
+`control`) has one of its own, and limits in the keyring. A gateway whose clock is not synchronised refuses,
+because then an expiry means nothing. The safe direction is the exception: a safe-stop does not wait for the
+disk.
 """
 
 import hashlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
+from edge_agent.guardian.actions import third_parties
 from edge_agent.guardian.clock_sync import ClockSync
 from edge_agent.guardian.storage import durable
 from edge_agent.ipc import Result
-from shared.artifacts.signing import Keyring, Purpose, Role, Signed
+from shared.artifacts.signing import Keyring, PublicKeyEntry, Purpose, Role, Signed
 from shared.clock import Clock
 from shared.commands import (
     MAX_COMMAND_LIFE_MS,
     ActionOutcome,
     CommandBody,
     CommandState,
+    Curtail,
     ResetTripOrder,
     SafeStopOrder,
+    Schedule,
+    SignedBy,
+    StandingCap,
 )
-from shared.errors import SecurityError, StoreError
-from shared.ids import CommandId, SiteId
+from shared.errors import ConfigError, SecurityError, StoreError
+from shared.ids import CommandId, DeviceId, SiteId, ZoneId, checked_id
 
 log = logging.getLogger(__name__)
 
 KEEP_RESULTS = 256
+KEEP_OWNERS = 256
+"""Standing orders of third parties whose owner is remembered, so that only it takes them back."""
+MAX_ACTOR = 200
+_ORDER_ROLES = (Role.COMMAND, Role.OPERATOR, Role.CONTROL)
 CLOCK_SKEW_MS = 10_000
 """How far in the future an order may have been issued by a cloud whose clock runs ahead."""
 
@@ -39,24 +51,47 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     sha256: str
     result: Result | None = None
+    digest: str = ""
+    by: SignedBy | None = None
+    """Who signed it, where that was not the cloud."""
 
 
 class _Book(msgspec.Struct, frozen=True, kw_only=True):
     counter: int = 0
     seen: dict[CommandId, Seen] = {}
+    counters: dict[str, int] = {}
+    """Control key → its last counter. Kept when a key leaves the keyring: it may come back."""
+    owners: dict[CommandId, str] = {}
+    """Standing order → the control key that ordered it."""
+
+
+class OrderRefused(SecurityError):
+    """A signed order is refused; `by` says whose it was, where that much was verified."""
+
+    def __init__(self, why: str, *, by: SignedBy | None = None) -> None:
+        super().__init__(why)
+        self.by = by
 
 
 class Orders:
     """The book of orders of one site."""
 
     def __init__(
-        self, path: Path, keyring: Keyring, site: SiteId, clock: Clock, clock_sync: ClockSync
+        self,
+        path: Path,
+        keyring: Keyring,
+        site: SiteId,
+        clock: Clock,
+        clock_sync: ClockSync,
+        *,
+        zone_of: Mapping[DeviceId, ZoneId] | None = None,
     ) -> None:
         self._path = path
         self._keyring = keyring
         self._site = site
         self._clock = clock
         self._clock_sync = clock_sync
+        self._zone_of = zone_of or {}
         self._book = self._load()
 
     def _load(self) -> _Book:
@@ -75,24 +110,39 @@ class Orders:
 
         Raises `SecurityError` with the reason of a refusal. The counter is on the disk when this returns.
         """
-        body, role = self._verified(signed)
+        body, key = self._verified(signed)
+        by = _signed_by(body, key)
+        try:
+            return self._accept(signed, body, key, by)
+        except SecurityError as error:
+            raise OrderRefused(str(error), by=by) from error
+
+    def _accept(
+        self, signed: Signed, body: CommandBody, key: PublicKeyEntry, by: SignedBy | None
+    ) -> CommandBody | Result:
         sha256 = hashlib.sha256(signed.payload).hexdigest()
         known = self._book.seen.get(body.id)
         if known is not None:
             if known.sha256 != sha256:
                 raise SecurityError(f"order {body.id} was seen before with other contents")
             return known.result or self._interrupted(body.id)
-        self._check(body, role)
-        self._store(body, _Book(counter=body.counter, seen=self._with(body.id, Seen(sha256=sha256))))
+        self._check(body, key)
+        self._store(body, self._after(body, key, Seen(sha256=sha256, digest=signed.digest, by=by)))
+        if key.role is Role.CONTROL:
+            return msgspec.structs.replace(body, actor=f"{body.actor} ({key.id})")
         return body
+
+    def seen(self, command: CommandId) -> Seen | None:
+        """What is kept of an order that was accepted; None where it was not, or long ago."""
+        return self._book.seen.get(command)
 
     def finish(self, result: Result) -> None:
         """Keep the result, so that the same id is answered and never carried out again."""
         known = self._book.seen.get(result.id)
         if known is None:
             return
-        seen = self._with(result.id, Seen(sha256=known.sha256, result=result))
-        self._book = _Book(counter=self._book.counter, seen=seen)
+        seen = self._with(result.id, msgspec.structs.replace(known, result=result))
+        self._book = msgspec.structs.replace(self._book, seen=seen)
         try:
             durable.replace(self._path, durable.seal(self._book))
         except StoreError:
@@ -103,26 +153,41 @@ class Orders:
         kept[command] = seen
         return dict(list(kept.items())[-KEEP_RESULTS:])
 
-    def _verified(self, signed: Signed) -> tuple[CommandBody, Role]:
-        try:
-            self._keyring.verify(Purpose.COMMAND, signed, Role.COMMAND)
-            role = Role.COMMAND
-        except SecurityError as not_command:
-            try:
-                self._keyring.verify(Purpose.COMMAND, signed, Role.OPERATOR)
-            except SecurityError:
-                raise not_command from None
-            role = Role.OPERATOR
-        try:
-            return msgspec.msgpack.decode(signed.payload, type=CommandBody), role
-        except msgspec.DecodeError as error:
-            raise SecurityError(f"signed order does not decode: {error}") from error
+    def _after(self, body: CommandBody, key: PublicKeyEntry, seen: Seen) -> _Book:
+        """The book with this order in it: whose counter it raised, and whose it is."""
+        book = msgspec.structs.replace(self._book, seen=self._with(body.id, seen))
+        if key.role is not Role.CONTROL:
+            return msgspec.structs.replace(book, counter=body.counter)
+        counters = {**book.counters, key.id: body.counter}
+        if not isinstance(body.order, Curtail | StandingCap | Schedule):
+            return msgspec.structs.replace(book, counters=counters)
+        owners = dict([*book.owners.items(), (body.id, key.id)][-KEEP_OWNERS:])
+        return msgspec.structs.replace(book, counters=counters, owners=owners)
 
-    def _check(self, body: CommandBody, role: Role) -> None:
+    def _last_counter(self, key: PublicKeyEntry) -> int:
+        return self._book.counters.get(key.id, 0) if key.role is Role.CONTROL else self._book.counter
+
+    def _verified(self, signed: Signed) -> tuple[CommandBody, PublicKeyEntry]:
+        """The order and the key that signed it; raises `SecurityError`."""
+        entries = (self._keyring.entry(signature.key_id) for signature in signed.signatures)
+        role = next((e.role for e in entries if e is not None and e.role in _ORDER_ROLES), Role.COMMAND)
+        key_id = self._keyring.verify(Purpose.COMMAND, signed, role)
+        key = self._keyring.entry(key_id)
+        if key is None:  # the keyring is replaced while we look
+            raise SecurityError(f"key {key_id!r} has just left the keyring")
+        try:
+            body = msgspec.msgpack.decode(signed.payload, type=CommandBody)
+            checked_id(body.id, "order")
+        except (msgspec.DecodeError, UnicodeDecodeError, ConfigError) as error:
+            raise SecurityError(f"signed order does not decode: {error}") from error
+        _check_words(body)
+        return body, key
+
+    def _check(self, body: CommandBody, key: PublicKeyEntry) -> None:
         order = body.order
-        if isinstance(order, ResetTripOrder) and role is not Role.OPERATOR:
+        if isinstance(order, ResetTripOrder) and key.role is not Role.OPERATOR:
             raise SecurityError("a trip is reset by an operator's key only, never by the cloud's")
-        if not isinstance(order, ResetTripOrder | SafeStopOrder) and role is not Role.COMMAND:
+        if key.role is Role.OPERATOR and not isinstance(order, ResetTripOrder | SafeStopOrder):
             raise SecurityError("an operator's key resets and stops; actions need the command key")
         if body.site != self._site:
             raise SecurityError(f"order is for site {body.site!r}, not {self._site!r}")
@@ -135,8 +200,13 @@ class Orders:
             raise SecurityError(f"order expired {now_ms - body.expires_ms} ms ago")
         if body.issued_ms > now_ms + CLOCK_SKEW_MS:
             raise SecurityError(f"order was issued {body.issued_ms - now_ms} ms in the future")
-        if body.counter <= self._book.counter:
-            raise SecurityError(f"counter {body.counter} was used before (last {self._book.counter})")
+        last = self._last_counter(key)
+        if body.counter <= last:
+            raise SecurityError(f"counter {body.counter} was used before (last {last})")
+        if key.role is Role.CONTROL:
+            why = third_parties.beyond(key, order, zone_of=self._zone_of, owner_of=self._book.owners.get)
+            if why is not None:
+                raise SecurityError(why)
 
     def _store(self, body: CommandBody, book: _Book) -> None:
         try:
@@ -155,3 +225,26 @@ class Orders:
             command_state=CommandState.DONE,
             at_ms=self._clock.utc_ms(),
         )
+
+
+def _check_words(body: CommandBody) -> None:
+    """What ends up in journals and databases is text that they take."""
+    if not 0 < len(body.actor) <= MAX_ACTOR or not body.actor.isprintable():
+        raise SecurityError(f"the order's actor must be 1 to {MAX_ACTOR} printable characters")
+    if b"\\u00" in msgspec.json.encode(body.order):
+        raise SecurityError("the order holds control characters")
+
+
+def _signed_by(body: CommandBody, key: PublicKeyEntry) -> SignedBy | None:
+    """Whose order it is, for the audit; None for the cloud's own, which the cloud has on file."""
+    if key.role is Role.COMMAND:
+        return None
+    return SignedBy(
+        key=key.id,
+        role=key.role.value,
+        actor=body.actor,
+        order=body.order,
+        counter=body.counter,
+        issued_ms=body.issued_ms,
+        expires_ms=body.expires_ms,
+    )
