@@ -17,6 +17,7 @@ import cloud.commands.endpoints
 import cloud.devices.endpoints
 import cloud.events.endpoints
 import cloud.health.endpoints
+import cloud.identity.endpoints
 import cloud.live.endpoints
 import cloud.models.endpoints
 import cloud.rollouts.endpoints
@@ -24,6 +25,7 @@ import cloud.sites.endpoints
 from cloud import openapi
 from cloud.commands import service as commands
 from cloud.config import CloudConfig, read_secret
+from cloud.identity.registrar import Registrar
 from cloud.ingest.committer import Committer
 from cloud.ingest.decoding import Wanted
 from cloud.ingest.service import WINDOW, Ingest
@@ -93,12 +95,15 @@ def _assemble(
     live = LiveReader(database, clock)
     hub = Hub(clock, live.read)
     chunks = ChunkServer(command_link, database, blobs)
+    registrar = Registrar(config, database, clock, command_link)
     ingest = Ingest(
         ingest_link,
         Committer(database, series, clock),
         clock,
         on_changes=hub.publish,
-        on_wanted=lambda wanted: chunks.ask(wanted) if isinstance(wanted, Wanted) else None,
+        on_wanted=lambda wanted: (
+            chunks.ask(wanted) if isinstance(wanted, Wanted) else registrar.ask(wanted)
+        ),
     )
     trainer = Trainer(
         database,
@@ -125,6 +130,7 @@ def _assemble(
         live=live,
         trainer=trainer,
         assignments=assignments,
+        registrar=registrar,
     )
     work = {
         "ingest": ingest.run(),
@@ -132,6 +138,7 @@ def _assemble(
         "chunks": chunks.run(),
         "training": trainer.run(),
         "assignments": assignments.run(),
+        "identity": registrar.run(),
         "housekeeping": _keep_house(context),
     }
     return context, work
@@ -186,6 +193,7 @@ def make_app(context: Context | None = None, *, token: str = "") -> FastAPI:
         cloud.models.endpoints,
         cloud.rollouts.endpoints,
         cloud.commands.endpoints,
+        cloud.identity.endpoints,
         cloud.live.endpoints,
         cloud.health.endpoints,
     ):

@@ -4,19 +4,19 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from cloud.kit.guard import SAFE_METHODS
+from cloud.kit.guard import OPEN_WRITES, SAFE_METHODS
 from cloud.kit.problems import MEDIA_TYPE
 
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """OpenAPI 3.1 of the app. Every operation may answer with a problem; every write needs the token."""
+    """OpenAPI 3.1 of the app. Every operation may answer with a problem, every write but one needs the token."""
     document: dict[str, Any] = FastAPI.openapi(app)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             _errors(operation)
-            if method.upper() not in SAFE_METHODS:
+            if method.upper() not in SAFE_METHODS and path not in OPEN_WRITES:
                 operation["security"] = [{"token": []}]
             operation["operationId"] = operation["operationId"].split("_api_v1_")[0]
             if not path.startswith("/api/"):

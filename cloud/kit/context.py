@@ -6,6 +6,7 @@ import msgspec
 from fastapi import Depends, Request
 
 from cloud.config import CloudConfig
+from cloud.identity.registrar import Registrar
 from cloud.ingest.service import Ingest
 from cloud.kit.broker import Link
 from cloud.kit.database import Database
@@ -35,6 +36,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     live: LiveReader
     trainer: Trainer
     assignments: AssignmentPublisher
+    registrar: Registrar
 
 
 def _context(request: Request) -> Context:

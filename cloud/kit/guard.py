@@ -2,7 +2,8 @@
 
 * The `Host` header must be loopback's or a configured name: a web page that re-points its own DNS name at
   127.0.0.1 must not read the API through a visitor's browser.
-* Every method but GET, HEAD and OPTIONS needs the bearer token.
+* Every method but GET, HEAD and OPTIONS needs the bearer token, except where a new gateway asks for its first
+  certificate: it has nothing to show yet, and a person confirms it.
 * Bodies are limited before anything is parsed.
 * Each response carries a strict content security policy and its siblings.
 """
@@ -16,6 +17,8 @@ from cloud.kit.problems import ApiError, BadInput, TooLarge, Unauthorized, from_
 
 MAX_BODY_BYTES = 1024 * 1024
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+OPEN_WRITES = {"/api/v1/enrolments": 16 * 1024}
+"""Paths that take a POST without the token, and how many bytes of it."""
 LOOPBACK_HOSTS = frozenset(("127.0.0.1", "localhost", "[::1]"))
 
 SECURITY_HEADERS = {
@@ -47,7 +50,7 @@ class Guard:
         if refused is not None:
             await from_error(refused, scope["path"])(scope, receive, sender)
             return
-        await self._app(scope, _limited(receive), sender)
+        await self._app(scope, _limited(receive, _limit(scope)), sender)
 
     def _refusal(self, scope: Scope) -> ApiError | None:
         headers = Headers(scope=scope)
@@ -55,11 +58,12 @@ class Guard:
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
         if name not in self._hosts:
             return BadInput(f"host {host!r} is not served here; allowed_hosts names others than loopback")
-        if scope["method"] not in SAFE_METHODS and not self._has_token(headers):
+        is_open = scope["method"] == "POST" and scope["path"] in OPEN_WRITES
+        if scope["method"] not in SAFE_METHODS and not is_open and not self._has_token(headers):
             return Unauthorized("writes need 'Authorization: Bearer <token>' (see token_file)")
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
-            return TooLarge(f"a body may have at most {MAX_BODY_BYTES} bytes")
+        length, limit = headers.get("content-length", "0"), _limit(scope)
+        if not length.isdecimal() or int(length) > limit:
+            return TooLarge(f"a body may have at most {limit} bytes")
         return None
 
     def _has_token(self, headers: Headers) -> bool:
@@ -67,7 +71,11 @@ class Guard:
         return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token)
 
 
-def _limited(receive: Receive) -> Receive:
+def _limit(scope: Scope) -> int:
+    return OPEN_WRITES.get(scope["path"], MAX_BODY_BYTES)
+
+
+def _limited(receive: Receive, limit: int) -> Receive:
     """Count a chunked body, which has no length up front; over the limit it ends as a broken request."""
     seen = 0
 
@@ -75,8 +83,8 @@ def _limited(receive: Receive) -> Receive:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        if seen > MAX_BODY_BYTES:
-            raise TooLarge(f"a body may have at most {MAX_BODY_BYTES} bytes")
+        if seen > limit:
+            raise TooLarge(f"a body may have at most {limit} bytes")
         return message
 
     return counted
