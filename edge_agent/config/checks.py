@@ -7,6 +7,7 @@ import msgspec
 from edge_agent.config.agent_checks import check_agent
 from edge_agent.config.power_checks import check_power
 from edge_agent.config.racks import check_racks
+from edge_agent.config.storage_checks import check_storage
 from edge_agent.config.structs import SCHEMA, SiteFile, Timing
 from edge_agent.config.zone_checks import Problem, check_zone
 from shared.errors import ConfigError
@@ -53,6 +54,7 @@ def check(site: SiteFile) -> list[Problem]:
         problems += _check_device(site, device, f"devices[{index}]")
     problems += _check_actuators(site)
     problems += check_agent(site)
+    problems += check_storage(site)
     problems += check_racks(site)
     return problems + check_power(site)
 

@@ -327,7 +327,11 @@ class AgentSettings(Strict, frozen=True, kw_only=True):
     shadow_cycles: int
     score_every_s: float
     raw_keep_mb: int = 2048
+    raw_keep_days: float = 14.0
+    """Age second: a device's profile may say otherwise for its kind."""
     outbox_keep_mb: int = 512
+    outbox_keep_days: float = 90.0
+    """What the cloud has not confirmed for so long is given up, events excepted."""
     flush_every_s: float = 2.0
     model_budget_ms: float = 1000.0
     """What scoring all miners once may take, as p99; a model that needs more goes back by itself."""

@@ -5,7 +5,8 @@ key on flash each time), `outbox` one row per batch that the cloud has not confi
 recorded per (epoch, stream), `meta` small values that must change together with rows (cursors, counters).
 
 In `outbox`, (`epoch`, `seq`) is the batch's own number and (`of_epoch`, `first_seq`..`last_seq`) what it
-stands for: itself, or what a tombstone gives up. `step_s` is the shortest step of a telemetry batch, 0 elsewhere.
+stands for: itself, or what a tombstone gives up. `step_s` is the shortest step of a telemetry batch, 0
+elsewhere.
 """
 
 import sqlite3
