@@ -1,10 +1,11 @@
 """The VNish adapter: one object per machine, over its HTTP API with the 4028 socket as a read-only fallback.
 
-Cadence: `/status` and `/summary` on every read (neither needs a login); `/perf-summary` on every
-`PRESET_EVERY`-th and on each read within `AFTER_WRITE_S` of a write; `/info` on every `SLOW_EVERY`-th;
-`/settings`, which needs a login, on every `SETTINGS_EVERY`-th and after a write. A read that did not ask
-which preset runs says `preset=None`: unknown, never what it was earlier. Boards, chips, pools, logs and
-history are read when somebody asks. Writes are in `control`.
+Cadence: `/status` and `/summary` on every read (neither needs a login); `/perf-summary` every
+`PRESET_EVERY_S`, while the machine changes its state, and on each read within `AFTER_WRITE_S` of a write;
+`/info` every `INFO_EVERY_S` and when the machine may have rebooted; `/settings`, which needs a login, every
+`SETTINGS_EVERY_S` and after a write. A read in between tells the running preset only where the machine proves
+that it is still the one (`freshness`), and marks its watts as estimated; else it is unknown. Boards, chips,
+pools, logs and history are read when somebody asks. Writes are in `control`.
 """
 
 import asyncio
@@ -18,7 +19,9 @@ from firmware_adapters.miners.vnish import abilities, fields, parse, settings
 from firmware_adapters.miners.vnish import boards as parts
 from firmware_adapters.miners.vnish.abilities import capabilities
 from firmware_adapters.miners.vnish.control import Control
+from firmware_adapters.miners.vnish.freshness import Freshness
 from firmware_adapters.miners.vnish.history import LONGEST_S, SHORTEST_STEP_S, history
+from firmware_adapters.miners.vnish.ladder import Running
 from firmware_adapters.miners.vnish.parse import Status
 from firmware_adapters.miners.vnish.pools import pools
 from firmware_adapters.miners.vnish.session import Session
@@ -32,15 +35,11 @@ from shared.clock import Clock, SystemClock
 from shared.details import Board, Chip, History, Pool
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 from shared.inventory import DeviceEntry
-from shared.telemetry import MISSING, DeviceKind, Reading
+from shared.telemetry import MISSING, DeviceKind, Quality, Reading
 from shared.units import Algorithm
 
 __all__ = ["VnishAdapter", "capabilities", "open_device"]
 
-PRESET_EVERY = 2
-"""Every roll-up step of two polls or more knows the running preset then; the features need it."""
-SLOW_EVERY = 5
-SETTINGS_EVERY = 30
 AFTER_WRITE_S = 120.0
 MOST_POINTS = 1000
 """So many records of a history fit into one reply."""
@@ -95,7 +94,7 @@ class VnishAdapter(Control):
         self._transports = (http,) if bulk is None else (http, bulk)
         self._socket = socket
         self._web_s = timeout_s * _WEB_SHARE if socket is not None else timeout_s
-        self._reads = 0
+        self._fresh = Freshness()
         self._uptime_s: float | None = None
         self._default_password: bool | None = None
         self._probed_s: float | None = None
@@ -117,14 +116,16 @@ class VnishAdapter(Control):
             async with asyncio.timeout_at(ends_s):
                 seen = await self._read_core()
         except TimeoutError as error:
+            self._fresh.failed()
             return await self._read_socket(DeviceTimeout(f"{self._name}: no whole answer in time"), error)
         except (Busy, DeviceTimeout, Unreachable, MalformedReply) as error:
+            self._fresh.failed()
             return await self._read_socket(error, error)
         if self._web_failing:
             self._web_failing = False
             _log.info("%s: the web server answers again", self._name)
         if not self._asks_preset() and not self._asks_settings():
-            return seen
+            return self._with_proven(seen)
         try:
             async with asyncio.timeout_at(ends_s):
                 seen = await self._with_preset(seen)
@@ -139,9 +140,11 @@ class VnishAdapter(Control):
     async def _read_core(self) -> Observation:
         """What control needs. A page that is broken costs what only it tells."""
         status, refused = await self._try_status()
-        uptime_s = None
-        if self._reads % SLOW_EVERY == 0 or self._identity is None:
-            uptime_s = await self._look_again()
+        if status is not None:
+            self._fresh.look(status, self._clock.monotonic())
+        told_uptime = False
+        if self._fresh.asks_info(self._clock.monotonic()) or self._identity is None:
+            told_uptime = await self._look_again()
         identity = self._identity
         page = await self._session.get("/summary")
         readings = parse.summary(page, None if identity is None else identity.hash_unit)
@@ -149,9 +152,10 @@ class VnishAdapter(Control):
             status = parse.summary_status(page)
             if status is None:
                 raise refused or MalformedReply("/summary: no state")
-        self._reads += 1
+            self._fresh.look(status, self._clock.monotonic())
+        uptime_s = self._fresh.uptime_s(self._clock.monotonic())
         if uptime_s is not None:
-            readings["uptime_s"] = Reading(uptime_s)
+            readings["uptime_s"] = Reading(uptime_s, Quality.GOOD if told_uptime else Quality.ESTIMATED)
         if status.throttle_pct is not None:
             readings["throttle_pct"] = Reading(status.throttle_pct)
         if "setpoint_c" in readings:
@@ -173,34 +177,39 @@ class VnishAdapter(Control):
             self._session.locked_for(status.locked_s)
         return status, None
 
-    async def _look_again(self) -> float | None:
-        """Read `/info`; the time up in s. Where it is broken, what is known of the machine stands."""
+    async def _look_again(self) -> bool:
+        """Read `/info`; False where it is broken, and then what is known of the machine stands."""
         try:
             self._identity = parse.identity(await self._session.get("/info"))
         except (Busy, MalformedReply, Unsupported) as error:
             _log.debug("%s: identity not read: %s", self._name, error)
-            return None
+            return False
         self._note_uptime(self._identity.uptime_s)
-        return self._identity.uptime_s
+        self._fresh.told_info(self._identity.uptime_s, self._clock.monotonic())
+        return True
 
     def _asks_preset(self) -> bool:
-        return (self._reads - 1) % PRESET_EVERY == 0 or self._just_written()
+        return self._just_written() or self._fresh.asks_preset(self._clock.monotonic())
 
     def _asks_settings(self) -> bool:
-        if (self._reads - 1) % SETTINGS_EVERY and not self._just_written():
+        if not self._just_written() and not self._fresh.asks_settings(self._clock.monotonic()):
             return False
         identity = self._identity
         return identity is not None and identity.firmware.known and self._session.can_log_in
 
     async def _with_preset(self, seen: Observation) -> Observation:
-        """With the preset that runs, where it is its turn."""
+        """With the preset that runs: asked for where it is its turn, else where it still holds."""
         if not self._asks_preset():
-            return seen
+            return self._with_proven(seen)
+        # Counted first: a page that hangs until the deadline must not be the end of every read.
+        self._fresh.told_preset(None, self._clock.monotonic())
         running = await self._running()
-        if running is None:
-            return seen
-        readings = {**seen.readings, "preset_w": fields.reading(running.preset_w)}
-        return msgspec.structs.replace(seen, readings=readings, preset=running.preset)
+        self._fresh.told_preset(running, self._clock.monotonic())
+        return seen if running is None else _with_running(seen, running, Quality.GOOD)
+
+    def _with_proven(self, seen: Observation) -> Observation:
+        running = self._fresh.running(self._clock.monotonic())
+        return seen if running is None else _with_running(seen, running, Quality.ESTIMATED)
 
     def _note_uptime(self, uptime_s: float | None) -> None:
         """Less time up than before: the machine has rebooted, and its logins with it."""
@@ -216,6 +225,7 @@ class VnishAdapter(Control):
         """With what the settings ask for, where it is their turn. They may be broken or refused."""
         if not self._asks_settings():
             return seen
+        self._fresh.told_settings(self._clock.monotonic())
         try:
             asked = settings.wanted(await self._session.get("/settings", login=True))
         except DeviceError as error:
@@ -361,3 +371,8 @@ class VnishAdapter(Control):
         """Let go of connections."""
         for transport in self._transports:
             await transport.close()
+
+
+def _with_running(seen: Observation, running: Running, quality: Quality) -> Observation:
+    readings = {**seen.readings, "preset_w": fields.reading(running.preset_w, quality)}
+    return msgspec.structs.replace(seen, readings=readings, preset=running.preset)

@@ -60,6 +60,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """`/status`; None where it does not say."""
 
     state: MinerState
+    state_time_s: float | None
+    """For how long it has been in this state; the documents vouch for it in `mining` only."""
     throttle_pct: float | None
     restart_required: bool | None
     reboot_required: bool | None
@@ -141,6 +143,7 @@ def status(body: object) -> Status:
         raise MalformedReply("/status: no miner_state")
     return Status(
         state=miner_state(word),
+        state_time_s=amount(page, "miner_state_time"),
         throttle_pct=number(page, "throttled"),
         restart_required=flag(page, "restart_required"),
         reboot_required=flag(page, "reboot_required"),

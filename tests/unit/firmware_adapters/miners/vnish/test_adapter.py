@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from itertools import pairwise
 
 import msgspec
@@ -12,9 +13,6 @@ from firmware_adapters.miners.emulator_wire import Stop
 from firmware_adapters.miners.vnish import adapter as module
 from firmware_adapters.miners.vnish.adapter import (
     AFTER_WRITE_S,
-    PRESET_EVERY,
-    SETTINGS_EVERY,
-    SLOW_EVERY,
     VnishAdapter,
     capabilities,
     open_device,
@@ -22,6 +20,7 @@ from firmware_adapters.miners.vnish.adapter import (
 from firmware_adapters.miners.vnish.emulator import Switcher, VnishEmulator
 from firmware_adapters.miners.vnish.emulator_socket import reply
 from firmware_adapters.miners.vnish.emulator_traps import Traps
+from firmware_adapters.miners.vnish.freshness import INFO_EVERY_S, PRESET_EVERY_S, SETTINGS_EVERY_S
 from firmware_adapters.miners.vnish.session import API_KEY_USER
 from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
 from firmware_adapters.transport.line_json import MemoryLine
@@ -31,7 +30,7 @@ from shared.details import Fault
 from shared.errors import AuthFailed, Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
-from shared.telemetry import DeviceKind, MinerState, Quality
+from shared.telemetry import DeviceKind, MinerState, Quality, Reading
 from shared.units import Algorithm
 from support.miners import Machine, s21_pro
 from support.vnish import emulator_of, in_memory
@@ -62,36 +61,80 @@ class Bench:
         self.http.requests.clear()
         return paths
 
+    def pass_time(self, seconds: float) -> None:
+        """The machine mines on for so long."""
+        self.clock.advance(seconds)
+        self.machine.set(state_time_s=self.machine.seen.state_time_s + seconds)
+
 
 FAST = ["GET /status", "GET /summary"]
+POLL_S = 10.0
+HOUR_READS = 360
 
 
 # ---------------------------------------------------------------- reading
 
 
-async def test_a_read_is_two_requests_and_the_preset_and_identity_come_at_their_own_cadence() -> None:
+async def test_a_read_is_two_requests_and_the_slower_pages_come_at_their_own_cadence() -> None:
     bench = Bench()
-    for number in range(2 * SETTINGS_EVERY):
+    counts: Counter[str] = Counter()
+    for number in range(HOUR_READS):
         await bench.adapter.read()
         asked = bench.asked()
         assert [page for page in asked if page in FAST] == FAST
-        assert ("GET /info" in asked) == (number % SLOW_EVERY == 0)
-        assert ("GET /perf-summary" in asked) == (number % PRESET_EVERY == 0)
-        assert ("GET /settings" in asked) == (number % SETTINGS_EVERY == 0)
-        assert ("POST /unlock" in asked) == (number == 0)
-        assert len(asked) <= len(FAST) + (2 if number % SETTINGS_EVERY else 4)
+        counts.update(asked)
+        assert ("GET /perf-summary" in asked) == (number * POLL_S % PRESET_EVERY_S == 0)
+        assert ("GET /settings" in asked) == (number * POLL_S % SETTINGS_EVERY_S == 0)
+        bench.pass_time(POLL_S)
+    assert counts["GET /info"] == counts["POST /unlock"] == 1
+    assert counts.total() / HOUR_READS < 2.25
 
 
 async def test_between_its_turns_a_read_is_two_requests_and_nothing_else() -> None:
     bench = Bench()
-    for _ in range(2):
-        await bench.adapter.read()
+    await bench.adapter.read()
     bench.asked()
-    for number in range(2, 2 + SLOW_EVERY * PRESET_EVERY):
+    for _ in range(5):
+        bench.pass_time(POLL_S)
         await bench.adapter.read()
-        asked = bench.asked()
-        if number % SLOW_EVERY and number % PRESET_EVERY:
-            assert asked == FAST
+        assert bench.asked() == FAST
+
+
+async def test_a_machine_that_is_stopped_is_as_cheap() -> None:
+    bench = Bench(Machine(s21_pro(state=MinerState.STOPPED, state_time_s=0)))
+    await bench.adapter.read()
+    bench.asked()
+    for _ in range(5):
+        bench.clock.advance(POLL_S)
+        seen = await bench.adapter.read()
+        assert bench.asked() == FAST
+        assert seen.preset is None, "nothing proves it"
+
+
+async def test_while_it_changes_its_state_every_read_asks_which_preset_runs() -> None:
+    bench = Bench()
+    await bench.adapter.read()
+    for state, since_s in ((MinerState.RESTARTING, 3), (MinerState.RESTARTING, 13), (MinerState.MINING, 2)):
+        bench.machine.set(state=state, state_time_s=since_s)
+        bench.clock.advance(POLL_S)
+        bench.asked()
+        await bench.adapter.read()
+        assert "GET /perf-summary" in bench.asked()
+
+
+async def test_who_it_is_is_asked_again_after_an_hour_and_where_it_may_have_rebooted() -> None:
+    bench = Bench()
+    await bench.adapter.read()
+    bench.asked()
+    bench.pass_time(INFO_EVERY_S - 1)
+    await bench.adapter.read()
+    assert "GET /info" not in bench.asked()
+    bench.pass_time(1)
+    await bench.adapter.read()
+    assert "GET /info" in bench.asked()
+    bench.machine.set(state_time_s=5, uptime_s=60.0)
+    await bench.adapter.read()
+    assert "GET /info" in bench.asked(), "it mines for less long than before"
 
 
 async def test_without_a_credential_the_settings_are_not_asked_for() -> None:
@@ -100,14 +143,55 @@ async def test_without_a_credential_the_settings_are_not_asked_for() -> None:
     assert not [page for page in bench.asked() if "settings" in page or "unlock" in page]
 
 
-async def test_a_preset_that_was_not_asked_for_is_unknown_and_not_remembered() -> None:
+async def test_a_preset_that_was_not_asked_for_is_told_while_the_machine_proves_that_it_runs() -> None:
     bench = Bench()
-    first, second = await bench.adapter.read(), await bench.adapter.read()
-    assert (first.preset, first.readings["preset_w"].value) == ("2800", 2800)
-    assert second.preset is None
-    assert "preset_w" not in second.readings
-    assert "uptime_s" in first.readings
-    assert "uptime_s" not in second.readings
+    first = await bench.adapter.read()
+    bench.pass_time(POLL_S)
+    second = await bench.adapter.read()
+    assert (first.preset, first.readings["preset_w"]) == ("2800", Reading(2800.0))
+    assert (second.preset, second.readings["preset_w"]) == ("2800", Reading(2800.0, Quality.ESTIMATED))
+    uptime_s = first.readings["uptime_s"].value
+    assert uptime_s is not None
+    assert second.readings["uptime_s"] == Reading(uptime_s + POLL_S, Quality.ESTIMATED)
+
+
+async def test_a_preset_that_somebody_else_changed_is_never_told_from_memory() -> None:
+    """The machine restarts and mines again between two reads; nobody saw another state."""
+    bench = Bench()
+    assert (await bench.adapter.read()).preset == "2800"
+    bench.machine.set(preset="2550", state_time_s=4)
+    bench.clock.advance(PRESET_EVERY_S / 2)
+    assert (await bench.adapter.read()).preset == "2550"
+
+
+async def test_a_machine_without_a_clock_of_its_own_proves_nothing() -> None:
+    bench = Bench()
+    _without(bench, "miner_state_time")
+    assert (await bench.adapter.read()).preset == "2800"
+    bench.clock.advance(POLL_S)
+    seen = await bench.adapter.read()
+    assert (seen.preset, "preset_w" in seen.readings) == (None, False)
+    bench.clock.advance(POLL_S)
+    assert (await bench.adapter.read()).preset == "2800", "asked again sooner"
+
+
+async def test_a_change_without_a_restart_is_noticed_within_a_minute() -> None:
+    bench = Bench()
+    await bench.adapter.read()
+    bench.machine.set(preset="2550")
+    bench.pass_time(PRESET_EVERY_S)
+    assert (await bench.adapter.read()).preset == "2550"
+
+
+async def test_a_preset_page_that_hangs_does_not_take_every_read_to_its_deadline() -> None:
+    bench = Bench(credential=None)
+    bench.adapter._web_s = 0.01
+    _broken(bench, "/perf-summary", None)
+    await bench.adapter.read()
+    bench.asked()
+    bench.pass_time(POLL_S)
+    await bench.adapter.read()
+    assert bench.asked() == FAST
 
 
 async def test_after_a_preset_write_every_read_asks_for_two_minutes() -> None:
@@ -120,7 +204,9 @@ async def test_after_a_preset_write_every_read_asks_for_two_minutes() -> None:
     assert (await bench.adapter.read()).preset == "2550"
     assert (await bench.adapter.read()).preset == "2550"
     bench.clock.advance(2)
-    assert (await bench.adapter.read()).preset is None
+    bench.asked()
+    await bench.adapter.read()
+    assert bench.asked() == FAST
 
 
 async def test_a_failed_read_does_not_use_up_the_slow_turn() -> None:
@@ -218,11 +304,23 @@ async def test_a_machine_that_rebooted_is_logged_in_to_anew_without_a_refusal() 
     await bench.adapter.set_preset("2550")
     bench.machine.set(uptime_s=120.0)
     bench.clock.advance(AFTER_WRITE_S + 1)
-    for _ in range(SLOW_EVERY):
-        await bench.adapter.read()
+    bench.machine.set(state_time_s=30)
+    await bench.adapter.read()
     bench.asked()
     await bench.adapter.stop_mining()
     assert bench.asked() == ["POST /unlock", "POST /mining/stop"]
+
+
+def _without(bench: Bench, key: str) -> None:
+    """No page has this key any more."""
+    whole = bench.http._answer
+
+    async def answer(request: HttpRequest) -> HttpReply:
+        found = await whole(request)
+        assert isinstance(found, HttpReply)
+        return HttpReply(found.status, found.body.replace(key.encode(), b"something_else"))
+
+    bench.http._answer = answer
 
 
 def _broken(bench: Bench, page: str, reply: HttpReply | None) -> None:
@@ -250,7 +348,8 @@ async def test_a_broken_identity_costs_what_only_it_tells(reply: HttpReply) -> N
     bench = Bench()
     await bench.adapter.read()
     _broken(bench, "/info", reply)
-    for _ in range(2 * SLOW_EVERY):
+    bench.machine.set(state_time_s=5)
+    for _ in range(10):
         seen = await bench.adapter.read()
         assert seen.readings["hashrate_ths"].value == 186, "its unit is known from before"
         assert "uptime_s" not in seen.readings

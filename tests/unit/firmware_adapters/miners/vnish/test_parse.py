@@ -460,6 +460,7 @@ def test_status_with_and_without_throttle() -> None:
     old = parse.status(pages.status(s21_pro(), v13=False, restart_required=True, unlocked=False))
     assert old == parse.Status(
         state=MinerState.MINING,
+        state_time_s=s21_pro().state_time_s,
         throttle_pct=None,
         restart_required=True,
         reboot_required=False,
