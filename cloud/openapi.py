@@ -11,7 +11,7 @@ _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """OpenAPI 3.1 of the app. Every operation may answer with a problem, every write but one needs the token."""
+    """OpenAPI 3.1 of the app. Every operation may answer with a problem; writes need the token."""
     document: dict[str, Any] = FastAPI.openapi(app)
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

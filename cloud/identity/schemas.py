@@ -49,12 +49,15 @@ class ControlRequest(_Strict):
 
 
 class EnrolmentView(BaseModel):
-    """One request. `others_waiting`: further undecided requests for the same site, which is suspicious."""
+    """One request. `others_waiting`: further undecided requests for the same site, which is suspicious.
+
+    `fingerprint` is null until a person has typed it: only who stands at the gateway can read it out, so nobody
+    can confirm by copying it from this screen.
+    """
 
     id: str
     site: str
-    fingerprint: str
-    spoken: str
+    fingerprint: str | None
     state: Literal["waiting", "issued", "refused", "expired"]
     asked_ms: int
     expires_ms: int

@@ -7,10 +7,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud.identity import repository
 from cloud.identity.authority import Authority
-from cloud.identity.repository import WAITING
+from cloud.identity.repository import ISSUED, WAITING
 from cloud.identity.schemas import CertificateDetail, CertificateView, EnrolmentDetail, EnrolmentView
 from cloud.tables import CertificateRow, EnrolmentRow
-from shared.identity import spoken
 
 _DAY_MS = 86_400_000
 
@@ -61,8 +60,7 @@ def _enrolment(row: EnrolmentRow, now_ms: int, *, has: bool, waiting: int) -> En
     return EnrolmentView(
         id=row.id,
         site=row.site,
-        fingerprint=row.fingerprint,
-        spoken=spoken(row.fingerprint),
+        fingerprint=row.fingerprint if row.state == ISSUED else None,
         state=state,  # type: ignore[arg-type]  # only the service writes it
         asked_ms=row.asked_ms,
         expires_ms=row.expires_ms,
