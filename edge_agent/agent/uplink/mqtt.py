@@ -29,16 +29,23 @@ class MqttTransport:
     """Connections of one site to its broker; client id and default user name are the site id."""
 
     def __init__(self, settings: Uplink, site: SiteId) -> None:
-        """Raises `ConfigError` for a password or certificate file that cannot be read."""
+        """Raises `ConfigError` for a password or certificate file that cannot be read.
+
+        The certificates are read again at each connect: they are renewed while we run.
+        """
         self._settings = settings
         self._site = site
         self._password = _read_password(settings.password_file)
-        self._tls = _tls(settings)
+        _tls(settings)
         self._ping_s = max(1, int(settings.keep_alive_s * _PING_SHARE))
 
     @asynccontextmanager
     async def session(self, *, will: Message) -> AsyncIterator[Link]:
         """See `Transport.session`."""
+        try:
+            tls = _tls(self._settings)
+        except ConfigError as error:
+            raise LinkLost(str(error)) from error
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no annotations here
         properties.SessionExpiryInterval = _SESSION_S
         client = aiomqtt.Client(
@@ -53,7 +60,7 @@ class MqttTransport:
             properties=properties,
             keepalive=self._ping_s,
             timeout=float(self._ping_s),
-            tls_context=self._tls,
+            tls_context=tls,
             max_queued_incoming_messages=_INCOMING,
             max_inflight_messages=_INFLIGHT,
         )
