@@ -133,22 +133,28 @@ class SocketEmulator(Emulator):
 
     async def handle_socket(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection; an unreachable machine's is cut without a word."""
-        traps = self.wire
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            raw = await self._read_request(reader)
-            if traps.hang:
-                await self._hang(writer.transport)
-            if traps.slow_s > 0:
-                await self._clock.sleep(traps.slow_s)
-            view = self.machine.view()
-            if self.wire.hang or not view.reachable:
-                writer.transport.abort()
-                return
-            said = b"\xff\x00 no such thing" if self.wire.garbage else self._reply(view, raw)
-            writer.write(said[: len(said) // 2] if self.wire.half_reply else said)
-            await writer.drain()
+        try:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                await self._serve(reader, writer)
+        finally:
             writer.close()
-            await writer.wait_closed()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        traps = self.wire
+        raw = await self._read_request(reader)
+        if traps.hang:
+            await self._hang(writer.transport)
+        if traps.slow_s > 0:
+            await self._clock.sleep(traps.slow_s)
+        view = self.machine.view()
+        if self.wire.hang or not view.reachable:
+            writer.transport.abort()
+            return
+        said = b"\xff\x00 no such thing" if self.wire.garbage else self._reply(view, raw)
+        writer.write(said[: len(said) // 2] if self.wire.half_reply else said)
+        await writer.drain()
 
     async def _read_request(self, reader: asyncio.StreamReader) -> bytes:
         """The bytes of one request; a firmware that frames its requests reads them by its frame."""

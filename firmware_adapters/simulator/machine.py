@@ -120,6 +120,8 @@ class PlantMiner:
         self._entry = entry
         self._locating = False
         self._limit_w: float | None = None
+        self._asked: str | None = None
+        """The preset that would run without the limit."""
         self._cooling: Literal["auto", "manual", "immersion"] = (
             "immersion" if self._model.cooling == "hydro" else "auto"
         )
@@ -234,6 +236,7 @@ class PlantMiner:
     def set_preset(self, name: str) -> None:
         """See `EmulatedMiner`."""
         self._note("preset", name)
+        self._asked = None if self._limit_w is None else name
         self._fleet.set_preset(self._index, self._model.preset_index(self._held(name)))
 
     def stop(self) -> None:
@@ -281,12 +284,17 @@ class PlantMiner:
         self._cached = None
 
     def set_power_limit(self, watts: float | None) -> None:
-        """See `EmulatedMiner`: the highest tuned rung at or below the limit runs, as far as there is one."""
+        """See `EmulatedMiner`: the highest tuned rung at or below the limit runs, as far as there is one.
+
+        Never one above what was asked for; that runs again when a higher limit allows it. Taking the limit
+        away changes nothing by itself.
+        """
         self._note("power_limit_w", "off" if watts is None else watts)
-        self._limit_w = watts
-        self._cached = None
         here = self.view().preset
-        held = None if here is None else self._held(here)
+        asked = here if self._asked is None else self._asked
+        self._limit_w, self._asked = watts, None if watts is None else asked
+        self._cached = None
+        held = None if asked is None or watts is None else self._held(asked)
         if held is not None and held != here:
             self._fleet.set_preset(self._index, self._model.preset_index(held))
 

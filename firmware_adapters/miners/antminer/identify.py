@@ -12,7 +12,7 @@ PORT = 80
 SYSTEM = "/cgi-bin/get_system_info.cgi"
 _OTHERS = ("vnish", "luxminer", "luxos", "bosminer", "boser", "braiins", "marathon", "epic")
 _YEAR = re.compile(r"\b(20\d\d)\b|\((\d\d)\d{4}\b")
-_YEARS = range(2018, 2027)
+_YEARS = range(2018, 2030)
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -52,7 +52,11 @@ def _versions(seen: Findings) -> str:
 
 
 def seen_before(firmware: str) -> bool:
-    """Bitmain dates its builds instead of numbering them: "Tue Dec 6 … 2022", "FR-1.12(251009-S21)"."""
+    """Bitmain dates its builds instead of numbering them: "Tue Dec 6 … 2022", "FR-1.12(251009-S21)".
+
+    A date says when it was built, not that anything changed: builds of the next years are taken for what is
+    known, and what a date far ahead means nobody knows.
+    """
     dated = _YEAR.search(firmware)
     if dated is None:
         return False

@@ -6,7 +6,7 @@ from firmware_adapters.identify import Clue, Findings, Guess, word
 
 PORT = 4028
 _OWN_KEYS = {"LVERSION", "HWTYPE", "SWTYPE", "DNA"}
-_KNOWN = re.compile(r"(?:20)?2[0-6](0[1-9]|1[0-2])\d\d\w*")
+_KNOWN = re.compile(r"(?:20)?2\d(0[1-9]|1[0-2])\d\d\w*")
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -38,5 +38,5 @@ def recognise(seen: Findings) -> Guess | None:
 
 
 def seen_before(firmware: str) -> bool:
-    """Builds are dated (`25052801_14a19a2`); 2020 to 2026 speak what is written here."""
+    """Builds are dated (`25052801_14a19a2`); those since 2020 speak what is written here."""
     return _KNOWN.fullmatch(firmware) is not None

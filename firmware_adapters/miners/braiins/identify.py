@@ -11,7 +11,7 @@ PORT = 80
 VERSION = "/api/v1/version"
 DETAILS = "/api/v1/miner/details"
 _MINERS = ("BOSer", "BOSminer+", "BOSminer")
-_KNOWN = re.compile(r"(?:.*-)?2[2-6]\.\d\d(?:\.\d+)?(?:-plus)?")
+_KNOWN = re.compile(r"(?:.*-)?2[2-9]\.\d\d(?:\.\d+)?(?:-plus)?")
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -45,5 +45,5 @@ def recognise(seen: Findings) -> Guess | None:
 
 
 def seen_before(firmware: str) -> bool:
-    """Releases 22 to 26, as in `2025-08-06-0-3881c51d-25.07-plus`."""
+    """Releases of the twenties from 22 on, as in `2025-08-06-0-3881c51d-25.07-plus`."""
     return _KNOWN.fullmatch(firmware) is not None

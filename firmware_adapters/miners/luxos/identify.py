@@ -5,7 +5,7 @@ import re
 from firmware_adapters.identify import Clue, Findings, Guess, word
 
 PORT = 4028
-_KNOWN = re.compile(r"20(2[2-6])\.\d+\.\d+\b.*")
+_KNOWN = re.compile(r"202[2-9]\.\d+\.\d+\b.*")
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -44,5 +44,5 @@ def _description(reply: object) -> str:
 
 
 def seen_before(firmware: str) -> bool:
-    """Releases are dated; what was read and documented is 2022 to 2026."""
+    """Releases are dated; what was read and documented began in 2022."""
     return _KNOWN.fullmatch(firmware) is not None

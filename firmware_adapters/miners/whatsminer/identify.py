@@ -8,7 +8,7 @@ import re
 from firmware_adapters.identify import Clue, Findings, Guess, inside, word
 
 PORT = 4028
-_KNOWN = re.compile(r"20(1[89]|2[0-6])(0[1-9]|1[0-2])\d\d(?:\.\d+)?(?:\.\w+)?")
+_KNOWN = re.compile(r"20(1[89]|2\d)(0[1-9]|1[0-2])\d\d(?:\.\d+)?(?:\.\w+)?")
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -40,5 +40,5 @@ def recognise(seen: Findings) -> Guess | None:
 
 
 def seen_before(firmware: str) -> bool:
-    """Builds are dated (`20230803.11.REL`); 2018 to 2026 speak what is written here."""
+    """Builds are dated (`20230803.11.REL`); those since 2018 speak what is written here."""
     return _KNOWN.fullmatch(firmware) is not None

@@ -7,7 +7,7 @@ from firmware_adapters.identify import Clue, Findings, Guess, inside, word
 
 PORT = 4433
 INFO = "get.device.info"
-_KNOWN = re.compile(r"20(2[3-6])(0[1-9]|1[0-2])\d\d(?:\.\d+)?(?:\.\w+)?")
+_KNOWN = re.compile(r"202[3-9](0[1-9]|1[0-2])\d\d(?:\.\d+)?(?:\.\w+)?")
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -33,5 +33,5 @@ def recognise(seen: Findings) -> Guess | None:
 
 
 def seen_before(firmware: str) -> bool:
-    """Builds are dated; the third API is documented for those of 2023 to 2026."""
+    """Builds are dated; the third API is documented for those since 2023."""
     return _KNOWN.fullmatch(firmware) is not None

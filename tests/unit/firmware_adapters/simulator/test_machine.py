@@ -47,6 +47,17 @@ def test_a_power_limit_runs_the_highest_tuned_rung_below_it(site: Simulator) -> 
     assert view(site).preset == below.name, "taking a limit back starts nothing"
 
 
+def test_a_higher_limit_lets_it_run_again_what_was_asked_for_and_no_more(site: Simulator) -> None:
+    before = view(site)
+    machine = site.machines["m-01"]
+    watts = {rung.name: rung.power_w for rung in before.presets}
+    for limit_w in (2400.0, 2000.0, 9000.0):
+        machine.set_power_limit(limit_w)
+        run(site, 1)
+        assert watts[view(site).preset] <= max(limit_w, min(watts.values()))
+    assert view(site).preset == before.preset
+
+
 def test_a_limit_above_what_runs_or_below_every_rung_changes_no_rung(site: Simulator) -> None:
     before = view(site).preset
     for watts in (9000.0, 100.0):
