@@ -5,6 +5,7 @@ import hashlib
 import logging
 import secrets
 import signal
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -12,10 +13,14 @@ from typing import Final
 import msgspec
 
 from edge_agent import ipc
+from edge_agent.agent.commands.desk import CommandDesk
 from edge_agent.agent.cycle import Cycle
 from edge_agent.agent.events import event
 from edge_agent.agent.guardian_link import GuardianLink
 from edge_agent.agent.housekeeping import Housekeeping
+from edge_agent.agent.identity.files import IdentityFiles
+from edge_agent.agent.identity.rotation import Rotation
+from edge_agent.agent.identity.trial import try_pair
 from edge_agent.agent.inference.engine import Engine
 from edge_agent.agent.inference.keeper import Keeper
 from edge_agent.agent.inference.slots import Slots
@@ -69,22 +74,36 @@ class Agent:
             tell_guardian=self._send,
             ask_cloud=lambda request: self.uplink.request_chunks(request),
         )
-        self.pipeline = Pipeline(
-            clock, self.view, self.records, self.keeper, tell=lambda status: self.uplink.tell(status)
+        self.commands = CommandDesk(
+            clock,
+            self.records,
+            send=self._send,
+            publish=lambda status: self.uplink.tell(status),
+            connection=lambda: self.uplink.since_ms if self.uplink.connected else None,
         )
+        self.pipeline = Pipeline(clock, self.view, self.records, self.keeper, tell=self.commands.tell)
         self.link = GuardianLink(
             clock,
             Path(site.paths.guardian_socket),
             site.site.id,
             handler=self.pipeline.handle,
-            on_open=self.pipeline.on_open,
+            on_open=self._guardian_is_here,
             on_close=self.pipeline.on_close,
         )
         self.pipeline.link = self.link
+        self.rotation = self._make_rotation(state)
         self.uplink = self._make_uplink(transport)
         policy = AnomalyPolicy(Rule(dwell_s=site.timing.preset_dwell_s, ttl_s=site.timing.lease_max_s))
         self.cycle = Cycle(clock, self.view, self.records, self.keeper, [policy], send=self._send)
-        self.services: list[Service] = [self.link, self.pipeline, self.keeper, self.cycle, self.uplink]
+        self.services: list[Service] = [
+            self.link,
+            self.pipeline,
+            self.keeper,
+            self.cycle,
+            self.commands,
+            self.uplink,
+            *([self.rotation] if self.rotation is not None else []),
+        ]
         self.source = StatusSource(
             clock,
             self.boot,
@@ -106,16 +125,33 @@ class Agent:
             zones=frozenset(zone.id for zone in site.zones),
         )
 
+    def _make_rotation(self, state: Path) -> Rotation | None:
+        """Only where the site file names the pair that `minewarden enroll` made; others are not ours to renew."""
+        files = IdentityFiles(state)
+        named = self.site.uplink.cert_file
+        if named is None or Path(named).resolve() != files.pair_file.resolve():
+            return None
+        return Rotation(
+            self.clock,
+            self.site.site.id,
+            files,
+            ask=lambda request: self.uplink.request_certificate(request),
+            try_pair=partial(try_pair, self.site.uplink),
+            tell=self.records.emit,
+        )
+
     def _make_uplink(self, transport: Transport) -> Uplink:
         site = self.site.site.id
         downlink = Downlink(
             site,
             self.clock,
             self.view,
-            order=self._send,
-            tell=lambda status: self.uplink.tell(status),
+            order=self.commands.order,
+            tell=self.commands.tell,
+            bad_command=self.commands.unusable,
             model=self.keeper.offer,
             chunk=self.keeper.chunk,
+            certificate=self.rotation.take if self.rotation is not None else None,
         )
         return Uplink(
             self.clock,
@@ -127,6 +163,10 @@ class Agent:
             downlink=downlink,
             birth=self._birth,
         )
+
+    async def _guardian_is_here(self, hello: ipc.Hello) -> None:
+        await self.pipeline.on_open(hello)
+        await self.commands.guardian_is_back()
 
     async def _send(self, message: ipc.FromAgent) -> bool:
         return await self.link.send(message)
@@ -154,6 +194,7 @@ class Agent:
         await self.pipeline.open()
         await self.cycle.open()
         await self.keeper.open()
+        await self.commands.open()
 
     async def _tell_of_quarantine(self, aside: Path, why: str) -> None:
         await self.records.emit(

@@ -114,6 +114,8 @@ class Pipeline(Service):
                 self._view.take_inventory(message)
             case ipc.Result():
                 self._take_result(message)
+            case ipc.Progress():
+                self._take_progress(message)
             case ipc.Health():
                 self._view.health = message
             case ipc.Tripped() | ipc.Cleared() | ipc.Hello() | ipc.Outcome() | ipc.PlanPreview():
@@ -137,8 +139,23 @@ class Pipeline(Service):
                     at_ms=result.at_ms,
                     outcome=result.outcome,
                     writes=result.writes,
+                    digest=result.digest,
+                    preview=result.preview,
+                    by=result.by,
                 )
             )
+
+    def _take_progress(self, progress: ipc.Progress) -> None:
+        self._tell(
+            CommandStatus(
+                id=progress.id,
+                state=progress.state,
+                detail=progress.detail,
+                at_ms=progress.at_ms,
+                digest=progress.digest,
+                by=progress.by,
+            )
+        )
 
     async def _with_disk(self, work: Awaitable[None]) -> None:
         """A refusing disk must not cost the link, and with it the lease; the next status asks again."""

@@ -12,9 +12,9 @@ from edge_agent.agent.view import SiteView
 from edge_agent.ipc import Order
 from shared.artifacts.signing import Signed
 from shared.clock import Clock
-from shared.commands import CommandBody, CommandState, CommandStatus
-from shared.errors import WireError
-from shared.ids import SiteId
+from shared.commands import MAX_COMMAND_BYTES, CommandBody, CommandState, CommandStatus
+from shared.errors import ConfigError, WireError
+from shared.ids import SiteId, checked_id
 from shared.wire import codec, topics
 from shared.wire.envelope import Ack, Certificate, Chunk, RawWanted
 
@@ -52,6 +52,7 @@ class Downlink:
         want: Take[RawWanted] | None = None,
         certificate: Take[Certificate] | None = None,
         keyring: Take[Signed] | None = None,
+        bad_command: Callable[[str], None] = lambda _why: None,
     ) -> None:
         self._site = site
         self._clock = clock
@@ -63,6 +64,7 @@ class Downlink:
         self._want = want
         self._certificate = certificate
         self._keyring = keyring
+        self._bad_command = bad_command
         self._acks: list[Ack] = []
         self._some_acks = asyncio.Event()
         self.plans = 0
@@ -74,6 +76,8 @@ class Downlink:
             await self._route(message)
         except WireError as error:
             self._view.quarantined("bad-message", f"{message.topic}: {error}")
+            if message.topic == topics.command(self._site):
+                self._bad_command(str(error))
             log.warning("message on %s cannot be used: %s", message.topic, error)
 
     async def next_acks(self) -> list[Ack]:
@@ -129,9 +133,12 @@ class Downlink:
 
     async def _take_command(self, signed: Signed) -> None:
         """Pass the signed bytes on untouched; the guardian verifies. The body is read for its id only."""
+        if len(signed.payload) > MAX_COMMAND_BYTES:
+            raise WireError(f"command of {len(signed.payload)} bytes is larger than {MAX_COMMAND_BYTES}")
         try:
             body = msgspec.msgpack.decode(signed.payload, type=CommandBody)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            checked_id(body.id, "command")  # it becomes a level of a topic
+        except (msgspec.DecodeError, UnicodeDecodeError, ConfigError) as error:
             raise WireError(f"command body does not decode: {error}") from error
         if not await self._order(Order(signed=signed)):
             self._tell(
@@ -140,6 +147,7 @@ class Downlink:
                     state=CommandState.REFUSED,
                     detail="the guardian is not connected, nothing was done",
                     at_ms=self._clock.utc_ms(),
+                    digest=signed.digest,
                 )
             )
 

@@ -18,7 +18,7 @@ from edge_agent.agent.uplink.lanes import Lanes
 from edge_agent.agent.uplink.transport import Delivery, Link, LinkLost, Message, Transport
 from edge_agent.agent.view import SiteView
 from shared.clock import Clock
-from shared.commands import CommandStatus
+from shared.commands import CommandState, CommandStatus
 from shared.ids import CommandId, SiteId
 from shared.wire import codec, topics
 from shared.wire.envelope import Birth, CertificateRequest, ChunkRequest, SiteState
@@ -55,7 +55,7 @@ class Uplink(Service):
         self._view = view
         self._downlink = downlink
         self._birth = birth
-        self._statuses: dict[CommandId, CommandStatus] = {}
+        self._statuses: dict[tuple[CommandId, CommandState, str], CommandStatus] = {}
         self._requests: deque[Message] = deque()
         self._lanes = Lanes(now_s=clock.monotonic())
         self.connected = False
@@ -73,9 +73,10 @@ class Uplink(Service):
     # ------------------------------------------------------------ what others ask
 
     def tell(self, status: CommandStatus) -> None:
-        """Publish a command's state; the newest per command waits here while there is no connection."""
-        self._statuses.pop(status.id, None)
-        self._statuses[status.id] = status
+        """Publish a command's state; each state waits here once while there is no connection."""
+        name = (status.id, status.state, status.digest)
+        self._statuses.pop(name, None)
+        self._statuses[name] = status
         while len(self._statuses) > _MAX_STATUSES:
             del self._statuses[next(iter(self._statuses))]
         self._records.fresh.set()
@@ -244,12 +245,12 @@ class Uplink(Service):
     async def _send_small(self, link: Link) -> None:
         """Command states and requests; a state stays until the broker has it."""
         while self._statuses:
-            command, status = next(iter(self._statuses.items()))
+            name, status = next(iter(self._statuses.items()))
             await self._must_arrive(
-                link, Message(topic=topics.result(self._site, command), payload=codec.encode(status))
+                link, Message(topic=topics.result(self._site, status.id), payload=codec.encode(status))
             )
-            if self._statuses.get(command) is status:
-                del self._statuses[command]
+            if self._statuses.get(name) is status:
+                del self._statuses[name]
         while self._requests:
             await self._must_arrive(link, self._requests.popleft())
 

@@ -283,14 +283,15 @@ class TestCommands:
             await b.until(lambda: b.view.quarantine.get("bad-message") == 1)
             assert not b.orders
 
-    async def test_states_wait_for_the_link_newest_per_command(self, tmp_path: Path) -> None:
+    async def test_states_wait_for_the_link_each_once(self, tmp_path: Path) -> None:
         async with bench(tmp_path) as b:
             b.broker.down = True
-            for state in (CommandState.ACCEPTED, CommandState.RUNNING, CommandState.DONE):
+            states = [CommandState.ACCEPTED, CommandState.RUNNING, CommandState.DONE]
+            for state in (*states, CommandState.DONE):
                 b.uplink.tell(CommandStatus(id=CommandId("c-1"), state=state, detail="", at_ms=T0))
             b.broker.down = False
-            await b.until(lambda: bool(self.statuses(b)), advance_s=1)
-            assert [status.state for status in self.statuses(b)] == [CommandState.DONE]
+            await b.until(lambda: len(self.statuses(b)) == len(states), advance_s=1)
+            assert [status.state for status in self.statuses(b)] == states
 
 
 SIGNED = Signed(payload=b"keys", signatures=())
