@@ -8,7 +8,7 @@ import msgspec
 from edge_agent.config.checks import check
 from edge_agent.config.lines import Lines
 from edge_agent.config.racks import placed
-from edge_agent.config.structs import Paths, SiteFile
+from edge_agent.config.structs import Paths, SiteFile, Uplink
 from shared.errors import ConfigError
 from shared.inventory import beside
 
@@ -44,6 +44,7 @@ def parse(text: str, path: Path) -> SiteFile:
         paths=_resolved(site.paths, path.parent),
         site=msgspec.structs.replace(site.site, action_limits=own),
         devices=beside(placed(site), path.parent),
+        uplink=_uplink(site.uplink, path.parent),
     )
 
 
@@ -51,6 +52,15 @@ def _own_limits(name: str, base: Path) -> str:
     """A file of the site's own stands where the site file does; a bare name is a shipped profile."""
     is_path = "/" in name or name.endswith(".toml")
     return str((base / name).resolve()) if is_path else name
+
+
+def _uplink(uplink: Uplink, base: Path) -> Uplink:
+    """The names of its files start at the site file's folder too."""
+    keys = ("password_file", "ca_file", "cert_file", "key_file")
+    named = {key: name for key in keys if (name := getattr(uplink, key)) is not None}
+    return msgspec.structs.replace(
+        uplink, **{key: str(base.absolute() / name) for key, name in named.items()}
+    )
 
 
 def _resolved(paths: Paths, base: Path) -> Paths:
