@@ -5,23 +5,29 @@ sample is inside a committed row, so after a crash the guardian's ring replays t
 is counted twice. A jump in the numbers is a loss, and a loss is an event.
 """
 
+import zlib
 from collections import deque
 from collections.abc import Sequence
 
 import msgspec
 
-from shared.features.rollup import CLOCK_STEP_MS, GRACE_MS, RollupAggregator
+from shared.features.rollup import CLOCK_STEP_MS, GRACE_MS, CounterValue, RollupAggregator
 from shared.telemetry import RollupRow, Sample
 
 CURSOR_KEY = "guardian.cursor"
 
 
 class Cursor(msgspec.Struct, frozen=True, kw_only=True):
-    """Resume after `seq` of `boot`; rows up to the step that starts at `step_ms` are committed."""
+    """Resume after `seq` of `boot`; rows up to the step that starts at `step_ms` are committed.
+
+    `counters` holds where the counters stood at the end of those rows (deflated msgpack), or the first row
+    after a restart would miss what was counted between its first sample and the one before.
+    """
 
     boot: str = ""
     seq: int = 0
     step_ms: int = -1
+    counters: bytes = b""
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +50,9 @@ class Recorder:
         self._step_ms = step_s * 1000
         self._aggregator = RollupAggregator(step_s)
         self._cursor = cursor or Cursor()
+        if self._cursor.counters:
+            packed = zlib.decompress(self._cursor.counters)
+            self._aggregator.resume(msgspec.msgpack.decode(packed, type=list[CounterValue]))
         self._known = cursor is not None
         self._seen = (self._cursor.boot, self._cursor.seq)
         self._open: deque[tuple[str, int, int]] = deque()
@@ -57,7 +66,8 @@ class Recorder:
     @property
     def cursor(self) -> Cursor:
         """What to commit together with the rows of the last `close`."""
-        return self._cursor
+        packed = zlib.compress(msgspec.msgpack.encode(self._aggregator.counters()))
+        return msgspec.structs.replace(self._cursor, counters=packed)
 
     @property
     def seen(self) -> tuple[str, int]:

@@ -5,6 +5,7 @@ slowest moment. Readings that control may not use do not count, they only worsen
 """
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 
 from shared.ids import DeviceId
@@ -17,6 +18,9 @@ MAX_OPEN_STEPS = 256
 """Per device; far more than the guardian's ring can bring at once (contracts: at least 120 s)."""
 CLOCK_STEP_MS = 600_000
 """A sample older than the last closed step by more than this means that the wall clock was set back."""
+
+CounterValue = tuple[DeviceId, str, int, float]
+"""Device, point, time (ms) and value of one counter reading."""
 
 _COUNTERS = frozenset(column.metric for column in ROLLUP_COLUMNS if column.how == "delta")
 _METRICS = frozenset(column.metric for column in ROLLUP_COLUMNS)
@@ -136,6 +140,19 @@ class RollupAggregator:
         self._open: dict[DeviceId, dict[int, _Step]] = {}
         self._closed: dict[DeviceId, int] = {}
         self._before: dict[tuple[DeviceId, str], tuple[int, float]] = {}
+
+    def counters(self) -> list[CounterValue]:
+        """The newest counter values inside given rows that a next row still builds on (see `resume`)."""
+        return [
+            (device, point, at_ms, value)
+            for (device, point), (at_ms, value) in self._before.items()
+            if at_ms >= self._closed.get(device, 0)
+        ]
+
+    def resume(self, counters: Iterable[CounterValue]) -> None:
+        """Take up what `counters` gave in an earlier life: the first row's increases then begin there."""
+        for device, point, at_ms, value in counters:
+            self._before[device, point] = (at_ms, value)
 
     def add(self, sample: Sample) -> None:
         """Take one sample, good or failed, in any order within the grace."""
