@@ -22,7 +22,9 @@ from edge_agent.agent.identity.files import IdentityFiles
 from edge_agent.agent.identity.rotation import Rotation
 from edge_agent.agent.identity.trial import try_pair
 from edge_agent.agent.inference.engine import Engine
+from edge_agent.agent.inference.https import BlobHttp
 from edge_agent.agent.inference.keeper import Keeper
+from edge_agent.agent.inference.keys import KeyDesk
 from edge_agent.agent.inference.slots import Slots
 from edge_agent.agent.local_api.server import LocalApi
 from edge_agent.agent.local_api.status import StatusSource
@@ -41,6 +43,7 @@ from edge_agent.agent.uplink.uplink import Uplink
 from edge_agent.agent.view import SiteView
 from edge_agent.config import SiteFile
 from shared.alarms import EventKind, Severity
+from shared.artifacts.keyring_update import TrustedKeys
 from shared.artifacts.signing import Keyring
 from shared.clock import Clock, SystemClock
 from shared.wire.envelope import PROTOCOL, Birth
@@ -73,7 +76,9 @@ class Agent:
             engine=Engine(clock, deadline_s=max(_LEAST_DEADLINE_S, site.agent.score_every_s / 2)),
             tell_guardian=self._send,
             ask_cloud=lambda request: self.uplink.request_chunks(request),
+            http=BlobHttp(site.uplink, clock) if site.uplink.model_url is not None else None,
         )
+        self.keys = self._make_keys(keyring)
         self.commands = CommandDesk(
             clock,
             self.records,
@@ -121,8 +126,22 @@ class Agent:
             state=state,
             safe_stop=self._send,
             rollback=self.keeper.rollback,
+            pin=self.keeper.pin,
+            unpin=self.keeper.unpin,
             site=str(site.site.id),
             zones=frozenset(zone.id for zone in site.zones),
+        )
+
+    def _make_keys(self, keyring: Keyring) -> KeyDesk | None:
+        """Keys change only where this process keeps them; a fixed keyring has nobody to take an update."""
+        if not isinstance(keyring, TrustedKeys):
+            return None
+        return KeyDesk(
+            self.clock,
+            keyring,
+            self.records,
+            tell_guardian=self._send,
+            on_change=self.keeper.recheck,
         )
 
     def _make_rotation(self, state: Path) -> Rotation | None:
@@ -152,6 +171,7 @@ class Agent:
             model=self.keeper.offer,
             chunk=self.keeper.chunk,
             certificate=self.rotation.take if self.rotation is not None else None,
+            keyring=self.keys.take if self.keys is not None else None,
         )
         return Uplink(
             self.clock,
@@ -165,6 +185,8 @@ class Agent:
         )
 
     async def _guardian_is_here(self, hello: ipc.Hello) -> None:
+        if self.keys is not None:
+            await self.keys.greet_guardian()  # before the model: it may have been signed by a new key
         await self.pipeline.on_open(hello)
         await self.commands.guardian_is_back()
 
@@ -191,6 +213,8 @@ class Agent:
         """Take up where the last life ended: cursors, alarms, models with their windows."""
         if self.opened.quarantined is not None:
             await self._tell_of_quarantine(self.opened.quarantined, self.opened.why)
+        if self.keys is not None:
+            await self.keys.tell_damage()
         await self.pipeline.open()
         await self.cycle.open()
         await self.keeper.open()
@@ -239,7 +263,8 @@ def _ready() -> None:
 async def serve(site: SiteFile) -> None:
     """The agent's process: real clock, real broker, until SIGTERM or SIGINT."""
     clock = SystemClock()
-    keyring = Keyring.load(Path(site.paths.keyring))
+    state = Path(site.paths.agent_state)
+    keyring = TrustedKeys(Path(site.paths.keyring), state / "keyring.bin", site.site.id)
     agent = Agent(site, clock=clock, transport=MqttTransport(site.uplink, site.site.id), keyring=keyring)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -88,6 +88,7 @@ class Cycle(Service):
         if await self._keep(report, decisions):
             for decision in decisions:
                 for proposal in decision.proposals:
+                    self._keeper.proposed(proposal)
                     await self._send(ipc.Propose(proposal=proposal))
         if report is not None and report.active is not None and report.active.failure:
             return

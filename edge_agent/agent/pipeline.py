@@ -114,12 +114,15 @@ class Pipeline(Service):
                 self._view.take_inventory(message)
             case ipc.Result():
                 self._take_result(message)
+                self._keeper.result(message)
+            case ipc.Outcome():
+                self._keeper.outcome(message)
             case ipc.Progress():
                 self._take_progress(message)
             case ipc.Health():
                 self._view.health = message
-            case ipc.Tripped() | ipc.Cleared() | ipc.Hello() | ipc.Outcome() | ipc.PlanPreview():
-                pass  # the journal carries trips, resets and outcomes, durably and in order
+            case ipc.Tripped() | ipc.Cleared() | ipc.Hello() | ipc.PlanPreview():
+                pass  # the journal carries trips and resets, durably and in order
 
     def _take_samples(self, message: ipc.Samples) -> None:
         self._losses += self._recorder.add(message.samples)

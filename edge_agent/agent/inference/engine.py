@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from edge_agent.agent.inference.comparison import Shadow
 from edge_agent.agent.inference.model import LoadedModel, Score
 from shared.clock import Clock
 from shared.commands import ModelRef
@@ -36,36 +37,6 @@ class CycleReport(msgspec.Struct, frozen=True, kw_only=True):
     candidate: ModelRun | None
 
 
-class Shadow(msgspec.Struct, kw_only=True):
-    """How a candidate does beside the active model, summed over its cycles."""
-
-    cycles: int = 0
-    compared: int = 0
-    agreed: int = 0
-    alarms: int = 0
-    active_alarms: int = 0
-    scored: int = 0
-
-    @property
-    def agreement(self) -> float | None:
-        """Share of miner-cycles with the same verdict, 0..1; None while nothing could be compared."""
-        return self.agreed / self.compared if self.compared else None
-
-    def add(self, candidate: Sequence[Score], active: Sequence[Score]) -> None:
-        """Count one cycle; a cycle in which the candidate scored nobody proves nothing."""
-        if not candidate:
-            return
-        verdicts = {score.device: score.alarming for score in active}
-        self.cycles += 1
-        self.scored += len(candidate)
-        self.alarms += sum(score.alarming for score in candidate)
-        self.active_alarms += sum(score.alarming for score in active)
-        for score in candidate:
-            if score.device in verdicts:
-                self.compared += 1
-                self.agreed += verdicts[score.device] is score.alarming
-
-
 class Engine:
     """The two loaded models."""
 
@@ -87,7 +58,7 @@ class Engine:
         active = self._run(self.active, entries)
         candidate = self._run(self.candidate, entries)
         if candidate is not None and not candidate.failure:
-            self.shadow.add(candidate.scores, active.scores if active is not None else ())
+            self.shadow.add(candidate.scores, active.scores if active is not None else (), entries)
         return CycleReport(active=active, candidate=candidate)
 
     def _run(self, model: LoadedModel | None, entries: dict[DeviceId, DeviceEntry]) -> ModelRun | None:
@@ -99,6 +70,8 @@ class Engine:
         except (ArtifactError, *_NUMPY) as error:
             return ModelRun(ref=model.ref, failure=str(error))
         took_s = self._clock.monotonic() - started
+        if scores:
+            model.latencies.add(took_s * 1000)
         if took_s > self._deadline_s:
             return ModelRun(ref=model.ref, failure=f"took {took_s:.1f} s, allowed are {self._deadline_s:g} s")
         return ModelRun(ref=model.ref, scores=scores, took_ms=took_s * 1000)

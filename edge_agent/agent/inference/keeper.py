@@ -1,44 +1,42 @@
-"""Decides when a model moves: offered → fetched → verified → shadow → active, and back by itself.
+"""The models of this gateway, as the other parts see them: offers come in, scores go out, people may step in.
 
-An assignment is retained at the broker, so it comes again at every connect; only a new one is worked on,
-and one that was refused is remembered. Whatever goes wrong, the model that worked stays.
+`intake.py` works on an offer, `transitions.py` moves models between slots, `supervision.py` takes a bad one
+back. This part owns their loop and the lock's order: one move at a time, and never two.
 """
 
 import asyncio
-import hashlib
+import uuid
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
-from edge_agent.agent.events import Evidence, event
-from edge_agent.agent.inference.admission import Seen, admit, check_structure
+from edge_agent.agent.events import event
+from edge_agent.agent.inference.admission import Seen
 from edge_agent.agent.inference.engine import CycleReport, Engine
-from edge_agent.agent.inference.fetch import Fetch
-from edge_agent.agent.inference.model import LoadedModel, spec_of
-from edge_agent.agent.inference.probe import ProbeRequest, probe
+from edge_agent.agent.inference.https import BlobHttp
+from edge_agent.agent.inference.intake import ASK_AGAIN_S, Intake, Pinned, digest
+from edge_agent.agent.inference.memory import Memory, Pin
 from edge_agent.agent.inference.slots import Slots
-from edge_agent.agent.inference.structure import inspect
+from edge_agent.agent.inference.supervision import Supervision
 from edge_agent.agent.inference.transitions import UNUSABLE, TellGuardian, Transitions
 from edge_agent.agent.records import Records
 from edge_agent.agent.service import Service, log
 from edge_agent.config import SiteFile
-from edge_agent.ipc import Assign, Unassign
+from edge_agent.ipc import Outcome, Result
 from shared.alarms import EventKind
-from shared.artifacts.manifest import Manifest, Stage, Verified
+from shared.artifacts.manifest import Stage, verify_assignment
 from shared.artifacts.signing import Keyring, Signed
 from shared.clock import Clock
-from shared.errors import ArtifactError, StoreError
+from shared.commands import Proposal
+from shared.errors import StoreError
 from shared.ids import DeviceId
 from shared.inventory import DeviceEntry
 from shared.telemetry import RollupRow
 from shared.wire.envelope import Chunk, ChunkRequest
 
-SEEN_KEY: Final = "models.seen"
-REFUSED_KEY: Final = "models.refused"
-_ASK_AGAIN_S: Final = 5.0
 _FLOOD: Final = 0.5
 """A candidate that calls more than half of the site ill, when the active one does not, is ill itself."""
+_WAITS: Final = uuid.UUID("6c0c1f86-6a0c-4a4f-8d0a-0f9cf20f2d54")
+"""Namespace: an assignment that waits for a pin to end is told once, however often it is delivered."""
 
 
 class Keeper(Service):
@@ -58,10 +56,10 @@ class Keeper(Service):
         engine: Engine,
         tell_guardian: TellGuardian,
         ask_cloud: Callable[[ChunkRequest], None],
+        http: BlobHttp | None = None,
     ) -> None:
         super().__init__(clock)
         self._site = site
-        self._slots = slots
         self._keyring = keyring
         self._records = records
         self.engine = engine
@@ -74,36 +72,71 @@ class Keeper(Service):
             engine=engine,
             tell_guardian=tell_guardian,
         )
-        self._ask_cloud = ask_cloud
+        self.supervision = Supervision(clock, site, self._moves)
+        self._intake = Intake(
+            clock,
+            site,
+            moves=self._moves,
+            supervision=self.supervision,
+            keyring=keyring,
+            records=records,
+            ask_cloud=ask_cloud,
+            http=http,
+            superseded=lambda: self._offer is not None,
+            tick=self.tick,
+        )
         self._offer: Signed | None = None
+        self._waiting: Signed | None = None
+        """What was offered while another version was pinned."""
         self._offered = asyncio.Event()
-        self._chunks: asyncio.Queue[Chunk] = asyncio.Queue(maxsize=64)
-        self._fetch: Fetch | None = None
-        self._seen = Seen()
-        self._refused = ""
 
     async def open(self) -> None:
-        """Recall what was accepted and refused, and load the slots."""
-        self._seen = await self._records.get(SEEN_KEY, Seen) or Seen()
-        self._refused = await self._records.get(REFUSED_KEY, str) or ""
+        """Finish what a kill cut short, and load the slots."""
+        if not self.memory.seen.counter:  # an agent of before kept it in the store
+            self._moves.memory.change(seen=await self._records.get("models.seen", Seen) or Seen())
         await self._moves.open()
 
     def close(self) -> None:
-        """End the inference thread."""
+        """A clean end: it is not held against the model. Ends the inference thread."""
+        try:
+            self._moves.memory.change(starts=0)
+        except OSError as error:
+            log.warning("a clean end cannot be noted: %s", error)
         self._moves.close()
+
+    @property
+    def memory(self) -> Memory:
+        """What is kept over restarts: pin, trial, what was seen."""
+        return self._moves.memory.now
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Refused offers of this life, by where they failed."""
+        return dict(self._intake.refused)
 
     # ------------------------------------------------------------ what others hand in
 
     async def offer(self, signed: Signed) -> None:
         """A signed assignment arrived (again: it is retained). Only a new one is worked on."""
-        if _digest(signed) not in (self._seen.digest, self._refused):
+        if not self._intake.known(signed):
             self._offer = signed
             self._offered.set()
 
     def chunk(self, chunk: Chunk) -> None:
         """A part of a model arrived; dropped when nobody waits, the fetch asks again."""
-        if self._fetch is not None and not self._chunks.full():
-            self._chunks.put_nowait(chunk)
+        self._intake.chunk(chunk)
+
+    def proposed(self, proposal: Proposal) -> None:
+        """A policy's proposal went to the guardian."""
+        self.supervision.proposed(proposal)
+
+    def result(self, result: Result) -> None:
+        """The guardian answered a proposal or an order."""
+        self.supervision.result(result)
+
+    def outcome(self, outcome: Outcome) -> None:
+        """The guardian measured what an action did."""
+        self.supervision.outcome(outcome)
 
     async def greet_guardian(self) -> None:
         """Tell a guardian that has just come up which model really runs here."""
@@ -113,13 +146,66 @@ class Keeper(Service):
         """New roll-up rows, off the event loop."""
         await self._moves.blocking(self.engine.push, rows)
 
+    # ------------------------------------------------------------ what a person may ask
+
     async def rollback(self, why: str) -> bool:
-        """Back to the previous model (or to none); False when no model is active."""
+        """Back to the previous model (or to none); False when no model is active. Needs no network."""
         async with self._moves.lock:
             if self.engine.active is None:
                 return False
-            await self._moves.roll_back(why)
+            try:
+                await self._moves.roll_back(why, reason="operator")
+            except OSError as error:
+                log.error("the disk refuses a rollback, the model has no say meanwhile: %s", error)
             return True
+
+    async def pin(self) -> Pin | None:
+        """Keep the active version, whatever the cloud assigns; None when no model is active."""
+        async with self._moves.lock:
+            active = self.engine.active
+            if active is None:
+                return None
+            manifest = active.manifest
+            pin = Pin(
+                sha256=manifest.sha256,
+                name=manifest.name,
+                version=manifest.version,
+                at_ms=self.clock.utc_ms(),
+            )
+            self._moves.memory.change(pin=pin)
+        await self._tell_pin(f"{pin.name} v{pin.version} is kept until it is unpinned on site", pinned=True)
+        return pin
+
+    async def unpin(self) -> bool:
+        """Let the cloud decide again; what it offered meanwhile is worked on. False: nothing was pinned."""
+        pin = self.memory.pin
+        if pin is None:
+            return False
+        self._moves.memory.change(pin=None)
+        await self._tell_pin(f"{pin.name} v{pin.version} is not pinned any more", pinned=False)
+        if (waiting := self._waiting) is not None:
+            self._waiting = None
+            await self.offer(waiting)
+        return True
+
+    async def _tell_pin(self, text: str, *, pinned: bool) -> None:
+        await self._records.emit(
+            event(EventKind.MODEL, "model:pin", text, at_ms=self.clock.utc_ms(), data={"pinned": pinned})
+        )
+
+    async def recheck(self) -> None:
+        """Keys changed: what only a removed key vouched for goes."""
+        async with self._moves.lock:
+            for model in (self.engine.candidate, self.engine.active):
+                if model is None:
+                    continue
+                try:
+                    verify_assignment(model.signed, self._keyring, site=self._site.site.id, now_ms=0)
+                except UNUSABLE as error:
+                    if model is self.engine.candidate:
+                        await self._moves.drop_candidate(str(error), reason="keys")
+                    else:
+                        await self._moves.roll_back(str(error), reason="keys")
 
     # ------------------------------------------------------------ offers
 
@@ -127,9 +213,11 @@ class Keeper(Service):
         while True:
             self.tick()
             try:
-                async with asyncio.timeout(_ASK_AGAIN_S):
+                async with asyncio.timeout(ASK_AGAIN_S):
                     await self._offered.wait()
             except TimeoutError:
+                async with self._moves.lock:
+                    await self._pass_time()
                 continue
             self._offered.clear()
             if (signed := self._offer) is not None:
@@ -142,114 +230,30 @@ class Keeper(Service):
         The broker would send it again only at the next connect, which may be weeks away.
         """
         try:
-            await self._consider(signed)
+            await self._intake.consider(signed)
+        except Pinned as offered:
+            await self._wait_for_unpin(signed, str(offered))
         except (OSError, StoreError):
             if self._offer is None:
                 self._offer = signed
                 self._offered.set()
             raise
 
-    async def _consider(self, signed: Signed) -> None:
-        """Take one offer as far as it goes; a refusal is remembered, so it is not fetched over and over."""
-        slots = self._slots.current()
-        known = {sha for sha in msgspec.structs.asdict(slots).values() if sha is not None}
-        verified: Verified | None = None
-        try:
-            verified = admit(
-                signed,
-                self._keyring,
-                site=self._site.site.id,
-                now_ms=self.clock.utc_ms(),
-                step_s=self._site.timing.step_s,
-                seen=self._seen,
-                known=known,
+    async def _wait_for_unpin(self, signed: Signed, what: str) -> None:
+        self._waiting = signed
+        pin = self.memory.pin
+        kept = f"{pin.name} v{pin.version}" if pin is not None else "another version"
+        await self._records.emit(
+            event(
+                EventKind.MODEL,
+                "model:pin",
+                f"{what} waits: {kept} is pinned on site",
+                at_ms=self.clock.utc_ms(),
+                advice="Unpin on the gateway ('minewarden agent model unpin') to let the cloud decide again.",
+                data={"pinned": True, "waits": what},
+                event_id=str(uuid.uuid5(_WAITS, digest(signed))),
             )
-            if verified.assignment.stage is Stage.WITHDRAWN:
-                await self._withdraw(signed, verified)
-            elif verified.manifest.sha256 in (slots.active, slots.candidate):
-                await self._restage(signed, verified)
-            else:
-                await self._bring_in(signed, verified, known)
-        except UNUSABLE as error:
-            await self._refuse(signed, verified, str(error))
-        finally:
-            self._slots.arriving = None
-
-    async def _withdraw(self, signed: Signed, verified: Verified) -> None:
-        sha256 = verified.manifest.sha256
-        async with self._moves.lock:
-            await self._accept(signed, verified)
-            await self._moves.tell_guardian(Assign(signed=signed))
-            slots = self._slots.current()
-            if sha256 == slots.candidate:
-                await self._moves.drop_candidate("withdrawn by the cloud")
-                await self._moves.greet_guardian()  # it lets go of every version of that name
-            elif sha256 == slots.active:
-                await self._moves.roll_back("withdrawn by the cloud")
-
-    async def _restage(self, signed: Signed, verified: Verified) -> None:
-        """The model is here already; only how far it may go has changed."""
-        sha256, stage = verified.manifest.sha256, verified.assignment.stage
-        async with self._moves.lock:
-            self._slots.put_assignment(sha256, signed)
-            await self._accept(signed, verified)
-            for model in (self.engine.active, self.engine.candidate):
-                if model is not None and model.manifest.sha256 == sha256:
-                    model.assignment, model.signed = verified.assignment, signed
-            active = self.engine.active
-            runs = active is not None and active.manifest.sha256 == sha256
-            acts = runs and stage is Stage.ACTIVE
-            if runs and not acts:  # it goes on scoring, but its word does not count any more
-                await self._moves.tell_guardian(Unassign(reason="demoted to shadow by the cloud"))
-            await self._moves.tell_guardian(Assign(signed=signed, swapped=acts))
-            await self._moves.report(
-                verified.manifest, "active" if acts else "shadow", f"is now assigned for {stage}"
-            )
-
-    async def _bring_in(self, signed: Signed, verified: Verified, known: set[str]) -> None:
-        manifest, moves = verified.manifest, self._moves
-        if manifest.sha256 in known:
-            data = self._slots.load(manifest.sha256).data
-        else:
-            data = await self._download(manifest)
-            await moves.report(manifest, "downloaded", f"{len(data)} bytes fetched")
-        check_structure(inspect(data))
-        self._slots.arriving = manifest.sha256
-        self._slots.put(data, manifest.sha256, signed)
-        spec = spec_of(manifest)
-        path = str(self._slots.load(manifest.sha256).path)
-        found = await probe(
-            ProbeRequest(path=path, manifest=manifest, width=spec.width, features=len(spec.features))
         )
-        detail = f"self-test off by {found.error_max:.2g}, a batch of 128 takes {found.batch_ms:.1f} ms"
-        await moves.report(manifest, "verified", detail)
-        async with moves.lock:
-            await moves.start_shadow(signed, manifest)
-            await self._accept(signed, verified)
-
-    async def _download(self, manifest: Manifest) -> bytes:
-        """All chunks; asks again for what is missing, for as long as no newer offer comes."""
-        fetch = self._fetch = Fetch(self._slots.incoming, manifest)
-        try:
-            while (request := fetch.request()) is not None:
-                self._ask_cloud(request)
-                await self._collect(fetch, len(request.chunks))
-                self.tick()
-                if self._offer is not None:
-                    raise ArtifactError("superseded by a newer assignment")
-            data = fetch.assemble()
-            fetch.discard()
-            return data
-        finally:
-            self._fetch = None
-
-    async def _collect(self, fetch: Fetch, expected: int) -> None:
-        try:
-            async with asyncio.timeout(_ASK_AGAIN_S):
-                while expected > 0:
-                    expected -= fetch.take(await self._chunks.get())
-        except TimeoutError:
-            return
 
     # ------------------------------------------------------------ cycles
 
@@ -264,20 +268,27 @@ class Keeper(Service):
                 # The lease hangs on this cycle, and a full disk is no reason to bring a site to its safe
                 # state. What did not happen is tried again in the next cycle.
                 log.error("the disk refuses a change of models: %s", error)
+            await self._pass_time()
         return report
 
+    async def _pass_time(self) -> None:
+        try:
+            await self.supervision.pass_time()
+        except (OSError, StoreError) as error:
+            log.error("the disk refuses a change of models: %s", error)
+
     async def _after(self, report: CycleReport) -> None:
-        active, candidate = self.engine.active, self.engine.candidate
-        if active is not None and report.active is not None:
-            if report.active.failure:
-                await self._moves.roll_back(report.active.failure)
-            elif self.clock.utc_ms() >= _expiry(active):
-                await self._moves.roll_back("its assignment has expired")
+        await self.supervision.after(report.active)
+        candidate = self.engine.candidate
         if candidate is None or report.candidate is None:
             return
-        if why := report.candidate.failure or self._flooding():
-            await self._moves.drop_candidate(why)
-        elif candidate.assignment.stage is Stage.ACTIVE and self._shadowed_enough():
+        if report.candidate.failure:
+            await self._moves.drop_candidate(report.candidate.failure, reason="failure")
+        elif why := candidate.latencies.over(self._site.agent.model_budget_ms):
+            await self._moves.drop_candidate(why, reason="latency")
+        elif why := self._flooding():
+            await self._moves.drop_candidate(why, reason="alarms")
+        elif candidate.assignment.stage is Stage.ACTIVE and self._shadowed_enough() and not self.memory.pin:
             await self._moves.swap(candidate)
 
     def _shadowed_enough(self) -> bool:
@@ -292,45 +303,3 @@ class Keeper(Service):
         if share > _FLOOD >= before:
             return f"calls {share:.0%} of the miners ill where the active model calls {before:.0%}"
         return ""
-
-    # ------------------------------------------------------------ memory
-
-    async def _accept(self, signed: Signed, verified: Verified) -> None:
-        """Store counter and version, so that a replay after a restart is refused."""
-        manifest, seen = verified.manifest, self._seen
-        newest = manifest.version >= seen.versions.get(manifest.name, 0)
-        self._seen = Seen(
-            counter=verified.assignment.counter,
-            digest=_digest(signed),
-            versions=seen.versions | ({manifest.name: manifest.version} if newest else {}),
-            hashes=seen.hashes | ({manifest.name: manifest.sha256} if newest else {}),
-        )
-        await self._records.put(SEEN_KEY, self._seen)
-
-    async def _refuse(self, signed: Signed, verified: Verified | None, why: str) -> None:
-        self._refused = _digest(signed)
-        data: Evidence = {"state": "refused", "why": why}
-        name = "A model assignment"
-        if verified is not None:
-            manifest = verified.manifest
-            name = f"{manifest.name} v{manifest.version}"
-            data |= {"name": manifest.name, "version": manifest.version, "sha256": manifest.sha256}
-        await self._records.emit(
-            event(
-                EventKind.MODEL,
-                f"model:{self._refused[:12]}",
-                f"{name} is refused: {why}",
-                at_ms=self.clock.utc_ms(),
-                advice="Look at the rollout in the cloud; this site keeps what it has.",
-                data=data,
-            ),
-            meta={REFUSED_KEY: msgspec.msgpack.encode(self._refused)},
-        )
-
-
-def _digest(signed: Signed) -> str:
-    return hashlib.sha256(signed.payload).hexdigest()
-
-
-def _expiry(model: LoadedModel) -> int:
-    return min(model.assignment.expires_ms, model.manifest.expires_ms)

@@ -1,11 +1,13 @@
 """One model as the gateway runs it: verified manifest, feature spec, buffers, session, and its scores."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_agent.agent.inference.drift import Drift
+from edge_agent.agent.inference.figures import Latencies
 from edge_agent.agent.inference.session import ModelSession
 from edge_agent.agent.inference.slots import Stored
 from shared.artifacts.manifest import Manifest, Verified
@@ -62,6 +64,8 @@ class LoadedModel:
         self.ref = ModelRef(
             name=self.manifest.name, version=self.manifest.version, sha256=self.manifest.sha256
         )
+        self.drift = Drift(self.spec.names)
+        self.latencies = Latencies()
         self._buffers = WindowBuffers(self.spec)
 
     def push(self, rows: Iterable[RollupRow]) -> None:
@@ -89,6 +93,7 @@ class LoadedModel:
         x = features(self.spec, self._buffers.matrix(devices))
         outputs = self.session.run(x, deadline_s=deadline_s)
         newest = x.reshape(len(devices), self.spec.window, -1)[:, -1, :]
+        self.drift.add(newest, _groups([entries[device] for device in devices]))
         return [
             self._explain(entries[device], float(outputs.score[i]), outputs.residual[i], newest, i)
             for i, device in enumerate(devices)
@@ -118,3 +123,9 @@ class LoadedModel:
             against_peers=peers,
             evidence={names[int(i)]: round(float(residual[int(i)]), 4) for i in order[:3]},
         )
+
+
+def _groups(entries: Sequence[DeviceEntry]) -> NDArray[np.int64]:
+    """A number per algorithm: miners that may be compared with each other."""
+    number = {name: i for i, name in enumerate(sorted({str(entry.algorithm) for entry in entries}))}
+    return np.array([number[str(entry.algorithm)] for entry in entries], dtype=np.int64)

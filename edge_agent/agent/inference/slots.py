@@ -48,7 +48,7 @@ class Slots:
     """The slots of one gateway. Blocking; called rarely."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = self._folder = folder
         self._blobs = folder / "blobs"
         self._blobs.mkdir(parents=True, exist_ok=True)
         self.incoming = folder / "incoming"
@@ -82,13 +82,13 @@ class Slots:
         """Store a model file under its hash, durable on return."""
         folder = self._blobs / sha256
         folder.mkdir(exist_ok=True)
-        _write(folder / _MODEL, data)
+        durable_write(folder / _MODEL, data)
         self.put_assignment(sha256, signed)
         _sync(self._blobs)
 
     def put_assignment(self, sha256: str, signed: Signed) -> None:
         """Store a newer assignment of a model that is already here."""
-        _write(self._blobs / sha256 / _ASSIGNMENT, codec.encode(signed))
+        durable_write(self._blobs / sha256 / _ASSIGNMENT, codec.encode(signed))
 
     def load(self, sha256: str) -> Stored:
         """A stored model; raises `ArtifactError` where it is missing or damaged."""
@@ -125,7 +125,7 @@ class Slots:
                 shutil.rmtree(generation, ignore_errors=True)
 
 
-def _write(path: Path, data: bytes) -> None:
+def durable_write(path: Path, data: bytes) -> None:
     """Whole or not at all, and durable."""
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:

@@ -6,6 +6,7 @@ Each move changes disk, engine and guardian in the order that is safe to be cut 
 
 import asyncio
 import hashlib
+import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -13,23 +14,29 @@ from typing import Final, TypeVar
 import msgspec
 
 from edge_agent.agent.events import Evidence, event
-from edge_agent.agent.inference.engine import Engine, Shadow
+from edge_agent.agent.inference.comparison import Shadow
+from edge_agent.agent.inference.engine import Engine
+from edge_agent.agent.inference.memory import Leaving, MemoryFile
 from edge_agent.agent.inference.model import LoadedModel
 from edge_agent.agent.inference.slots import SlotMap, Slots
 from edge_agent.agent.records import Records
 from edge_agent.agent.service import log
 from edge_agent.config import SiteFile
-from edge_agent.ipc import Assign, Unassign
+from edge_agent.ipc import Assign, Keys, Unassign
 from shared.alarms import Event, EventKind, Severity
-from shared.artifacts.manifest import Manifest, Stage, verify_assignment
+from shared.artifacts.manifest import Assignment, Manifest, Stage, verify_assignment
 from shared.artifacts.signing import Keyring, Signed
 from shared.clock import Clock
 from shared.errors import ArtifactError, SecurityError, StoreError, WireError
 from shared.telemetry import RollupRow
 
 T = TypeVar("T")
-TellGuardian = Callable[[Assign | Unassign], Awaitable[bool]]
+TellGuardian = Callable[[Assign | Unassign | Keys], Awaitable[bool]]
+MAX_STARTS: Final = 4
+"""So often may the agent begin with a model that has not yet run for a while, before it goes back."""
 _MAX_UNTOLD: Final = 100
+_LEFT: Final = uuid.UUID("0b7e4d0c-3f5e-4f0f-9a39-9d1a55d7a0b6")
+"""Namespace: a rollback that a kill cut short and that is told again is the same event."""
 UNUSABLE = (ArtifactError, SecurityError, WireError)
 
 
@@ -48,6 +55,8 @@ class Transitions:
         tell_guardian: TellGuardian,
     ) -> None:
         self.slots = slots
+        self.memory = MemoryFile(slots.folder)
+        self.unfinished: Leaving | None = None
         self.engine = engine
         self.lock = asyncio.Lock()
         self.tell_guardian = tell_guardian
@@ -69,33 +78,55 @@ class Transitions:
     # ------------------------------------------------------------ start
 
     async def open(self) -> None:
-        """Load what the slots hold; a bad slot is emptied, and a bad active one falls back."""
+        """Finish what a kill cut short, then load what the slots hold; a bad model falls back."""
+        await self._count_start()
+        await self._leave()
         found = self.slots.current()
-        if found.active is not None and not await self._resume("active", found.active):
-            self.slots.set(SlotMap(candidate=found.candidate, previous=found.previous))
-            if found.previous is not None:
-                await self._activate_previous(found.previous)
-        if found.candidate is not None and not await self._resume("candidate", found.candidate):
-            self.slots.set(msgspec.structs.replace(self.slots.current(), candidate=None))
+        if found.active is None and found.previous is not None:
+            found = msgspec.structs.replace(found, active=found.previous, previous=None)
+            self.slots.set(found)
+        if found.active is not None and self.engine.active is None:
+            await self._resume_active(found.active)
+        if found.candidate is not None:
+            await self._resume_candidate(found.candidate)
+        if (active := self.engine.active) is not None and self.memory.now.told_active != active.ref.sha256:
+            await self.report(
+                active.manifest, "active", "acts here; the agent was ended before it could say so"
+            )
 
-    async def _resume(self, name: str, sha256: str) -> bool:
+    async def _count_start(self) -> None:
+        """A model that brings the agent down again and again is not loaded once more."""
+        active, memory = self.slots.current().active, self.memory.now
+        if active is None or memory.leaving is not None:
+            return
+        if memory.starts < MAX_STARTS:
+            self.memory.change(starts=memory.starts + 1)
+            return
+        why = f"the agent ended {MAX_STARTS} times before this model had run for a while"
+        self.memory.change(leaving=self._farewell(active, "crash", why))
+
+    async def _resume_active(self, sha256: str) -> None:
         try:
-            setattr(self.engine, name, await self.load(sha256))
+            self.engine.active = await self.load(sha256)
         except UNUSABLE as error:
-            state = "rolled-back" if name == "active" else "refused"
+            self.memory.change(leaving=self._farewell(sha256, "load", f"cannot be used: {error}"))
+            await self._leave()
+
+    async def _resume_candidate(self, sha256: str) -> None:
+        try:
+            self.engine.candidate = await self.load(sha256)
+        except UNUSABLE as error:
+            self.slots.set(msgspec.structs.replace(self.slots.current(), candidate=None))
             await self._records.emit(
                 event(
                     EventKind.MODEL,
                     f"model:{sha256[:12]}",
-                    f"Model in the {name} slot cannot be used: {error}",
+                    f"Model in the candidate slot cannot be used: {error}",
                     at_ms=self._clock.utc_ms(),
-                    severity=Severity.HIGH if name == "active" else Severity.LOW,
-                    advice="Assign a model again from the cloud; until then the site runs on what is left.",
-                    data={"state": state, "sha256": sha256, "why": str(error)},
+                    advice="Assign it again from the cloud; the active model is not touched.",
+                    data={"state": "refused", "reason": "load", "sha256": sha256, "why": str(error)},
                 )
             )
-            return False
-        return True
 
     async def load(self, sha256: str) -> LoadedModel:
         """A stored model with full windows; raises `ArtifactError` or `SecurityError`.
@@ -142,58 +173,114 @@ class Transitions:
         """The candidate acts from now on; what was active can be gone back to."""
         was, shadow = self.slots.current().active, self.engine.shadow
         self.slots.set(SlotMap(active=candidate.manifest.sha256, previous=was))
+        self.memory.change(starts=1)
         self.engine.active, self.engine.candidate, self.engine.shadow = candidate, None, Shadow()
         # Before the report: a guardian that never heard of the swap refuses what the new model proposes.
         await self.tell_guardian(Assign(signed=candidate.signed, swapped=True))
         compared = "nothing to compare with"
         if shadow.agreement is not None:
             compared = f"{shadow.agreement:.1%} agreement with the one before"
-        await self.report(
-            candidate.manifest, "active", f"{shadow.cycles} cycles in the shadow, {compared}", shadow=shadow
-        )
+        detail = f"{shadow.cycles} cycles in the shadow, {compared}"
+        await self.report(candidate.manifest, "active", detail, figures=shadow.figures())
 
-    async def drop_candidate(self, why: str) -> None:
+    async def drop_candidate(self, why: str, *, reason: str) -> None:
         """The candidate goes; the active one is not touched."""
         model, shadow = self.engine.candidate, self.engine.shadow
         self.slots.set(msgspec.structs.replace(self.slots.current(), candidate=None))
         self.engine.candidate, self.engine.shadow = None, Shadow()
         if model is not None:
-            await self.report(model.manifest, "refused", why, shadow=shadow)
+            figures = shadow.figures() | {"reason": reason}
+            await self.report(model.manifest, "refused", why, figures=figures)
 
-    async def roll_back(self, why: str) -> None:
-        """The active model goes at once; the guardian hears it before anything is tried instead."""
-        model, slots = self.engine.active, self.slots.current()
+    async def roll_back(self, why: str, *, reason: str) -> None:
+        """The active model goes at once; the guardian hears it before anything is tried instead.
+
+        A disk that refuses does not keep it: it has no say any more, and `unfinished` does the rest later.
+        """
+        model = self.engine.active
+        if model is None:
+            return
         await self.tell_guardian(Unassign(reason=why))
         self.engine.active = None
-        self.slots.set(SlotMap(active=None, candidate=slots.candidate, previous=slots.previous))
-        if model is not None:
-            await self.report(model.manifest, "rolled-back", why, severity=Severity.HIGH)
-        if slots.previous is not None:
-            await self._activate_previous(slots.previous)
+        self.unfinished = self._farewell(model.ref.sha256, reason, why)
+        await self.finish()
 
-    async def _activate_previous(self, sha256: str) -> None:
-        candidate = self.slots.current().candidate
+    async def finish(self) -> None:
+        """Do what a refusing disk kept us from; raises `OSError` while it still refuses."""
+        if self.unfinished is not None:
+            self.memory.change(leaving=self.unfinished)
+            self.unfinished = None
+        await self._leave()
+
+    def _farewell(self, sha256: str, reason: str, why: str) -> Leaving:
+        name, version = "", 0
         try:
-            model = await self.load(sha256)
+            manifest = manifest_of(self.slots.load(sha256).signed)
+            name, version = manifest.name, manifest.version
+        except UNUSABLE:
+            log.warning("papers of model %s cannot be read", sha256[:12])
+        return Leaving(
+            sha256=sha256, reason=reason, why=why, at_ms=self._clock.utc_ms(), name=name, version=version
+        )
+
+    async def _leave(self) -> None:
+        """Carry out what `leaving` says. After a kill at any line this is called again at the start."""
+        leaving = self.memory.now.leaving
+        if leaving is None:
+            return
+        slots = self.slots.current()
+        if slots.active == leaving.sha256:
+            back = await self._previous(slots.previous)
+            self.slots.set(
+                SlotMap(active=back.ref.sha256 if back is not None else None, candidate=slots.candidate)
+            )
+            self.engine.active = back
+        await self._report_leaving(leaving)
+        pin = self.memory.now.pin
+        if pin is not None and pin.sha256 == leaving.sha256:
+            pin = None  # what cannot run cannot be kept
+        self.memory.change(leaving=None, trial=None, starts=0, pin=pin)
+        if (model := self.engine.active) is not None:
+            await self.greet_guardian()
+            await self.report(model.manifest, "active", "took over again after a rollback")
+
+    async def _previous(self, sha256: str | None) -> LoadedModel | None:
+        if sha256 is None:
+            return None
+        try:
+            return await self.load(sha256)
         except UNUSABLE as error:
             log.error("the previous model cannot be loaded either: %s", error)
-            self.slots.set(SlotMap(candidate=candidate))
-            return
-        self.slots.set(SlotMap(active=sha256, candidate=candidate))
-        self.engine.active = model
-        await self.greet_guardian()
-        await self.report(model.manifest, "active", "took over again after a rollback")
+            return None
+
+    async def _report_leaving(self, leaving: Leaving) -> None:
+        data: Evidence = {
+            "sha256": leaving.sha256,
+            "state": "rolled-back",
+            "reason": leaving.reason,
+            "detail": leaving.why,
+            "why": leaving.why,
+        }
+        if leaving.name:
+            data |= {"name": leaving.name, "version": leaving.version}
+        what = f"{leaving.name} v{leaving.version}" if leaving.name else f"Model {leaving.sha256[:12]}"
+        await self._tell(
+            event(
+                EventKind.MODEL,
+                f"model:{leaving.name or leaving.sha256[:12]}",
+                f"{what} rolled-back: {leaving.why}",
+                at_ms=leaving.at_ms,
+                severity=Severity.HIGH,
+                advice="Look at the rollout in the cloud; the site runs on the model before, or on rules.",
+                data=data,
+                event_id=str(uuid.uuid5(_LEFT, f"{leaving.sha256}/{leaving.at_ms}")),
+            )
+        )
 
     # ------------------------------------------------------------ words
 
     async def report(
-        self,
-        manifest: Manifest,
-        state: str,
-        detail: str,
-        *,
-        severity: Severity = Severity.LOW,
-        shadow: Shadow | None = None,
+        self, manifest: Manifest, state: str, detail: str, *, figures: Evidence | None = None
     ) -> None:
         """One step of a model's way, for the cloud's rollouts."""
         data: Evidence = {
@@ -203,23 +290,20 @@ class Transitions:
             "state": state,
             "detail": detail,
         }
-        if shadow is not None:
-            data |= {
-                "shadow_cycles": shadow.cycles,
-                "agreement": shadow.agreement,
-                "alarms": shadow.alarms,
-                "scored": shadow.scored,
-            }
-        self._untold.append(
+        await self._tell(
             event(
                 EventKind.MODEL,
                 f"model:{manifest.name}",
                 f"{manifest.name} v{manifest.version} {state}: {detail}",
                 at_ms=self._clock.utc_ms(),
-                severity=severity,
-                data=data,
+                data=data | (figures or {}),
             )
         )
+        if state == "active" and not self._untold:
+            self.memory.change(told_active=manifest.sha256)
+
+    async def _tell(self, told: Event) -> None:
+        self._untold.append(told)
         await self.report_untold()
 
     async def report_untold(self) -> None:
@@ -238,3 +322,12 @@ class Transitions:
 def _replay(model: LoadedModel, history: list[list[RollupRow]]) -> None:
     for rows in history:
         model.push(rows)
+
+
+def manifest_of(signed: Signed) -> Manifest:
+    """The manifest inside an assignment, unverified: for names in reports. Raises `ArtifactError`."""
+    try:
+        assignment = msgspec.msgpack.decode(signed.payload, type=Assignment)
+        return msgspec.msgpack.decode(assignment.manifest.payload, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"papers do not decode: {error}") from error

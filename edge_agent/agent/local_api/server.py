@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from edge_agent.agent.inference.memory import Pin
 from edge_agent.agent.local_api.page import render, render_stop
 from edge_agent.agent.local_api.status import StatusSource
 from edge_agent.agent.service import Service
@@ -43,6 +44,8 @@ class LocalApi(Service):
         state: Path,
         safe_stop: Callable[[SafeStop], Awaitable[bool]],
         rollback: Callable[[str], Awaitable[bool]],
+        pin: Callable[[], Awaitable[Pin | None]],
+        unpin: Callable[[], Awaitable[bool]],
         site: str,
         zones: frozenset[ZoneId],
     ) -> None:
@@ -51,6 +54,8 @@ class LocalApi(Service):
         self._source = source
         self._safe_stop = safe_stop
         self._rollback = rollback
+        self._pin = pin
+        self._unpin = unpin
         self._site = site
         self._zones = zones
         self._page_token = secrets.token_urlsafe(16)
@@ -82,6 +87,8 @@ class LocalApi(Service):
                 web.get("/safe-stop", self._stop_form),
                 web.post("/safe-stop", self._stop),
                 web.post("/model/rollback", self._roll_back),
+                web.post("/model/pin", self._pin_model),
+                web.post("/model/unpin", self._unpin_model),
             ]
         )
         return app
@@ -133,10 +140,25 @@ class LocalApi(Service):
             )
         return web.Response(text=f"Safe stop asked for {zone or 'the whole site'}. Watch the page.")
 
-    async def _roll_back(self, request: web.Request) -> web.Response:
+    def _must_be_operator(self, request: web.Request) -> None:
         given = request.headers.get(TOKEN_HEADER, "").encode()
         if not secrets.compare_digest(given, self._operator_token.encode()):
             raise web.HTTPForbidden(text="the token in the agent's state folder is needed")
+
+    async def _pin_model(self, request: web.Request) -> web.Response:
+        self._must_be_operator(request)
+        pin = await self._pin()
+        if pin is None:
+            return web.json_response({"pinned": None}, status=409)
+        return web.json_response({"pinned": f"{pin.name} v{pin.version}", "sha256": pin.sha256})
+
+    async def _unpin_model(self, request: web.Request) -> web.Response:
+        self._must_be_operator(request)
+        done = await self._unpin()
+        return web.json_response({"unpinned": done}, status=200 if done else 409)
+
+    async def _roll_back(self, request: web.Request) -> web.Response:
+        self._must_be_operator(request)
         done = await self._rollback("asked by the operator on this gateway")
         return web.json_response({"rolled_back": done}, status=200 if done else 409)
 

@@ -5,7 +5,8 @@ from typing import Final
 import msgspec
 
 from edge_agent.agent.cycle import Cycle
-from edge_agent.agent.inference.engine import Shadow
+from edge_agent.agent.events import Evidence
+from edge_agent.agent.inference.comparison import Shadow
 from edge_agent.agent.inference.keeper import Keeper
 from edge_agent.agent.inference.model import LoadedModel
 from edge_agent.agent.records import Records
@@ -73,6 +74,14 @@ class ModelsState(msgspec.Struct, frozen=True, kw_only=True):
     active: ModelState | None
     candidate: ModelState | None
     shadow: ShadowState
+    pinned: str | None = None
+    """`name v7` of the version that a person keeps."""
+    confirmed: bool | None = None
+    """Whether the active model has passed its trial; None where none acts."""
+    refused: dict[str, int] = {}
+    """Offers refused since the agent started, by where they failed."""
+    figures: Evidence = {}
+    """Of the active model, as its reports say them."""
 
 
 class InferenceState(msgspec.Struct, frozen=True, kw_only=True):
@@ -190,6 +199,10 @@ class StatusSource:
                 active=_model(engine.active),
                 candidate=_model(engine.candidate),
                 shadow=_shadow(engine.shadow),
+                pinned=f"{pin.name} v{pin.version}" if (pin := self._keeper.memory.pin) is not None else None,
+                confirmed=trial.confirmed if (trial := self._keeper.supervision.trial) is not None else None,
+                refused=self._keeper.refused,
+                figures=self._keeper.supervision.figures(engine.active) if engine.active is not None else {},
             ),
             zones=self._view.zones,
             power=self._power(),

@@ -277,7 +277,7 @@ class TestRefusals:
             await give(b, make_assignment(V1, counter=1), DATA)
             await give(b, make_assignment(V2, counter=2), DATA2)
             async with asyncio.timeout(5):
-                while b.keeper._seen.counter < 2:
+                while b.keeper.memory.seen.counter < 2:
                     await asyncio.sleep(0.01)
         async with life(tmp_path, before=b) as b:
             assert "replayed" in await self.refused(b, make_assignment(V1, counter=1))

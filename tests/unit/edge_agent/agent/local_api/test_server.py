@@ -67,6 +67,8 @@ class Page:
             state=folder,
             safe_stop=self._stop,
             rollback=b.keeper.rollback,
+            pin=b.keeper.pin,
+            unpin=b.keeper.unpin,
             site=str(SITE),
             zones=frozenset({ZONE}),
         )
@@ -102,6 +104,10 @@ async def test_status_tells_rows_model_and_zones(tmp_path: Path) -> None:
             "active": None,
             "candidate": None,
             "shadow": {"cycles": 0, "agreement": None, "alarms": 0, "scored": 0},
+            "pinned": None,
+            "confirmed": None,
+            "refused": {},
+            "figures": {},
         }
         assert status["zones"][ZONE]["mode"] == "ml-shadow"
         assert status["data_age"]["miner"]["silent"] == 0
