@@ -20,6 +20,8 @@ import cloud.health.endpoints
 import cloud.identity.endpoints
 import cloud.live.endpoints
 import cloud.models.endpoints
+import cloud.rollouts.approvals.endpoints
+import cloud.rollouts.campaigns.endpoints
 import cloud.rollouts.endpoints
 import cloud.sites.endpoints
 from cloud import openapi
@@ -40,6 +42,8 @@ from cloud.live.service import LiveReader
 from cloud.migrations import runner
 from cloud.models.blobs import BlobStore
 from cloud.models.training import Trainer
+from cloud.rollouts.campaigns.moves import Signer
+from cloud.rollouts.campaigns.worker import CampaignWorker
 from cloud.rollouts.chunks import ChunkServer
 from cloud.rollouts.publishing import AssignmentPublisher
 from cloud.timeseries.choose import store_for
@@ -116,6 +120,8 @@ def _assemble(
         on_changes=hub.publish,
     )
     assignments = AssignmentPublisher(command_link, database, clock)
+    signer = Signer(key=keys.assignment, life_days=config.training.assignment_life_days)
+    campaigns = CampaignWorker(database, signer, clock, assignments, on_changes=hub.publish)
     context = Context(
         config=config,
         clock=clock,
@@ -138,6 +144,7 @@ def _assemble(
         "chunks": chunks.run(),
         "training": trainer.run(),
         "assignments": assignments.run(),
+        "campaigns": campaigns.run(),
         "identity": registrar.run(),
         "housekeeping": _keep_house(context),
     }
@@ -192,6 +199,8 @@ def make_app(context: Context | None = None, *, token: str = "") -> FastAPI:
         cloud.events.endpoints,
         cloud.models.endpoints,
         cloud.rollouts.endpoints,
+        cloud.rollouts.campaigns.endpoints,
+        cloud.rollouts.approvals.endpoints,
         cloud.commands.endpoints,
         cloud.identity.endpoints,
         cloud.live.endpoints,

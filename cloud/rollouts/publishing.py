@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class AssignmentPublisher:
-    """Publishes the newest assignment of every site after each connect and after each change."""
+    """Publishes the newest assignment of every site after each connect, and again until the broker has it."""
 
     def __init__(self, link: Link, database: Database, clock: Clock) -> None:
         self._link = link
@@ -32,7 +32,7 @@ class AssignmentPublisher:
         link.on_up = self._wake.set
 
     async def publish(self, row: AssignmentRow) -> None:
-        """Publish one now; raises `Unavailable`, and then it goes out at the next connect.
+        """Publish one now; raises `Unavailable`, and then `run` tries again until the broker has it.
 
         One that is older than what went out already is left away: what stands retained must be the newest.
         """
@@ -41,7 +41,11 @@ class AssignmentPublisher:
             if row.counter < self._newest.get(row.site, row.counter):
                 return
             self._newest[row.site] = row.counter
-            await self._link.send(topics.model(SiteId(row.site)), codec.encode(signed), retain=True)
+            try:
+                await self._link.send(topics.model(SiteId(row.site)), codec.encode(signed), retain=True)
+            except Unavailable:
+                self._wake.set()  # no answer in time is no disconnect: no connect would bring it out later
+                raise
 
     async def run(self) -> None:
         """Publish again after each connect; ends only by cancellation."""
@@ -56,7 +60,6 @@ class AssignmentPublisher:
             except Unavailable as error:
                 _log.warning("assignments are not published yet: %s", error)
                 await self._clock.sleep(RETRY_S)
-                self._wake.set()
             except Exception:  # noqa: BLE001 - supervisor: a database that is away must not end this
                 _log.exception("assignments cannot be read")
                 await self._clock.sleep(RETRY_S)

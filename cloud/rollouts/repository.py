@@ -17,8 +17,12 @@ async def assignments(session: AsyncSession, sites: Sequence[str] | None) -> lis
 
 
 async def reports(session: AsyncSession, sites: Sequence[str] | None) -> list[ModelReportRow]:
-    """By time, oldest first."""
-    statement = select(ModelReportRow).order_by(ModelReportRow.at_ms, ModelReportRow.row)
+    """The words of sites by time, oldest first; without the periodic numbers, of which there are many."""
+    statement = (
+        select(ModelReportRow)
+        .where(ModelReportRow.state.notlike("%-report"))
+        .order_by(ModelReportRow.at_ms, ModelReportRow.row)
+    )
     if sites is not None:
         statement = statement.where(ModelReportRow.site.in_(sites))
     return list(await session.scalars(statement))

@@ -2,16 +2,18 @@
 
 from pydantic import BaseModel, Field
 
+from cloud.rollouts.approvals.schemas import ApprovalView
 from shared.artifacts.manifest import Stage
 
 
 class RolloutRequest(BaseModel):
-    """Which version a site should run, and how far."""
+    """Which version a site should run, and how far. A site that asks for a second person needs `actor`."""
 
     site: str
     name: str
     version: int = Field(ge=1, lt=2**63)
     stage: Stage
+    actor: str = Field(default="", max_length=200)
 
 
 class Report(BaseModel):
@@ -40,3 +42,9 @@ class RolloutView(BaseModel):
 
 class RolloutList(BaseModel):
     items: list[RolloutView]
+
+
+class AssignmentAsked(BaseModel):
+    """The site asks for a second person: nothing is assigned until another one agrees."""
+
+    approval: ApprovalView

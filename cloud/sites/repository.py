@@ -48,7 +48,7 @@ async def running_model(session: AsyncSession, site: str) -> tuple[ModelReportRo
             ModelRow,
             (ModelRow.name == ModelReportRow.name) & (ModelRow.version == ModelReportRow.version),
         )
-        .where(ModelReportRow.site == site)
+        .where(ModelReportRow.site == site, ModelReportRow.state.notlike("%-report"))
         .order_by(ModelReportRow.at_ms, ModelReportRow.row)
     )
     newest = {(report.name, report.version): (report, algorithm) for report, algorithm in found}

@@ -28,7 +28,7 @@ class CampaignRow(Base):
     state: Mapped[Word]
     """proposed, running, paused (by a person), halted, done."""
     held: Mapped[bool]
-    """The machine waits for something that a person should look at: a site is offline, stuck or taken over."""
+    """The machine waits and a person should look: a site is offline, stuck or was taken over."""
     ring: Mapped[int]
     step: Mapped[int]
     """Which stage of the plan's path the open ring is on, from 0."""
@@ -42,7 +42,7 @@ class CampaignRow(Base):
     expires_ms: Mapped[Millis]
     """When the blessing of the version ends."""
     plan: Mapped[dict[str, Any]]
-    """Stages, soak times and criteria: `cloud.rollouts.campaigns.model.Plan`."""
+    """Stages, soak times and criteria: `cloud.rollouts.campaigns.plan.Plan`."""
 
 
 class CampaignSiteRow(Base):
@@ -67,7 +67,7 @@ class CampaignSiteRow(Base):
     failed: Mapped[LongText | None]
     """Why the site counts as bad; once set it stays."""
     returned: Mapped[Word | None]
-    """null, then sent (withdrawal signed), confirmed (the site let go), restored (earlier version assigned)."""
+    """null; sent (withdrawn); once it let go: restored (earlier version assigned) or back (there is none)."""
     returned_ms: Mapped[Millis | None]
 
 

@@ -1,4 +1,4 @@
-"""Roll-outs ring by ring: campaigns, their sites, approvals, wishes of sites, the record, numbers in reports."""
+"""Roll-outs ring by ring: campaigns, approvals, what sites ask for, the record, numbers in model reports."""
 
 import sqlalchemy as sa
 from alembic import op
