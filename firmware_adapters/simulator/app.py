@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import resource
+from typing import TYPE_CHECKING
 
 from firmware_adapters.miners.emulator_wire import Emulator
 from firmware_adapters.simulator.doors import MinerDoors
@@ -19,11 +20,14 @@ from firmware_adapters.simulator.truth import SiteTruth, site_truth
 from firmware_adapters.simulator.writes import LoggedGear, WriteLog
 from firmware_adapters.site.modbus_emulator import ModbusEmulator
 from firmware_adapters.site.modbus_unit import ModbusUnit
-from firmware_adapters.site.profile import load_profile
+from firmware_adapters.site.profile import Profile, load_profile
 from firmware_adapters.site.snmp_emulator import SnmpAgent
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError
 from shared.inventory import DeviceEntry
+
+if TYPE_CHECKING:
+    from firmware_adapters.site.bacnet_emulator import BacnetEmulator
 
 STEP_S = 0.5
 LONGEST_STEP_S = 5.0
@@ -56,11 +60,13 @@ class Simulator:
         }
         self.modbus: dict[str, tuple[ModbusEmulator, int]] = {}
         self.snmp: dict[str, SnmpAgent] = {}
+        self.bacnet: dict[str, BacnetEmulator] = {}
         for entry in site.gear:
             self._emulate(entry)
         places = {(entry.host, entry.port): self.miners[entry.id] for entry in site.miners}
         self._doors = MinerDoors(places, clock=self._clock)
-        self.desk = FaultDesk(self.built, self.gear, self.machines, LinkFaults(self.modbus, self.snmp))
+        links = LinkFaults(self.modbus, self.snmp, self.bacnet)
+        self.desk = FaultDesk(self.built, self.gear, self.machines, links)
         self._api = FaultApi(
             self.desk, self.writes, port=settings.fault_port, truth=self.truth, health=self.health
         )
@@ -79,6 +85,8 @@ class Simulator:
             emulator.single_connection |= profile.modbus.single_connection
             emulator.units[entry.unit_id] = ModbusUnit(profile, source, clock=self._clock)
             self.modbus[str(entry.id)] = (emulator, entry.unit_id)
+        elif profile.bacnet is not None:
+            self.bacnet[str(entry.id)] = _bacnet(entry, profile, source)
         else:
             community = (self._site.settings.pdu_community,)
             self.snmp[str(entry.id)] = SnmpAgent(
@@ -110,6 +118,8 @@ class Simulator:
                 await emulator.start()
             for agent in self.snmp.values():
                 await agent.start()
+            for device in self.bacnet.values():
+                await device.start()
             self._doors.open()
             if self._site.settings.fault_port:
                 await self._api.start()
@@ -136,11 +146,16 @@ class Simulator:
             self._supply(name, dark=gear.dark)
         self.built.plant.step(min(dt_s, LONGEST_STEP_S))
         self.feed.refresh()
+        for device in self.bacnet.values():
+            device.refresh()
 
     def _supply(self, name: str, *, dark: bool) -> None:
         """Take a device off the air while it has no supply; let its own time-out run while it has one."""
         if name in self.snmp:
             self.snmp[name].dark = dark
+            return
+        if name in self.bacnet:
+            self.bacnet[name].dark = dark
             return
         emulator, unit = self.modbus[name]
         if dark:
@@ -159,6 +174,8 @@ class Simulator:
             await emulator.stop()
         for agent in self.snmp.values():
             await agent.stop()
+        for device in self.bacnet.values():
+            await device.stop()
 
     async def serve_until(self, stopped: asyncio.Event) -> None:
         """Run until `stopped` is set; a plant that fails ends this with its error."""
@@ -192,6 +209,16 @@ class Simulator:
             "devices": len(self.gear),
             "refused_connections": self._doors.refused,
         }
+
+
+def _bacnet(entry: DeviceEntry, profile: Profile, source: LoggedGear) -> "BacnetEmulator":
+    """A BACnet/IP device; its library is an extra. Raises `ConfigError` where that is missing."""
+    try:
+        from firmware_adapters.site.bacnet_emulator import BacnetEmulator  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        text = f"device {entry.id}: BACnet needs its extra: pip install minewarden[bacnet]"
+        raise ConfigError(text) from error
+    return BacnetEmulator(entry.host, entry.port, profile, source)
 
 
 def allow_files(wanted: int) -> None:

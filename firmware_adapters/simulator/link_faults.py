@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Protocol
 
 from firmware_adapters.site.modbus_emulator import Misbehaviour as ModbusMisbehaviour
 from firmware_adapters.site.modbus_emulator import ModbusEmulator, ModbusFault
@@ -36,17 +37,34 @@ _SNMP = {
     LinkFault.REPLY_GARBAGE: SnmpMisbehaviour.GARBAGE,
     LinkFault.REPLY_REFUSED: SnmpMisbehaviour.GEN_ERR,
 }
+_BACNET = {
+    LinkFault.NETWORK_DROP: "silent",
+    LinkFault.REPLY_GARBAGE: "garbage",
+    LinkFault.REPLY_TWICE: "twice",
+}
 LATE_S = 5.0
+
+
+class BacnetFaulty(Protocol):
+    """A BACnet device whose datagrams can be spoilt; its own module needs an extra."""
+
+    def distort_by(self, word: str | None) -> None:
+        """Begin the misbehaviour of that name, or (None) end it."""
+        ...
 
 
 class LinkFaults:
     """Breaks and mends the links of emulated equipment."""
 
     def __init__(
-        self, modbus: Mapping[str, tuple[ModbusEmulator, int]], snmp: Mapping[str, SnmpAgent]
+        self,
+        modbus: Mapping[str, tuple[ModbusEmulator, int]],
+        snmp: Mapping[str, SnmpAgent],
+        bacnet: Mapping[str, BacnetFaulty],
     ) -> None:
         self._modbus = modbus
         self._snmp = snmp
+        self._bacnet = bacnet
 
     def apply(self, fault: LinkFault, target: str, *, on: bool, value: float | None) -> None:
         """Begin or end a fault; one at a time per device. Raises `ValueError` where it makes no sense."""
@@ -60,6 +78,11 @@ class LinkFaults:
                 emulator.faults[unit] = ModbusFault(
                     _MODBUS[fault], delay_s=LATE_S if value is None else value
                 )
+            return
+        if target in self._bacnet:
+            if fault not in _BACNET:
+                raise ValueError(f"{fault} does not apply to {target!r}, which speaks BACnet")
+            self._bacnet[target].distort_by(_BACNET[fault] if on else None)
             return
         if fault not in _SNMP or target not in self._snmp:
             raise ValueError(f"{fault} does not apply to {target!r}, which speaks SNMP")

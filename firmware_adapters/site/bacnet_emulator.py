@@ -6,6 +6,7 @@ request, as a network does.
 """
 
 from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 from bacpypes3.apdu import AbortPDU, AbortReason, SimpleAckPDU
@@ -77,6 +78,8 @@ class BacnetEmulator:
         self.host = host
         self.port = port
         self.fault: Misbehaviour | None = None
+        self.dark = False
+        """It has no supply and answers nobody."""
         self.deaf = False
         """Takes a write with a good word and does nothing."""
         self.refuses = False
@@ -117,8 +120,14 @@ class BacnetEmulator:
         if application is not None:
             application.close()
 
+    def distort_by(self, word: str | None) -> None:
+        """Begin the misbehaviour of that name, or (None) end it. Raises `ValueError` for another name."""
+        self.fault = None if word is None else Misbehaviour(word)
+
     def distort(self, data: bytes) -> tuple[bytes, ...]:
         """What the network makes of one datagram of the device."""
+        if self.dark:
+            return ()
         match self.fault:
             case Misbehaviour.SILENT:
                 return ()
@@ -195,7 +204,7 @@ class BacnetEmulator:
     def _commanded(found: Any) -> bool:
         """Whether a priority above the machine's own programme holds it."""
         slots = getattr(found, "priorityArray", None)
-        return slots is not None and any(slot.null is None for slot in slots[:15])
+        return slots is not None and any(slot.null is None for slot in islice(slots, 15))
 
     def flag(
         self, target: str, *, fault: bool = False, overridden: bool = False, service: bool = True
