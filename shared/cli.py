@@ -18,6 +18,7 @@ _ABOUT = {
     "cloud": "run the cloud service, or migrate its database",
     "demo": "a whole site in one command: simulator, broker, guardian, agent, cloud",
     "diagnostics": "keep what a device really says, without its secrets",
+    "enroll": "get this gateway's certificate, with a person's help",
     "guardian": "run the guardian; status, reset, safe-stop, credentials, journal",
     "keys": "make signing keys and keyrings",
     "profile": "check, describe and list the data files of device models",

@@ -26,10 +26,13 @@ async def enrolments(session: AsyncSession, state: str | None) -> list[Enrolment
     return list(await session.scalars(statement))
 
 
-async def waiting_with(session: AsyncSession, fingerprint: str) -> EnrolmentRow | None:
-    """The request of this very key that nobody has decided yet."""
+async def with_key(session: AsyncSession, fingerprint: str) -> EnrolmentRow | None:
+    """The newest request of this very key."""
     found: EnrolmentRow | None = await session.scalar(
-        select(EnrolmentRow).where(EnrolmentRow.fingerprint == fingerprint, EnrolmentRow.state == WAITING)
+        select(EnrolmentRow)
+        .where(EnrolmentRow.fingerprint == fingerprint)
+        .order_by(EnrolmentRow.row.desc())
+        .limit(1)
     )
     return found
 

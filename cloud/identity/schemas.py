@@ -51,8 +51,8 @@ class ControlRequest(_Strict):
 class EnrolmentView(BaseModel):
     """One request. `others_waiting`: further undecided requests for the same site, which is suspicious.
 
-    `fingerprint` is null until a person has typed it: only who stands at the gateway can read it out, so nobody
-    can confirm by copying it from this screen.
+    `fingerprint` is null until a person has typed it: only who stands at the gateway can read it out, so
+    nobody can confirm by copying it from this screen.
     """
 
     id: str

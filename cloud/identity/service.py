@@ -43,11 +43,13 @@ async def ask(session: AsyncSession, body: EnrolmentRequest, now_ms: int) -> Enr
     _check_age(body.made_ms, now_ms)
     print_ = fingerprint(site, key)
     await repository.expire_waiting(session, now_ms)
-    known = await repository.waiting_with(session, print_)
-    if known is not None:
+    present = await repository.live(session, now_ms, [site])
+    known = await repository.with_key(session, print_)
+    if known is not None and known.state == WAITING:
         known.replace = known.replace or body.replace
         return known
-    present = await repository.live(session, now_ms, [site])
+    if known is not None and any(row.serial == known.serial for row in present):
+        return known  # the gateway lost power between the person's word and its certificate
     if present and not body.replace:
         raise Conflict(
             f"site {site!r} HAS a valid certificate already (serial {present[-1].serial}). If its gateway "

@@ -3,7 +3,7 @@
 ========================  ====================================================================================
 `site.pem`                certificate and key in one file (0600), so that one rename replaces both
 `ca.pem`                  what the broker is trusted by
-`enrol.key`, `enrol.json` key and request of an enrolment that a person has not decided yet
+`enrol.key`               key of an enrolment that a person has not decided yet
 `next.key`                key of a renewal that was asked for
 `next.pem`                the renewed pair, before the broker has taken it
 ========================  ====================================================================================
@@ -23,7 +23,7 @@ from shared.errors import ConfigError, SecurityError
 
 FOLDER: Final = "identity"
 PAIR, CA = "site.pem", "ca.pem"
-ENROL_KEY, ENROL = "enrol.key", "enrol.json"
+ENROL_KEY = "enrol.key"
 NEXT_KEY, NEXT_PAIR = "next.key", "next.pem"
 
 
