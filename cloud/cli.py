@@ -13,6 +13,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from cloud import app, config
+from cloud.identity import cli as identity
 from cloud.migrations import runner
 from shared.clock import SystemClock
 from shared.errors import ConfigError, MinewardenError
@@ -47,6 +48,8 @@ def _run(given: argparse.Namespace) -> int:
         else:
             given.out.write_text(text)
         return 0
+    if identity.is_ours(given):
+        return identity.run(given, app.open_database)
     settings = config.load(given.config)
     if given.what == "run":
         asyncio.run(app.serve(settings, SystemClock()))
@@ -81,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.add_argument("direction", choices=["up", "down", "check"])
     migrate.add_argument("--config", type=Path, required=True, help="the cloud's TOML file")
     migrate.add_argument("--revision", help="up to or down to this one (default: head, base)")
+    identity.add_parsers(commands)
     describe = commands.add_parser("openapi", help="print the OpenAPI description")
     describe.add_argument("--out", type=Path, help="write to this file")
     return parser

@@ -97,6 +97,11 @@ def spoken(text: str) -> str:
     return ", ".join(" ".join(_SPOKEN[sign] for sign in group) for group in text.split("-"))
 
 
+def authority_fingerprint(certificate: x509.Certificate) -> str:
+    """64 bits of an authority's SHA-256, in pairs, for two people to compare."""
+    return certificate.fingerprint(hashes.SHA256())[:8].hex(":").upper()
+
+
 def key_bytes(key: ec.EllipticCurvePublicKey) -> bytes:
     """A public key as its SubjectPublicKeyInfo in DER."""
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

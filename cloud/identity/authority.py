@@ -18,13 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from shared.errors import ConfigError
-from shared.identity import key_bytes
+from shared.identity import authority_fingerprint, key_bytes
 
 CA_DAYS: Final = 3650
 BACKDATED_MS: Final = 10 * 60_000
 """A certificate is valid from a little before now, for gateways whose clock is a little behind."""
 _DAY_MS: Final = 86_400_000
-_CA_FINGERPRINT_BYTES: Final = 8
 
 
 class Issued(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,9 +85,8 @@ class Authority:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the authority's certificate, shortened, in pairs: for people to compare."""
-        digest = self._certificate.fingerprint(hashes.SHA256())[:_CA_FINGERPRINT_BYTES]
-        return digest.hex(":").upper()
+        """For people to compare."""
+        return authority_fingerprint(self._certificate)
 
     @property
     def not_after_ms(self) -> int:

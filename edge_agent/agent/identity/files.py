@@ -18,8 +18,9 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from edge_agent.agent.identity.pair import Pair, key_pem, read_pair, read_private
+from edge_agent.agent.identity.pair import Pair, key_pem, read_certificate, read_pair, read_private
 from shared.errors import ConfigError, SecurityError
+from shared.identity import authority_fingerprint
 
 FOLDER: Final = "identity"
 PAIR, CA = "site.pem", "ca.pem"
@@ -62,6 +63,11 @@ class IdentityFiles:
     def text(self, name: str) -> str | None:
         data = self._read(name)
         return None if data is None else data.decode(errors="replace")
+
+    def ca_fingerprint(self) -> str:
+        """The first authority's, as the cloud shows it to people; empty where there is none."""
+        text = self.text(CA)
+        return "" if text is None else authority_fingerprint(read_certificate(text))
 
     def keep_key(self, name: str, key: ec.EllipticCurvePrivateKey) -> None:
         self.write(name, key_pem(key))
