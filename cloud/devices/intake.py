@@ -1,40 +1,89 @@
 """What ingest tells about devices: the newest roll-up row and the newest score of each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud.kit.upsert import insert_new, upsert
-from cloud.tables import DeviceLatestRow, DeviceScoreRow, ScoreRowTable
+from cloud.tables import DeviceScoreRow, ScoreRowTable
 from shared.ids import SiteId
-from shared.telemetry import RollupRow, ScoreRow
+from shared.telemetry import ScoreRow
+
+_NAMES = (
+    "site",
+    "device",
+    "at_ms",
+    "step_s",
+    "kind",
+    "algorithm",
+    "samples",
+    "failed",
+    "quality",
+    "state",
+    "preset",
+    "numbers",
+)
+_TYPES = ("varchar",) * 2 + ("bigint",) * 2 + ("varchar",) * 2 + ("bigint",) * 3 + ("varchar", "text", "json")
+_ARRAYS = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_TYPES, start=1))
+_CHANGES = ", ".join(f"{name} = new.{name}" for name in _NAMES[2:])
+_LATEST_SQLITE = (
+    f"INSERT INTO device_latest ({', '.join(_NAMES)}) VALUES ({', '.join('?' * len(_NAMES))}) "  # noqa: S608 - constant names
+    f"ON CONFLICT (site, device) DO UPDATE SET {_CHANGES.replace('new.', 'excluded.')} "
+    "WHERE excluded.at_ms > device_latest.at_ms"
+)
+_LATEST_UPSERT = (
+    f"INSERT INTO device_latest ({', '.join(_NAMES)}) SELECT * FROM unnest({_ARRAYS}) "  # noqa: S608 - constant names
+    f"ON CONFLICT (site, device) DO UPDATE SET {_CHANGES.replace('new.', 'excluded.')} "
+    "WHERE excluded.at_ms > device_latest.at_ms"
+)
+_LATEST_UPDATE = (
+    f"UPDATE device_latest t SET {_CHANGES} FROM unnest({_ARRAYS}) AS new ({', '.join(_NAMES)}) "  # noqa: S608 - constant names
+    "WHERE t.site = new.site AND t.device = new.device AND new.at_ms > t.at_ms"
+)
 
 
-async def newest_rows(session: AsyncSession, site: SiteId, rows: Iterable[RollupRow]) -> None:
-    """Keep the newest row of each device; an older one never replaces a newer one."""
-    newest: dict[str, RollupRow] = {}
-    for row in rows:
-        known = newest.get(row.device)
-        if known is None or known.at_ms < row.at_ms:
-            newest[row.device] = row
-    values = [
-        {
-            "site": site,
-            "device": device,
-            "at_ms": row.at_ms,
-            "step_s": row.step_s,
-            "kind": row.kind.value,
-            "algorithm": row.algorithm.value if row.algorithm is not None else None,
-            "samples": row.samples,
-            "failed": row.failed,
-            "quality": int(row.quality),
-            "state": row.state.value if row.state is not None else None,
-            "preset": row.preset,
-            "numbers": list(row.values),
-        }
-        for device, row in sorted(newest.items())
+async def newest_rows(
+    session: AsyncSession, records: Iterable[Sequence[Any]], seen: Mapping[tuple[str, str], int]
+) -> dict[tuple[str, str], int]:
+    """Keep the newest row of each device; an older one never replaces a newer one.
+
+    `records` are rows as the roll-up table has them, of any sites. `seen` maps (site, device) to a time of
+    which it is known that the table has it or a newer one; returns what may be added to it after the commit.
+    """
+    newest: dict[tuple[str, str], Sequence[Any]] = {}
+    for record in records:
+        key = record[0], record[1]
+        known = newest.get(key)
+        if record[2] > (seen.get(key, -1) if known is None else known[2]):
+            newest[key] = record
+    fresh = [
+        (*record[:11], msgspec.json.encode(record[11:]).decode()) for _, record in sorted(newest.items())
     ]
-    await upsert(session, DeviceLatestRow.__table__, values, newer="at_ms")  # type: ignore[arg-type]  # a Table at run time
+    if session.get_bind().dialect.name == "sqlite":
+        connection = await session.connection()
+        if fresh:
+            await connection.exec_driver_sql(_LATEST_SQLITE, fresh)
+    else:
+        old = [row for row in fresh if (row[0], row[1]) in seen]
+        # An update by key costs half of INSERT ... ON CONFLICT, which is left to devices that are new.
+        if not old or await _replace_latest(session, _LATEST_UPDATE, old) < len(old):
+            await _replace_latest(session, _LATEST_UPSERT, fresh)
+        elif len(old) < len(fresh):
+            new = [row for row in fresh if (row[0], row[1]) not in seen]
+            await _replace_latest(session, _LATEST_UPSERT, new)
+    return {key: record[2] for key, record in newest.items()}
+
+
+async def _replace_latest(session: AsyncSession, statement: str, rows: Sequence[Sequence[Any]]) -> int:
+    """Run a statement over arrays, one per column; how many rows it touched."""
+    if not rows:
+        return 0
+    connection = await session.connection()
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    status: str = await driver.execute(statement, *map(list, zip(*rows, strict=True)))
+    return int(status.rpartition(" ")[2])
 
 
 async def scores(session: AsyncSession, site: SiteId, rows: Sequence[ScoreRow]) -> None:

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import msgspec
 
+from cloud.ingest.records import AHEAD_MS, EARLIEST_MS, Record, records
+from cloud.timeseries.rows import to_record
 from shared.alarms import Event
 from shared.commands import CommandStatus
 from shared.errors import ConfigError, WireError
@@ -28,10 +30,6 @@ from shared.wire.envelope import (
     Tombstone,
 )
 
-EARLIEST_MS = 1_577_836_800_000
-"""2020-01-01: an older time is a clock that was never set."""
-AHEAD_MS = 86_400_000
-"""How far a site's clock may run ahead of ours before its rows are refused."""
 LARGEST = 2**63 - 1
 MAX_KEY = 255
 MAX_ID = 127
@@ -49,7 +47,8 @@ class Upward(msgspec.Struct, frozen=True, kw_only=True):
 
 class Rollups(Upward, frozen=True, kw_only=True):
     batch: Batch
-    rows: tuple[RollupRow, ...]
+    records: list[Record]
+    """As the table has them, our columns in our order."""
 
 
 class Scores(Upward, frozen=True, kw_only=True):
@@ -160,6 +159,10 @@ def _telemetry(site: SiteId, stream: str, payload: bytes, now_ms: int) -> Decode
     _check(1 <= message.seq <= LARGEST, f"batch number {message.seq} is not in 1..2^63-1")
     _check(0 <= message.count <= 10_000_000, f"count {message.count} is impossible")
     if isinstance(message, Tombstone):
+        other = message.of_epoch
+        _check(
+            other is None or (0 < len(other) <= MAX_ID and "\0" not in other), "of_epoch is not a short word"
+        )
         _check(
             1 <= message.first_seq <= message.last_seq <= LARGEST,
             f"tombstone covers {message.first_seq}..{message.last_seq}",
@@ -175,8 +178,7 @@ def _telemetry(site: SiteId, stream: str, payload: bytes, now_ms: int) -> Decode
 
 def _rows(site: SiteId, batch: Batch, now_ms: int) -> Decoded:
     if batch.stream == topics.TELEMETRY_STREAM:
-        rollups = _inner(batch, RollupRow)
-        return Rollups(site=site, batch=batch, rows=_in_our_columns(batch.columns, rollups, now_ms))
+        return Rollups(site=site, batch=batch, records=_rollups(site, batch, now_ms))
     if batch.stream == topics.SCORE_STREAM:
         scores = _inner(batch, ScoreRow)
         for score in scores:
@@ -194,6 +196,14 @@ def _inner(batch: Batch, kind: type[T]) -> tuple[T, ...]:
     rows = msgspec.msgpack.decode(batch.rows, type=tuple[kind, ...])  # type: ignore[valid-type]  # built at run time
     _check(len(rows) == batch.count, f"{len(rows)} rows, but count says {batch.count}")
     return rows
+
+
+def _rollups(site: SiteId, batch: Batch, now_ms: int) -> list[Record]:
+    found = records(batch.rows, site, batch.columns, batch.count, now_ms=now_ms)
+    if found is not None:
+        return found
+    rows = _in_our_columns(batch.columns, _inner(batch, RollupRow), now_ms)
+    return [to_record(site, row) for row in rows]
 
 
 def _in_our_columns(

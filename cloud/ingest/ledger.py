@@ -4,9 +4,9 @@ Received and tombstoned numbers are kept apart: a batch that comes after the tom
 is still stored once. What is acknowledged is the union of both.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud.kit.upsert import insert_new
@@ -14,6 +14,9 @@ from cloud.tables import LedgerRow
 from shared.ids import SiteId
 from shared.wire.envelope import Ack, Tombstone
 from shared.wire.intervals import MAX_RANGES_PER_ACK, IntervalSet
+
+_LOOK_UP = 200
+"""Keys in one statement."""
 
 
 class StreamLedger:
@@ -40,14 +43,27 @@ class StreamLedger:
         self._row.quarantined_batches += 1
         return True
 
+    def redeem(self, rows: int) -> bool:
+        """A batch that was taken as unusable can be used after all: its rows count as received now."""
+        if self._row.quarantined_batches == 0:
+            return False
+        self._row.quarantined_batches -= 1
+        self._row.batches += 1
+        self._row.rows += rows
+        return True
+
     def take_tombstone(self, tombstone: Tombstone, covered: "StreamLedger | None" = None) -> bool:
-        """Note what a site had to give up; it fills numbers of `covered`, of this epoch where that is None."""
+        """Note what a site had to give up; it fills numbers of `covered`, or of this epoch without one."""
         if not self._take(tombstone.seq):
             return False
         filled = covered or self
-        filled._tombstoned = filled._tombstoned.add(tombstone.first_seq, tombstone.last_seq)
-        filled._row.tombstoned_rows += tombstone.count
+        filled.fill(tombstone)
         return True
+
+    def fill(self, tombstone: Tombstone) -> None:
+        """Take what the tombstone gives up out of the gaps."""
+        self._tombstoned = self._tombstoned.add(tombstone.first_seq, tombstone.last_seq)
+        self._row.tombstoned_rows += tombstone.count
 
     def _take(self, seq: int) -> bool:
         self._touched.add(seq)
@@ -81,31 +97,49 @@ class StreamLedger:
         ]
 
 
-async def load(
-    session: AsyncSession, keys: Iterable[tuple[SiteId, str, str]], now_ms: int
-) -> dict[tuple[SiteId, str, str], StreamLedger]:
-    """The ledgers of these (site, epoch, stream), made where they are new and locked until commit."""
-    found = {}
-    for site, epoch, stream in sorted(set(keys)):
-        fresh = {
-            "site": site,
-            "epoch": epoch,
-            "stream": stream,
-            "received": [],
-            "tombstoned": [],
-            "batches": 0,
-            "rows": 0,
-            "duplicate_batches": 0,
-            "tombstoned_rows": 0,
-            "quarantined_batches": 0,
-            "first_ms": now_ms,
-        }
-        await insert_new(session, LedgerRow.__table__, [fresh])  # type: ignore[arg-type]  # a Table at run time
-        row = await session.scalar(
+Key = tuple[SiteId, str, str]
+"""(site, epoch, stream)."""
+
+
+async def load(session: AsyncSession, keys: Iterable[Key], now_ms: int) -> dict[Key, StreamLedger]:
+    """The ledgers of these (site, epoch, stream), made where they are new and locked until commit.
+
+    Locked in one order, so two workers that hold batches of the same streams wait for each other in turn.
+    """
+    wanted = sorted(set(keys))
+    found = await _locked(session, wanted)
+    new = [key for key in wanted if key not in found]
+    if new:
+        await insert_new(session, LedgerRow.__table__, [_empty(key, now_ms) for key in new])  # type: ignore[arg-type]  # a Table at run time
+        found |= await _locked(session, new)
+    return found
+
+
+async def _locked(session: AsyncSession, keys: Sequence[Key]) -> dict[Key, StreamLedger]:
+    found: dict[Key, StreamLedger] = {}
+    for start in range(0, len(keys), _LOOK_UP):
+        rows = await session.scalars(
             select(LedgerRow)
-            .where(LedgerRow.site == site, LedgerRow.epoch == epoch, LedgerRow.stream == stream)
+            .where(
+                tuple_(LedgerRow.site, LedgerRow.epoch, LedgerRow.stream).in_(keys[start : start + _LOOK_UP])
+            )
+            .order_by(LedgerRow.site, LedgerRow.epoch, LedgerRow.stream)
             .with_for_update()
         )
-        if row is not None:
-            found[site, epoch, stream] = StreamLedger(row)
+        for row in rows:
+            found[SiteId(row.site), row.epoch, row.stream] = StreamLedger(row)
     return found
+
+
+def _empty(key: Key, now_ms: int) -> dict[str, object]:
+    return {
+        **dict(zip(("site", "epoch", "stream"), key, strict=True)),
+        "received": [],
+        "tombstoned": [],
+        "batches": 0,
+        "rows": 0,
+        "duplicate_batches": 0,
+        "tombstoned_rows": 0,
+        "quarantined_batches": 0,
+        "first_ms": now_ms,
+    }

@@ -1,5 +1,7 @@
-"""The ingest loop: broker → bounded queue → one writer → commit → acknowledgements.
+"""The ingest loop: broker → bounded queue → decoded ahead in a thread → one writer → commit → acks.
 
+While one group of messages is being committed the next ones are decoded, so both cores work; what is decoded
+and waits is bounded in rows, what is not decoded waits as the bytes that came, and behind that the broker.
 The broker is told "received" only after the commit, and so is the site (`dn/ack`). Where the database is
 gone, messages wait: the writer tries again and again, and the broker holds back after `WINDOW` messages.
 A message that the database itself refuses is cut out and quarantined; it never stops the loop.
@@ -7,6 +9,7 @@ A message that the database itself refuses is cut out and quarantined; it never 
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 
 import asyncpg  # type: ignore[import-untyped]  # ships no types
@@ -15,7 +18,8 @@ import paho.mqtt.client as mqtt
 from sqlalchemy.exc import DataError, IntegrityError, StatementError
 
 from cloud.ingest.committer import Committed, Committer
-from cloud.ingest.decoding import Decoded, Refused, Renewal, Wanted, decode
+from cloud.ingest.decoding import Decoded, Refused, Renewal, Rollups, Wanted, decode
+from cloud.ingest.sharing import ALONE, Subscriptions
 from cloud.kit.broker import Link
 from cloud.kit.changes import Changes
 from shared.clock import Clock
@@ -25,6 +29,9 @@ from shared.wire import codec, topics
 WINDOW = 256
 """Messages that the broker may have in flight towards us (MQTT 5 receive maximum)."""
 MAX_PER_COMMIT = 128
+MAX_ROWS_PER_COMMIT = 16_000
+"""A decoded row is about 1.5 kB of memory: as much is in the commit, and as much waits for it."""
+DECODE_AT_ONCE = 8
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0
 _MESSAGE_FAULTS = (
     DataError,
@@ -47,15 +54,35 @@ def _is_message_fault(error: BaseException | None) -> bool:
     )
 
 
-class Arrival(msgspec.Struct, frozen=True, kw_only=True):
-    """A decoded message with what is needed to acknowledge it."""
+def _is_clash(error: BaseException) -> bool:
+    """Whether the database sent this transaction back because of another one, and not because of trouble."""
+    clash = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+    original = error.orig if isinstance(error, StatementError) else None
+    return isinstance(error, clash) or isinstance(getattr(original, "__cause__", None), clash)
 
-    message: Decoded
+
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """A message with what is needed to acknowledge it."""
+
     topic: str
     payload: bytes
     mid: int
     qos: int
     generation: int
+    retained: bool = False
+    message: Decoded | None = None
+    """None until it is decoded."""
+
+    def decoded(self, now_ms: int) -> Decoded:
+        """Its message; never raises."""
+        if self.message is not None:
+            return self.message
+        return decode(self.topic, self.payload, now_ms=now_ms, retained=self.retained)
+
+
+def _rows(arrival: Arrival) -> int:
+    """How much of a commit it fills."""
+    return len(arrival.message.records) if isinstance(arrival.message, Rollups) else 1
 
 
 class Counters(msgspec.Struct, kw_only=True):
@@ -70,6 +97,10 @@ class Counters(msgspec.Struct, kw_only=True):
     duplicates: int = 0
     quarantined: int = 0
     failed_commits: int = 0
+
+
+def _decode_all(arrivals: Sequence[Arrival], now_ms: int) -> list[Arrival]:
+    return [msgspec.structs.replace(arrival, message=arrival.decoded(now_ms)) for arrival in arrivals]
 
 
 class Ingest:
@@ -90,31 +121,33 @@ class Ingest:
         self._on_changes = on_changes
         self._on_wanted = on_wanted
         self._queue: asyncio.Queue[Arrival] = asyncio.Queue()
+        self._ready: deque[Arrival] = deque()
+        self._ready_rows = 0
+        self._moved = asyncio.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.counters = Counters()
         self.trouble: str | None = None
         """Why nothing can be committed now; None while all is well."""
 
-    def start(self) -> None:
+    def start(self, subscriptions: Subscriptions = ALONE) -> None:
         """Begin to receive; `run` must be running to commit."""
         self._loop = asyncio.get_running_loop()
         self._link.on_message = self._receive
-        self._link.start(topics.ALL_UP)
+        self._link.start(*subscriptions.topics, drop=subscriptions.dropped)
 
     def _receive(self, message: mqtt.MQTTMessage, generation: int) -> None:
-        """In paho's thread: decode here, so that the event loop only queues."""
+        """In paho's thread, which has nothing to do but to read."""
         try:
             topic = message.topic
         except UnicodeDecodeError:
             topic = "?"
-        payload = bytes(message.payload)
         arrival = Arrival(
-            message=decode(topic, payload, now_ms=self._clock.utc_ms(), retained=message.retain),
             topic=topic,
-            payload=payload,
+            payload=bytes(message.payload),
             mid=message.mid,
             qos=message.qos,
             generation=generation,
+            retained=message.retain,
         )
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.offer, arrival)
@@ -129,11 +162,42 @@ class Ingest:
 
     async def run(self) -> None:
         """Commit for ever; ends only by cancellation."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._decode_ahead())
+            both.create_task(self._commit_ready())
+
+    async def _decode_ahead(self) -> None:
         while True:
             arrivals = [await self._queue.get()]
-            while len(arrivals) < MAX_PER_COMMIT and not self._queue.empty():
+            while len(arrivals) < DECODE_AT_ONCE and not self._queue.empty():
                 arrivals.append(self._queue.get_nowait())
+            decoded = await asyncio.to_thread(_decode_all, arrivals, self._clock.utc_ms())
+            async with self._moved:
+                await self._moved.wait_for(lambda: self._ready_rows < MAX_ROWS_PER_COMMIT)
+                self._ready.extend(decoded)
+                self._ready_rows += sum(_rows(arrival) for arrival in decoded)
+                self._moved.notify_all()
+
+    async def _commit_ready(self) -> None:
+        while True:
+            async with self._moved:
+                await self._moved.wait_for(lambda: len(self._ready) > 0)
+                arrivals = self._take_group()
+                self._moved.notify_all()
             await self.handle(arrivals)
+
+    def _take_group(self) -> list[Arrival]:
+        """What fits one commit, at least one message."""
+        group: list[Arrival] = []
+        rows = 0
+        while self._ready and len(group) < MAX_PER_COMMIT:
+            more = _rows(self._ready[0])
+            if group and rows + more > MAX_ROWS_PER_COMMIT:
+                break
+            rows += more
+            group.append(self._ready.popleft())
+        self._ready_rows -= rows
+        return group
 
     async def handle(self, arrivals: Sequence[Arrival]) -> None:
         """Commit these, whatever it takes, and acknowledge each after its commit."""
@@ -144,7 +208,8 @@ class Ingest:
         if not arrivals:
             return
         try:
-            committed = await self._persist([arrival.message for arrival in arrivals])
+            now_ms = self._clock.utc_ms()
+            committed = await self._persist([arrival.decoded(now_ms) for arrival in arrivals])
         except _MESSAGE_FAULTS as error:
             await self._isolate(arrivals, error)
             return
@@ -171,6 +236,8 @@ class Ingest:
                 raise
             except Exception as error:
                 # Supervisor: a database that is away must not end ingest; nothing was acknowledged yet.
+                if _is_clash(error):
+                    continue  # two workers met, and this one was sent back: at once again
                 if isinstance(error, StatementError) and _is_message_fault(error.orig):
                     raise WireError(str(error.orig)) from error
                 self._note_trouble(error)
@@ -197,7 +264,8 @@ class Ingest:
                 await self.handle([arrival])
             return
         (arrival,) = arrivals
-        if isinstance(arrival.message, Refused):
+        message = arrival.decoded(self._clock.utc_ms())
+        if isinstance(message, Refused):
             _log.error("a message cannot even be quarantined and is dropped: %s: %s", arrival.topic, error)
             self._link.acknowledge(arrival.mid, arrival.qos, arrival.generation)
             return
@@ -205,8 +273,8 @@ class Ingest:
             topic=arrival.topic,
             payload=arrival.payload,
             reason=f"the database refuses it: {type(error).__name__}: {error}",
-            site=arrival.message.site,
-            batch=getattr(arrival.message, "batch", None),
+            site=message.site,
+            batch=getattr(message, "batch", None),
         )
         await self.handle([msgspec.structs.replace(arrival, message=refused)])
 

@@ -6,7 +6,7 @@ that the broker's ACL can tell them apart.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -87,6 +87,7 @@ class Link:
         self.generation = 0
         """Number of the present connection: packet ids of an earlier one must never be acknowledged."""
         self._topics: tuple[str, ...] = ()
+        self._dropped: tuple[str, ...] = ()
         self._stopping = False
         self._client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
@@ -112,10 +113,14 @@ class Link:
     def is_up(self) -> bool:
         return bool(self._client.is_connected())
 
-    def start(self, *topics: str) -> None:
-        """Connect in the background, and again after every loss; subscribe to `topics` with QoS 1."""
+    def start(self, *topics: str, drop: Sequence[str] = ()) -> None:
+        """Connect in the background, and again after every loss; subscribe to `topics` with QoS 1.
+
+        `drop` names subscriptions that a kept session may hold from an earlier start and must not keep.
+        """
         self._loop = asyncio.get_running_loop()
         self._topics = topics
+        self._dropped = tuple(drop)
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho types its Client only
         if self._keep_session:
             properties.SessionExpiryInterval = SESSION_EXPIRY_S
@@ -183,13 +188,15 @@ class Link:
             loop.call_soon_threadsafe(function, *arguments)
 
     def _connected(
-        self, client: mqtt.Client, _data: object, _flags: object, reason: ReasonCode, _properties: object
+        self, client: mqtt.Client, _data: object, flags: object, reason: ReasonCode, _properties: object
     ) -> None:
         if reason.is_failure:
             _log.error("broker refused the %s client: %s", self._role, reason)
             return
         _log.info("%s client is connected to the broker", self._role)
         self.generation += 1
+        if self._dropped and getattr(flags, "session_present", False):
+            client.unsubscribe(list(self._dropped))
         for topic in self._topics:
             client.subscribe(topic, qos=1)
         self._call(self._tell_up)

@@ -1,11 +1,16 @@
-"""Where roll-up rows live, behind one protocol; `sqlite.py` and `postgres.py` are held to one suite.
+"""Where roll-up rows live, behind one protocol; every engine is held to one suite.
 
 A write joins the caller's transaction, because the ledger of batch numbers must commit with the rows or
 not at all. Writes are idempotent on (site, device, at_ms): the first row of a key stays.
+
+Rows stand on a ladder: as they came for a year, one per hour for ever, and whole days in Parquet files
+beside the database (`cloud.timeseries.cold`). Hours are computed from rows, again whenever a late row
+arrives, so a reader never sees an hour that its rows do not explain.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from enum import StrEnum
+from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,6 +20,19 @@ from shared.telemetry import RollupRow
 
 MAX_POINTS = 5_000
 """Most rows in one reply (enforced here, whatever the caller asks for)."""
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+Record = tuple[Any, ...]
+"""One row as the table has it, in the order of `cloud.timeseries.rows.COLUMNS`."""
+
+
+class Tier(StrEnum):
+    """A rung of the ladder."""
+
+    AUTO = "auto"
+    """The finest that fits the span: hours where rows would be more than one reply, or are gone."""
+    ROWS = "rows"
+    HOURS = "hours"
 
 
 class WriteReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,14 +51,17 @@ class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True):
     from_ms: int
     to_ms: int
     limit: int
+    tier: Tier = Tier.ROWS
 
 
 class SeriesFrame(msgspec.Struct, frozen=True, kw_only=True):
     """The answer by column: `values[i][j]` is column i at `at_ms[j]`; None is unknown.
 
-    `next_from_ms` continues a cut answer, and is None where nothing was cut.
+    `tier` says which rung it is from. `next_from_ms` continues a cut answer on that rung, and is None where
+    nothing was cut.
     """
 
+    tier: Tier
     step_s: int | None
     columns: tuple[str, ...]
     at_ms: tuple[int, ...]
@@ -55,6 +76,10 @@ class TimeSeriesStore(Protocol):
         """Add rows inside the session's transaction; rows whose key is there already change nothing."""
         ...
 
+    async def write_records(self, session: AsyncSession, records: Sequence[Record]) -> WriteReport:
+        """The same for rows of any sites that already have the table's form."""
+        ...
+
     async def read(self, session: AsyncSession, query: SeriesQuery) -> SeriesFrame:
         """Numbers of one device; KeyError for a column that does not exist."""
         ...
@@ -65,13 +90,34 @@ class TimeSeriesStore(Protocol):
         """All rows of a site in `[from_ms, to_ms)`, by time then device, without holding them all."""
         ...
 
+    def day(self, session: AsyncSession, day: int) -> AsyncIterator[Sequence[Record]]:
+        """All rows of all sites of a UTC day (days since 1970) in pages, site by site."""
+        ...
+
     async def count(self, session: AsyncSession, site: SiteId) -> int:
         """How many rows of the site are stored."""
         ...
 
-    async def expire(self, session: AsyncSession, before_ms: int) -> int:
-        """Delete what is older than `before_ms`; returns about how many rows went.
+    async def count_day(self, session: AsyncSession, day: int) -> int:
+        """How many rows of that UTC day are stored."""
+        ...
 
-        PostgreSQL drops whole days only, so rows of the day of `before_ms` stay.
+    async def old_days(self, session: AsyncSession, before_ms: int, limit: int) -> list[int]:
+        """Days that have rows and ended before `before_ms` or at it, oldest first, at most `limit`."""
+        ...
+
+    async def roll_up(self, session: AsyncSession, until_ms: int, *, limit: int) -> int:
+        """Compute hours that ended before `until_ms` and whose rows changed, at most `limit` of a site each.
+
+        Returns how many were done; fewer than `limit` means that no more wait. Whatever the transaction does
+        not commit is done again.
         """
+        ...
+
+    async def waiting_hours(self, session: AsyncSession, day: int) -> int:
+        """How many hours of that day still wait to be rolled up."""
+        ...
+
+    async def drop_day(self, session: AsyncSession, day: int) -> int:
+        """Delete the rows of a UTC day, and none that come meanwhile; returns how many rows went."""
         ...

@@ -1,10 +1,14 @@
 """Rows per second from bytes on the wire to committed rows with their ledger, against the bare database.
 
-Ours decodes and checks each batch, writes the rows so that a repeat changes nothing, notes the batch in the
-ledger, keeps each device's newest row, and commits. The peers only write: `executemany` into the same table
-(SQLite), COPY into a plain table without key or partition (PostgreSQL). Both commit durably per batch.
+Ours is the ingest loop itself: it decodes and checks each batch, writes the rows so that a repeat changes
+nothing, notes the batch in the ledger, keeps each device's newest row, marks the hour, commits, and says so.
+The peers only write: `executemany` into the same table (SQLite), COPY into a plain table without key or
+partition (PostgreSQL). Both sides commit durably after the same number of rows: a step of a site of 1,000
+miners alone (`n` 1,000, a site that is up to date), and sixteen of them together (`n` 16,000, what the loop
+makes of a queue: a backlog that drains, or many sites).
 """
 
+import asyncio
 import itertools
 import shutil
 import signal
@@ -23,7 +27,7 @@ import numpy as np
 import pytest
 
 from cloud.ingest.committer import Committer
-from cloud.ingest.decoding import decode
+from cloud.ingest.service import Arrival, Ingest
 from cloud.kit.database import Database
 from cloud.migrations import runner
 from cloud.migrations.versions.v0001_series import NUMBERS
@@ -41,12 +45,12 @@ from support.cloud import free_port
 
 SITE = SiteId("north")
 PER_BATCH = 1_000
-BATCHES = 5
-"""Per turn; each is a step of a site of 1,000 miners."""
+BATCHES = 16
+"""Per turn."""
 STEP_S = 60
 EPOCH = "bench"
 START_MS = 1_780_000_000_000 // 86_400_000 * 86_400_000
-Work = Callable[[], Awaitable[None]]
+Records = list[tuple[Any, ...]]
 
 
 def _steps() -> Iterator[list[RollupRow]]:
@@ -86,17 +90,52 @@ def _payload(rows: Sequence[RollupRow], seq: int) -> bytes:
     return codec.encode(body, compress=True)
 
 
-async def _rows_per_s(work: Work) -> float:
+class _Sink:
+    """Stands for the broker: takes acknowledgements and drops them."""
+
+    generation = 1
+
+    def acknowledge(self, mid: int, qos: int, generation: int) -> None:
+        """Nothing to do."""
+
+    def post(self, topic: str, payload: bytes) -> None:
+        """Nothing to do."""
+
+
+def _loop(database: Database) -> Ingest:
+    clock = SystemClock()
+    return Ingest(
+        _Sink(),  # type: ignore[arg-type]  # has what ingest uses
+        Committer(database, store_for(database), clock),
+        clock,
+        on_changes=lambda _changes: None,
+        on_wanted=lambda _wanted: None,
+    )
+
+
+async def _fed(ingest: Ingest, payloads: Sequence[bytes], *, at_once: bool) -> None:
+    """Hand over messages as paho's thread does, and wait until their rows are committed."""
+    before = ingest.counters.new_rows
+    for number, payload in enumerate(payloads, start=1):
+        ingest.offer(Arrival(topic=topics.telemetry(SITE), payload=payload, mid=1, qos=1, generation=1))
+        while not at_once and ingest.counters.new_rows < before + number * PER_BATCH:
+            await asyncio.sleep(0.0002)
+    while ingest.counters.new_rows < before + len(payloads) * PER_BATCH:
+        await asyncio.sleep(0.0005)
+
+
+async def _rows_per_s(work: Awaitable[None]) -> float:
     began = time.perf_counter()
-    await work()
+    await work
     return BATCHES * PER_BATCH / (time.perf_counter() - began)
 
 
-async def _in_turns(url: str, peer: Callable[[list[list[tuple[Any, ...]]]], Work]) -> Turns:
+async def _in_turns(url: str, write: Callable[[Records], Awaitable[None]], *, at_once: bool) -> Turns:
     """Ours and the peer on the same rows, in turns."""
-    database, clock, steps = Database(url), SystemClock(), _steps()
+    database, steps = Database(url), _steps()
     await runner.upgrade(database)
-    committer = Committer(database, store_for(database), clock)
+    ingest = _loop(database)
+    task = asyncio.create_task(ingest.run())
     ours: list[float] = []
     peers: list[float] = []
     seq = 0
@@ -104,25 +143,27 @@ async def _in_turns(url: str, peer: Callable[[list[list[tuple[Any, ...]]]], Work
         batches = [next(steps) for _ in range(BATCHES)]
         wire = [_payload(rows, seq + number + 1) for number, rows in enumerate(batches)]
         seq += BATCHES
-
-        async def commit(payloads: list[bytes] = wire) -> None:
-            for payload in payloads:
-                message = decode(topics.telemetry(SITE), payload, now_ms=clock.utc_ms())
-                done = await committer.commit([message])
-                assert done.new_rows == PER_BATCH
-
         records = [[to_record(SITE, row) for row in rows] for rows in batches]
-        mine, theirs = await _rows_per_s(commit), await _rows_per_s(peer(records))
+        groups = [list(itertools.chain(*records))] if at_once else records
+
+        async def peer(groups: list[Records] = groups) -> None:
+            for group in groups:
+                await write(group)
+
+        mine, theirs = await _rows_per_s(_fed(ingest, wire, at_once=at_once)), await _rows_per_s(peer())
         if turn:  # the first warms caches and makes partitions
             ours.append(mine)
             peers.append(theirs)
+    task.cancel()
     async with database.read() as session:
         assert await store_for(database).count(session, SITE) == (REPEATS + 1) * BATCHES * PER_BATCH
+    assert ingest.counters.duplicates == ingest.counters.quarantined == ingest.counters.failed_commits == 0
     await database.close()
     return Turns(ours=tuple(ours), peers=tuple(peers))
 
 
-async def test_ingest_sqlite(tmp_path: Path, report: Callable[[Line], None]) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_ingest_sqlite(tmp_path: Path, report: Callable[[Line], None], at_once: bool) -> None:
     raw = sqlite3.connect(tmp_path / "raw.sqlite", isolation_level=None)
     raw.execute("PRAGMA journal_mode=WAL")
     raw.execute("PRAGMA synchronous=FULL")
@@ -131,27 +172,20 @@ async def test_ingest_sqlite(tmp_path: Path, report: Callable[[Line], None]) -> 
     )
     insert = f"INSERT INTO rollup VALUES ({', '.join('?' * len(COLUMNS))})"
 
-    def peer(batches: list[list[tuple[Any, ...]]]) -> Work:
-        async def write() -> None:
-            for batch in batches:
-                raw.execute("BEGIN IMMEDIATE")
-                raw.executemany(insert, batch)
-                raw.execute("COMMIT")
+    async def write(records: Records) -> None:
+        raw.execute("BEGIN IMMEDIATE")
+        raw.executemany(insert, records)
+        raw.execute("COMMIT")
 
-        return write
-
-    turns = await _in_turns(f"sqlite+aiosqlite:///{tmp_path / 'ours.sqlite'}", peer)
+    turns = await _in_turns(f"sqlite+aiosqlite:///{tmp_path / 'ours.sqlite'}", write, at_once=at_once)
     assert raw.execute("SELECT count(*) FROM rollup").fetchone() == ((REPEATS + 1) * BATCHES * PER_BATCH,)
     raw.close()
-    report(
-        turns.line(
-            "ingest sqlite", unit="rows/s", peer="sqlite3 executemany, WAL, synchronous=FULL", n=PER_BATCH
-        )
-    )
+    n = PER_BATCH * (BATCHES if at_once else 1)
+    report(turns.line("ingest sqlite", unit="rows/s", peer="sqlite3 executemany, WAL, synchronous=FULL", n=n))
 
 
 @contextmanager
-def _durable_server() -> Iterator[int]:
+def durable_server() -> Iterator[int]:
     """PostgreSQL as it comes, fsync on; yields the port. The tests' own server writes nothing to the disk."""
     user, folder = postgres._user(), Path(tempfile.mkdtemp(prefix="minewarden-bench-"))
     folder.chmod(0o711)
@@ -177,8 +211,9 @@ def _durable_server() -> Iterator[int]:
 
 
 @pytest.mark.skipif(postgres.why_not() is not None, reason=str(postgres.why_not()))
-async def test_ingest_postgresql(report: Callable[[Line], None]) -> None:
-    with _durable_server() as port:
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_ingest_postgresql(report: Callable[[Line], None], at_once: bool) -> None:
+    with durable_server() as port:
         raw = await asyncpg.connect(host="127.0.0.1", port=port, user="tester", database="postgres")
         await raw.execute("CREATE DATABASE ours")
         numbers = ", ".join(f"{name} double precision" for name in NUMBERS)
@@ -188,16 +223,11 @@ async def test_ingest_postgresql(report: Callable[[Line], None]) -> None:
             f"{numbers})"
         )
 
-        def peer(batches: list[list[tuple[Any, ...]]]) -> Work:
-            async def write() -> None:
-                for batch in batches:
-                    await raw.copy_records_to_table("plain", records=batch, columns=COLUMNS)
+        async def write(records: Records) -> None:
+            await raw.copy_records_to_table("plain", records=records, columns=COLUMNS)
 
-            return write
-
-        turns = await _in_turns(f"postgresql+asyncpg://tester@127.0.0.1:{port}/ours", peer)
+        turns = await _in_turns(f"postgresql+asyncpg://tester@127.0.0.1:{port}/ours", write, at_once=at_once)
         assert await raw.fetchval("SELECT count(*) FROM plain") == (REPEATS + 1) * BATCHES * PER_BATCH
         await raw.close()
-    report(
-        turns.line("ingest postgresql", unit="rows/s", peer="COPY into a plain table, fsync on", n=PER_BATCH)
-    )
+    n = PER_BATCH * (BATCHES if at_once else 1)
+    report(turns.line("ingest postgresql", unit="rows/s", peer="COPY into a plain table, fsync on", n=n))

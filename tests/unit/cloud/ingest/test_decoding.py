@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloud.ingest import decoding
 from cloud.ingest.decoding import (
     Answer,
     Born,
@@ -22,10 +23,14 @@ from cloud.ingest.decoding import (
     Wanted,
     decode,
 )
+from cloud.ingest.records import records
+from cloud.timeseries.rows import from_record, to_record
 from shared.alarms import EventKind
 from shared.commands import CommandState, CommandStatus
+from shared.errors import MinewardenError
 from shared.ids import CommandId
-from shared.telemetry import COLUMN_NAMES, RollupRow
+from shared.telemetry import COLUMN_NAMES, DeviceKind, MinerState, Quality, RollupRow
+from shared.units import Algorithm
 from shared.wire import codec, topics
 from shared.wire.envelope import Batch, ChunkRequest
 from support.cloud import NOW_MS, SITE, batch, birth, device, event, row, said, score, state, told, tombstone
@@ -155,8 +160,8 @@ def test_columns_of_another_version_are_put_in_our_order() -> None:
     )
     found = said(codec.encode(body))
     assert isinstance(found, Rollups)
-    (only,) = found.rows
-    assert isinstance(only, RollupRow)
+    (record,) = found.records
+    only = from_record(record)
     assert (only.value("power_w_mean"), only.value("hashrate_ths_mean")) == (3000.0, None)
     assert len(only.values) == len(COLUMN_NAMES)
 
@@ -188,3 +193,58 @@ def test_damaged_messages_never_raise(payload: bytes, rest: str, data: st.DataOb
 
 def test_telemetry_topic_of_the_agent_is_ours() -> None:
     assert isinstance(told(topics.telemetry(SITE), batch([row()])), Rollups)
+
+
+# ---------------------------------------------------------------- the quick way
+
+WORDS = st.sampled_from(["m-01", "meter-1", "a", "x" * 63, "Bad", "", "x" * 64])
+NUMBERS = st.lists(st.none() | st.floats() | st.integers(-(2**63), 2**64 - 1), min_size=35, max_size=37).map(
+    tuple
+)
+ROWS = st.fixed_dictionaries(
+    {
+        "device": WORDS,
+        "at_ms": st.sampled_from([NOW_MS, 0, NOW_MS + 86_400_000, NOW_MS + 86_400_001, 2**63]),
+        "step_s": st.sampled_from([60, 1, 0, 86_400, 86_401]),
+        "samples": st.sampled_from([6, 0, -1, 2**31 - 1, 2**31]),
+        "failed": st.sampled_from([0, 2**31]),
+        "quality": st.integers(-1, 7),
+        "values": NUMBERS,
+    },
+    optional={
+        "kind": st.sampled_from([*DeviceKind, "toaster"]),
+        "algorithm": st.sampled_from([*Algorithm, "cuckoo", None]),
+        "state": st.sampled_from([*MinerState, "asleep", None]),
+        "preset": st.sampled_from([None, "2970", "a\0b"]),
+        "stranger": st.none(),
+    },
+)
+
+
+@given(ROWS)
+def test_the_quick_way_takes_what_the_careful_way_takes(fields: dict[str, Any]) -> None:
+    """Both agree on what is sound and on every number of it; only the careful one has words."""
+    batch_of_one = msgspec.Raw(msgspec.msgpack.encode([fields]))
+    quick = records(batch_of_one, SITE, COLUMN_NAMES, 1, now_ms=NOW_MS)
+    try:
+        row_ = msgspec.msgpack.decode(batch_of_one, type=tuple[RollupRow])[0]
+        careful = decoding._row(row_, list(range(36)), same=True, now_ms=NOW_MS)
+    except (msgspec.DecodeError, MinewardenError):
+        assert quick is None
+    else:
+        assert quick == [to_record(SITE, careful)]
+
+
+def test_the_quick_way_is_the_one_that_sound_batches_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every word of every enumeration; a new one that the quick way does not know would be slow, not lost."""
+    monkeypatch.setattr(decoding, "_in_our_columns", None)
+    rows = [
+        msgspec.structs.replace(row(), kind=kind, state=state_, algorithm=algorithm, quality=quality)
+        for kind in DeviceKind
+        for state_ in (*MinerState, None)
+        for algorithm in (*Algorithm, None)
+        for quality in Quality
+    ]
+    found = said(batch(rows))
+    assert isinstance(found, Rollups)
+    assert [from_record(record) for record in found.records] == rows

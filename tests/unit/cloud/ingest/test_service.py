@@ -1,6 +1,7 @@
 """The ingest loop: acknowledged only after the commit, patient with the database, deaf to poison."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ import asyncpg  # type: ignore[import-untyped]  # ships no types
 import pytest
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from cloud.ingest import service
 from cloud.ingest.committer import Committed, Committer
 from cloud.ingest.decoding import Decoded, Wanted
 from cloud.ingest.service import MAX_PER_COMMIT, WINDOW, Arrival, Ingest
@@ -128,7 +130,7 @@ async def test_poison_is_cut_out_and_its_neighbours_are_stored(world: World) -> 
     bad = batch([row("m-66")], 2)
     world.committer.poison = lambda message: (
         OverflowError("Python int too large")
-        if getattr(getattr(message, "batch", None), "seq", 0) == 2 and hasattr(message, "rows")
+        if getattr(getattr(message, "batch", None), "seq", 0) == 2 and hasattr(message, "records")
         else None
     )
     arrivals = [
@@ -187,17 +189,62 @@ async def test_qos_0_has_no_brake_so_it_is_dropped_when_full(world: World) -> No
     assert (world.ingest.counters.messages, world.ingest.counters.dropped) == (2 * WINDOW + 2, 1)
 
 
-async def test_the_loop_takes_what_waits_in_one_commit(world: World) -> None:
-    for number in range(MAX_PER_COMMIT + 5):
-        world.ingest.offer(world.arrival(batch([row(at_ms=NOW_MS - 60_000 * number)], number + 1), number))
+async def run_until(world: World, done: Callable[[], bool]) -> None:
+    """Let the loop work until that is so; its decoding is a real thread."""
     task = asyncio.create_task(world.ingest.run())
-    while world.ingest.counters.commits < 2:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        while not done():
+            await asyncio.sleep(0.001)
     task.cancel()
-    assert [entry for entry in world.link.log if entry[0] == "commit"] == [
-        ("commit", MAX_PER_COMMIT),
-        ("commit", 5),
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def raw(payload: bytes, mid: int) -> Arrival:
+    """A message as paho's thread hands it over: not decoded yet."""
+    return Arrival(topic=topics.telemetry(SITE), payload=payload, mid=mid, qos=1, generation=1)
+
+
+async def test_the_loop_commits_many_messages_at_once(world: World) -> None:
+    many = MAX_PER_COMMIT + 5
+    for number in range(many):
+        world.ingest.offer(raw(batch([row(at_ms=NOW_MS - 60_000 * number)], number + 1), number))
+    await run_until(world, lambda: world.ingest.counters.rows == many)
+    sizes = [entry[1] for entry in world.link.log if entry[0] == "commit"]
+    assert sum(sizes) == many
+    assert len(sizes) < many / 3
+    assert [entry[1] for entry in world.link.log if entry[0] == "puback"] == list(range(many))
+
+
+async def test_a_commit_is_bounded_in_rows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large the batches, what is decoded and not yet committed stays within two commits."""
+    monkeypatch.setattr(service, "MAX_ROWS_PER_COMMIT", 25)
+    largest: list[int] = []
+
+    def look(message: Decoded) -> None:
+        largest.append(world.ingest._ready_rows)
+
+    world.committer.poison = look  # type: ignore[assignment]  # it only looks
+    for number in range(20):
+        rows = [row(f"m-{device}", NOW_MS - 60_000 * number) for device in range(10)]
+        world.ingest.offer(raw(batch(rows, number + 1), number))
+    await run_until(world, lambda: world.ingest.counters.rows == 200)
+    sizes = [entry[1] for entry in world.link.log if entry[0] == "commit"]
+    assert max(sizes) == 2, "two batches of ten fit, three do not"
+    assert max(largest) < 25 + service.DECODE_AT_ONCE * 10
+
+
+async def test_a_meeting_of_two_workers_is_no_trouble(world: World) -> None:
+    """PostgreSQL sends one of two transactions back that wait for each other; it is done again at once."""
+    sent_back = Exception("deadlock detected")
+    sent_back.__cause__ = asyncpg.DeadlockDetectedError("deadlock detected")
+    world.committer.failures = [
+        DBAPIError("UPDATE", {}, sent_back),
+        asyncpg.SerializationError("could not serialize"),
     ]
+    await world.ingest.handle([world.arrival(batch([row()]), 1)])
+    assert world.ingest.counters.failed_commits == 0
+    assert await world.bench.one("SELECT count(*) FROM rollup") == 1
 
 
 async def test_chunk_requests_are_handed_on_after_the_commit(world: World) -> None:
@@ -225,7 +272,7 @@ async def test_data_that_postgresql_refuses_is_poison_and_not_an_outage(world: W
     refusal = Exception("invalid byte sequence")
     refusal.__cause__ = asyncpg.CharacterNotInRepertoireError("invalid byte sequence")
     world.committer.poison = lambda message: (
-        DBAPIError("INSERT", {}, refusal) if hasattr(message, "rows") else None
+        DBAPIError("INSERT", {}, refusal) if hasattr(message, "records") else None
     )
     await asyncio.wait_for(world.ingest.handle([world.arrival(batch([row()]), 1)]), 5)
     assert world.ingest.trouble is None
