@@ -35,17 +35,20 @@ from edge_agent.agent.records import Records
 from edge_agent.agent.service import Service, log, run_all
 from edge_agent.agent.store.frames import RawStore
 from edge_agent.agent.store.opening import Opened, open_store
+from edge_agent.agent.store.room import Room
 from edge_agent.agent.store.writer import Writer
 from edge_agent.agent.uplink.downlink import Downlink
 from edge_agent.agent.uplink.mqtt import MqttTransport
 from edge_agent.agent.uplink.transport import Transport
 from edge_agent.agent.uplink.uplink import Uplink
 from edge_agent.agent.view import SiteView
+from edge_agent.agent.windows import Windows
 from edge_agent.config import SiteFile
 from shared.alarms import EventKind, Severity
 from shared.artifacts.keyring_update import TrustedKeys
 from shared.artifacts.signing import Keyring
 from shared.clock import Clock, SystemClock
+from shared.errors import StoreError
 from shared.wire.envelope import PROTOCOL, Birth
 
 _MB: Final = 1024 * 1024
@@ -66,7 +69,9 @@ class Agent:
         self.writer = Writer()
         self.opened: Opened = open_store(state, clock, outbox_bytes=site.agent.outbox_keep_mb * _MB)
         raw = RawStore(state / "raw", keep_bytes=site.agent.raw_keep_mb * _MB)
-        self.records = Records(self.opened.store, raw, self.writer, self.view)
+        room = Room(state, self.opened.store, raw, outbox_bytes=site.agent.outbox_keep_mb * _MB)
+        self.records = Records(self.opened.store, raw, self.writer, self.view, room=room)
+        self.windows = Windows(clock, self.records)
         self.keeper = Keeper(
             clock,
             site,
@@ -107,6 +112,7 @@ class Agent:
             self.cycle,
             self.commands,
             self.uplink,
+            self.windows,
             *([self.rotation] if self.rotation is not None else []),
         ]
         self.source = StatusSource(
@@ -145,7 +151,7 @@ class Agent:
         )
 
     def _make_rotation(self, state: Path) -> Rotation | None:
-        """Only where the site file names the pair that `minewarden enroll` made; others are not ours to renew."""
+        """Only where the site file names the pair of `minewarden enroll`; others are not ours to renew."""
         files = IdentityFiles(state)
         named = self.site.uplink.cert_file
         if named is None or Path(named).resolve() != files.pair_file.resolve():
@@ -170,6 +176,7 @@ class Agent:
             bad_command=self.commands.unusable,
             model=self.keeper.offer,
             chunk=self.keeper.chunk,
+            want=self.windows.want,
             certificate=self.rotation.take if self.rotation is not None else None,
             keyring=self.keys.take if self.keys is not None else None,
         )
@@ -215,6 +222,7 @@ class Agent:
             await self._tell_of_quarantine(self.opened.quarantined, self.opened.why)
         if self.keys is not None:
             await self.keys.tell_damage()
+        await self.windows.open()
         await self.pipeline.open()
         await self.cycle.open()
         await self.keeper.open()
@@ -239,14 +247,22 @@ class Agent:
         parts: list[Service] = [
             *self.services,
             self.local_api,
-            Housekeeping(self.clock, self.records),
+            Housekeeping(self.clock, self.records, self.view),
             Watchdog(self.clock, watched),
         ]
+        damaged = asyncio.ensure_future(self._until_damaged(stop))
         try:
             await run_all(parts, stop, on_ready=_ready)
         finally:
+            damaged.cancel()
             notify("STOPPING=1")
             await self.close()
+
+    async def _until_damaged(self, stop: asyncio.Event) -> None:
+        """A file that turned out to be damaged is salvaged at the next start, so end this life."""
+        await self.records.damaged.wait()
+        log.error("the store is damaged: ending, to be started on a fresh one")
+        stop.set()
 
     async def close(self) -> None:
         """What is recorded goes to disk; then threads and files end."""
@@ -273,6 +289,8 @@ async def serve(site: SiteFile) -> None:
     await agent.open()
     log.info("agent of %s is up, epoch %s", site.site.id, agent.records.store.epoch)
     await agent.run(stop)
+    if agent.records.damaged.is_set():
+        raise StoreError("the store is damaged; it is set aside and salvaged when the agent starts again")
 
 
 def configure_logging() -> None:

@@ -11,12 +11,14 @@ from typing import Final
 import msgspec
 
 from edge_agent import ipc
+from edge_agent.agent.disk_alarm import DiskAlarm
 from edge_agent.agent.events import event
 from edge_agent.agent.guardian_link import GuardianLink
+from edge_agent.agent.histories import Histories
 from edge_agent.agent.inference.keeper import Keeper
 from edge_agent.agent.recorder import CURSOR_KEY, Cursor, Loss, Recorder
 from edge_agent.agent.records import Records
-from edge_agent.agent.service import Service, log
+from edge_agent.agent.service import Service
 from edge_agent.agent.store.rows import Commit
 from edge_agent.agent.view import SiteView
 from shared.alarms import Event, EventKind, Severity
@@ -65,13 +67,14 @@ class Pipeline(Service):
         self._flush_s = view.site.agent.flush_every_s
         self._recorder = Recorder(view.site.timing.step_s, None)
         self._journal = JournalCursor()
+        self._histories = Histories(clock, records)
         self._head = ("", 0)
         self._raw: list[Sample] = []
         self._rows: list[RollupRow] = []
         self._losses: list[Loss] = []
         self._overflow = 0
         self._raw_due_s = 0.0
-        self._disk_complained = False
+        self._disk = DiskAlarm(clock, records)
         self.link: GuardianLink | None = None
 
     async def open(self) -> None:
@@ -79,6 +82,7 @@ class Pipeline(Service):
         self._recorder = Recorder(self._view.site.timing.step_s, await self._records.get(CURSOR_KEY, Cursor))
         self._journal = await self._records.get(JOURNAL_KEY, JournalCursor) or JournalCursor()
         self._view.journal_cursor = self._journal.seq
+        await self._histories.open()
 
     # ------------------------------------------------------------ link
 
@@ -88,6 +92,7 @@ class Pipeline(Service):
         self._view.guardian_connected = True
         self._view.guardian_since_ms = self.clock.utc_ms()
         self._head = (hello.boot, hello.next_seq - 1)
+        self._histories.connected()
         boot, seq = self._recorder.seen
         await self._send(ipc.SamplesSince(boot=boot, seq=seq))
         await self._send(ipc.JournalSince(cursor=self._journal.seq))
@@ -121,6 +126,8 @@ class Pipeline(Service):
                 self._take_progress(message)
             case ipc.Health():
                 self._view.health = message
+            case ipc.DeviceHistory():
+                await self._with_disk(self._histories.take(message))
             case ipc.Tripped() | ipc.Cleared() | ipc.Hello() | ipc.PlanPreview():
                 pass  # the journal carries trips and resets, durably and in order
 
@@ -165,7 +172,7 @@ class Pipeline(Service):
         try:
             await work
         except StoreError as error:
-            self._complain(error)
+            await self._complain(error)
 
     # ------------------------------------------------------------ journal
 
@@ -232,17 +239,15 @@ class Pipeline(Service):
 
     async def _write(self) -> None:
         refused: StoreError | None = None
-        for part in (self._flush_raw, self._flush_rows):
+        for part in (self._flush_raw, self._flush_rows, self._histories.flush):
             try:
                 await part()
             except StoreError as error:
                 refused = error
         if refused is not None:
-            self._complain(refused)
-            return
-        if self._disk_complained:
-            log.info("the disk takes data again")
-            self._disk_complained = False
+            await self._complain(refused)
+        else:
+            await self._disk.well()
 
     async def _flush_raw(self) -> None:
         if not self._rows and self.clock.monotonic() < self._raw_due_s:
@@ -285,14 +290,12 @@ class Pipeline(Service):
             return max(self._recorder.newest_ms, self.clock.utc_ms())
         return self._recorder.newest_ms
 
-    def _complain(self, error: StoreError) -> None:
+    async def _complain(self, error: StoreError) -> None:
         over = len(self._rows) - _MAX_HELD_ROWS
         if over > 0:
             del self._rows[:over]
             self._overflow += over
-        if not self._disk_complained:
-            log.error("the disk refuses data, it is kept in memory for now: %s", error)
-            self._disk_complained = True
+        await self._disk.refused(error)
 
     # ------------------------------------------------------------ words
 

@@ -13,10 +13,11 @@ LONGEST_FLUSH_S: Final = 5.0
 def check_storage(site: SiteFile) -> list[Problem]:
     """Everything that is wrong with how much is kept, for how long, and how often it is committed."""
     agent = site.agent
-    problems: list[Problem] = []
-    for name in ("raw_keep_mb", "outbox_keep_mb"):
-        if getattr(agent, name) < 1:
-            problems.append((f"agent.{name}", f"is {getattr(agent, name)}, must be at least 1 MB"))
+    problems: list[Problem] = [
+        (f"agent.{name}", f"is {getattr(agent, name)}, must be at least 1 MB")
+        for name in ("raw_keep_mb", "outbox_keep_mb")
+        if getattr(agent, name) < 1
+    ]
     for name in ("raw_keep_days", "outbox_keep_days"):
         value = getattr(agent, name)
         if not (math.isfinite(value) and value > 0):

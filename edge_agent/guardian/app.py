@@ -39,6 +39,7 @@ from edge_agent.guardian.operators.server import OperatorServer
 from edge_agent.guardian.operators.show import show
 from edge_agent.guardian.points import check_points, profiles_of
 from edge_agent.guardian.polling import open_files
+from edge_agent.guardian.polling.backfill import Histories
 from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.cadence import kept_days, periods_s, urgent_devices
 from edge_agent.guardian.polling.link import DeviceLink, Samples
@@ -257,6 +258,7 @@ class Guardian:
             show=lambda asked: show(self.links, self.board, self.samples.kept, asked),
         )
         self.operator = OperatorServer(Path(site.paths.operator_socket), operators.answer, uids)
+        self.histories = Histories(self.boot, self._publish)
         self._poller = Poller(
             self.links,
             self.clock,
@@ -264,6 +266,7 @@ class Guardian:
             urgent=urgent,
             on_facts=self._facts,
             warm=warm_of(site),
+            on_history=self.histories.take,
         )
         self.watchdogs = Watchdogs(
             self.links,
@@ -275,10 +278,9 @@ class Guardian:
             standing=self._standing,
         )
         self._safe_steps = SafeSteps(site, self.recorder)
-        self._stopping = asyncio.Event()
         self._changed: set[DeviceId] = set()
         """Devices whose facts are news to the agents."""
-        self._assigning = asyncio.Lock()
+        self._stopping, self._assigning = asyncio.Event(), asyncio.Lock()
         self._default_passwords: set[DeviceId] = set()
 
     # ------------------------------------------------------------ running
@@ -470,7 +472,7 @@ class Guardian:
         return frames
 
     def greet(self) -> list[FromGuardian]:
-        return [*self.inventory(), self.status()]
+        return [*self.inventory(), self.status(), *self.histories.frames]
 
     def journal_page(self, cursor: int) -> FromGuardian:
         return JournalPage(entries=self.journal.page(cursor), head=self.journal.durable_head)

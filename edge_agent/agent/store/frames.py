@@ -2,16 +2,17 @@
 
 A frame holds some seconds of samples of one device kind, column by column, deflated. It costs about
 0.4 bytes of flash per byte of reading where a database row per device costs 64 to 72 (contracts, Telemetry
-rows). A file is only ever appended to; a torn tail (power cut) is cut off at the next opening, and the
-oldest files go when the folder is over its limit.
+rows). A file is only ever appended to; a torn tail (power cut) is cut off at the next opening. The oldest
+files go when the folder is over its limit, and those that are older than their kind of device is worth.
 
-File = frames; frame = `>II` length and CRC-32 of the body, then zlib of msgpack `Frame`.
+File = frames; frame = `>II` length and CRC-32 of the body, then zlib of msgpack `Frame`. Its name tells the
+time of its first frame, so a file is over where the next one begins.
 """
 
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -22,6 +23,9 @@ from shared.frames import Frame, pack
 from shared.telemetry import DeviceKind, Sample
 
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
+SEGMENT_MS: Final = 24 * 3600 * 1000
+"""A file holds a day at most, so that age can be told apart for devices that say little."""
+_DAY_MS: Final = 24 * 3600 * 1000
 _MAX_FRAME: Final = 16 * 1024 * 1024
 _HEAD: Final = struct.Struct(">II")
 _SUFFIX: Final = ".frames"
@@ -49,15 +53,32 @@ def _bodies(file: BinaryIO) -> Iterator[bytes]:
         yield body
 
 
-class RawStore:
-    """Appends frames, bounded in bytes. Blocking: call it from the writer thread."""
+def began_ms(path: Path) -> int:
+    """Time of the first frame of a file (UTC ms), from its name."""
+    return int(path.stem.rpartition("-")[2])
 
-    def __init__(self, folder: Path, *, keep_bytes: int, segment_bytes: int = SEGMENT_BYTES) -> None:
+
+class RawStore:
+    """Appends frames, bounded in bytes first and in age second. Blocking: call it from the writer thread.
+
+    `keep_days` says for how many days frames of a kind are kept; kinds that it leaves out have no age limit.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        keep_bytes: int,
+        keep_days: Mapping[DeviceKind, float] | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
+        self.keep_days: Mapping[DeviceKind, float] = keep_days or {}
         self._folder = folder
         self._keep_bytes = keep_bytes
         self._segment_bytes = segment_bytes
         folder.mkdir(parents=True, exist_ok=True)
         self._tips: dict[DeviceKind, tuple[str, int]] = {}
+        self._newest_ms: dict[DeviceKind, int] = {}
         for kind in DeviceKind:
             if files := self.files(kind):
                 self._recover(kind, files[-1])
@@ -78,6 +99,7 @@ class RawStore:
             for (kind, boot), group in groups.items():
                 self._append(kind, pack(group))
                 self._tips[kind] = (boot, max(sample.seq for sample in group))
+                self._newest_ms[kind] = max(sample.at_ms for sample in group)
             self._forget_oldest()
         except OSError as error:
             raise StoreError(f"{self._folder}: raw samples cannot be written: {error}") from error
@@ -96,11 +118,35 @@ class RawStore:
 
     def _segment(self, kind: DeviceKind, at_ms: int) -> Path:
         files = self.files(kind)
-        if files and files[-1].stat().st_size < self._segment_bytes:
-            return files[-1]
         # A wall clock that jumped back must not name a file before the present one.
-        last = int(files[-1].stem.rpartition("-")[2]) if files else 0
+        last = began_ms(files[-1]) if files else 0
+        if files and files[-1].stat().st_size < self._segment_bytes and at_ms - last < SEGMENT_MS:
+            return files[-1]
         return self._folder / f"{kind}-{max(at_ms, last + 1):015d}{_SUFFIX}"
+
+    def forget_older(self, now_ms: int) -> int:
+        """Delete files whose newest frame is too old for its kind; returns how many. Raises `StoreError`."""
+        gone = 0
+        for kind, days in self.keep_days.items():
+            files = self.files(kind)
+            ends = [*(began_ms(path) for path in files[1:]), self._newest_ms.get(kind, now_ms)]
+            old = [path for path, end in zip(files, ends, strict=False) if end < now_ms - days * _DAY_MS]
+            gone += len(old)
+            self._unlink(old)
+        return gone
+
+    def make_room(self, need: int) -> int:
+        """Delete the oldest files until so many bytes are free again; returns the bytes. Raises `StoreError`.
+
+        For a disk that somebody else filled: raw frames are what the site can do without first.
+        """
+        freed = 0
+        for path in self.files():
+            if freed >= need:
+                break
+            freed += path.stat().st_size
+            self._unlink([path])
+        return freed
 
     def _forget_oldest(self) -> None:
         files = self.files()
@@ -110,6 +156,13 @@ class RawStore:
                 return
             total -= path.stat().st_size
             path.unlink()
+
+    def _unlink(self, paths: Iterable[Path]) -> None:
+        try:
+            for path in paths:
+                path.unlink()
+        except OSError as error:
+            raise StoreError(f"{self._folder}: old raw samples cannot be deleted: {error}") from error
 
     def _recover(self, kind: DeviceKind, path: Path) -> None:
         """Cut a torn tail off and remember the last sample that is on file."""
@@ -130,3 +183,4 @@ class RawStore:
         except (zlib.error, msgspec.DecodeError, UnicodeDecodeError):
             return  # written by another version: at worst a few samples are on file twice
         self._tips[kind] = (frame.boot, max(frame.seq))
+        self._newest_ms[kind] = max(frame.at_ms)

@@ -7,6 +7,9 @@ from edge_agent.agent.store.quota import RESERVE, Pressure
 from shared.alarms import Event, EventKind, Severity
 
 FULL_KEY: Final = "outbox-full"
+DISK_KEY: Final = "disk-refuses"
+STORE_KEYS: Final = frozenset({FULL_KEY, DISK_KEY})
+"""Alarms of the store itself: no raw samples explain them."""
 _MB: Final = 1e6
 _ADVICE: Final = (
     "Look why the cloud does not confirm: is the WAN up, does the broker answer, does ingest run? "

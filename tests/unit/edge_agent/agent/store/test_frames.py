@@ -95,7 +95,7 @@ def test_a_write_that_fails_half_way_hides_nothing_that_follows(
 
 def test_a_last_frame_of_another_version_does_not_stop_the_start(tmp_path: Path) -> None:
     body = zlib.compress(b"\x81\xa3new\x01")
-    path = tmp_path / "miner-000000000000001.frames"
+    path = tmp_path / f"miner-{T0:015d}.frames"
     path.write_bytes(struct.pack(">II", len(body), zlib.crc32(body)) + body)
     RawStore(tmp_path, keep_bytes=10**9).append(sweep(1, T0))
     assert path.stat().st_size > len(body) + 8
