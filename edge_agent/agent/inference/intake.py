@@ -69,11 +69,12 @@ class Intake:
         self._chunks: asyncio.Queue[Chunk] = asyncio.Queue(maxsize=64)
         self._fetch: Fetch | None = None
         self._where = ""
+        self._refusing = ""
 
     def known(self, signed: Signed) -> bool:
         """Whether this very assignment was accepted or refused before."""
         memory = self._moves.memory.now
-        return digest(signed) in (memory.seen.digest, memory.refused)
+        return digest(signed) in (memory.seen.digest, memory.refused, self._refusing)
 
     def chunk(self, chunk: Chunk) -> None:
         """A part of a model arrived; dropped when nobody waits, the fetch asks again."""
@@ -171,9 +172,8 @@ class Intake:
         moves.slots.put(data, manifest.sha256, signed)
         self._where = "self-test"
         spec = spec_of(manifest)
-        path = str(moves.slots.load(manifest.sha256).path)
         found = await probe(
-            ProbeRequest(path=path, manifest=manifest, width=spec.width, features=len(spec.features))
+            ProbeRequest(model=data, manifest=manifest, width=spec.width, features=len(spec.features))
         )
         detail = f"self-test off by {found.error_max:.2g}, a batch of 128 takes {found.batch_ms:.1f} ms"
         await moves.report(manifest, "verified", detail, figures={"self_test_error": found.error_max})
@@ -228,6 +228,7 @@ class Intake:
         self._moves.memory.change(seen=fresh)
 
     async def _refuse(self, signed: Signed, verified: Verified | None, why: str) -> None:
+        self._refusing = digest(signed)
         self.refused[self._where] = self.refused.get(self._where, 0) + 1
         data: Evidence = {"state": "refused", "reason": self._where, "detail": why, "why": why}
         name = "A model assignment"
@@ -246,6 +247,7 @@ class Intake:
                 data=data,
             )
         )
+        # After the event: a kill in between tells it twice, the other way round it would never be told.
         self._moves.memory.change(refused=digest(signed))
 
 

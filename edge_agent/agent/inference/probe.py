@@ -1,14 +1,15 @@
-"""Loads and tests a model in a child process with limits on memory, CPU and time.
+"""Loads and tests a model in a child process with limits on memory, CPU, time and descriptors.
 
 A hundred bytes of ONNX can ask for gigabytes or loop for ever (edge.md §6). So nobody else sees a model
 before it has loaded and answered its golden vectors here: `python -P -m edge_agent.agent.inference.probe`.
+The model comes over stdin, and no descriptor can be opened once it is there: no file is read beside it, none
+is written, and there is no socket to speak through.
 """
 
 import asyncio
 import os
 import resource
 import sys
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -24,12 +25,13 @@ MEMORY_BYTES: Final = 3 * 1024**3
 CPU_S: Final = 20
 WALL_S: Final = 40.0
 RUN_S: Final = 2.0
+_STANDARD_STREAMS: Final = 3
 
 
 class ProbeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What the child is asked."""
 
-    path: str
+    model: bytes
     manifest: Manifest
     width: int
     features: int
@@ -54,7 +56,12 @@ async def probe(request: ProbeRequest, *, wall_s: float = WALL_S) -> ProbeReport
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PATH": os.environ.get("PATH", "")},
+        env={
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+            "ORT_DISABLE_TELEMETRY": "1",
+            "PATH": os.environ.get("PATH", ""),
+        },
     )
     try:
         async with asyncio.timeout(wall_s):
@@ -79,6 +86,7 @@ def main() -> int:
     """The child: limits before it looks at the model."""
     _limit()
     request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=ProbeRequest)
+    _close_the_door()
     try:
         report = _test(request)
     except ArtifactError as error:
@@ -96,8 +104,14 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+def _close_the_door() -> None:
+    """No new descriptor from here on, and none inherited but the standard streams."""
+    os.closerange(_STANDARD_STREAMS, 1024)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_STANDARD_STREAMS, _STANDARD_STREAMS))
+
+
 def _test(request: ProbeRequest) -> ProbeReport:
-    session = ModelSession(Path(request.path), width=request.width, features=request.features)
+    session = ModelSession(request.model, width=request.width, features=request.features)
     error_max = self_test(session, request.manifest, deadline_s=RUN_S)
     clock = SystemClock()
     started = clock.monotonic()

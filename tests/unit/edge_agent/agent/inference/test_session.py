@@ -1,5 +1,9 @@
 """The session and the probe child: what a model may answer, and what becomes of one that misbehaves."""
 
+import asyncio
+import errno
+import os
+import sys
 from pathlib import Path
 
 import msgspec
@@ -7,7 +11,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_agent.agent.inference.probe import ProbeRequest, probe
+from edge_agent.agent.inference.probe import CPU_S, MEMORY_BYTES, ProbeRequest, probe
 from edge_agent.agent.inference.session import CHUNK, ModelSession, self_test
 from shared.artifacts.manifest import SelfTest
 from shared.errors import ArtifactError
@@ -97,19 +101,17 @@ class TestSelfTest:
 class TestProbe:
     """The child process; each of these starts one."""
 
-    async def ask(self, folder: Path, data: bytes, **changes: object) -> float:
-        path = folder / "model.onnx"
-        path.write_bytes(data)
+    async def ask(self, data: bytes, **changes: object) -> float:
         manifest = make_manifest(data, SPEC)
         if "self_test" in changes:
             manifest = msgspec.structs.replace(manifest, self_test=changes["self_test"])
-        request = ProbeRequest(path=str(path), manifest=manifest, width=SPEC.width, features=COUNT)
+        request = ProbeRequest(model=data, manifest=manifest, width=SPEC.width, features=COUNT)
         return (await probe(request, wall_s=float(str(changes.get("wall_s", 40))))).batch_ms
 
-    async def test_a_good_model_passes_and_its_batch_is_timed(self, tmp_path: Path) -> None:
-        assert await self.ask(tmp_path, GOOD) > 0
+    async def test_a_good_model_passes_and_its_batch_is_timed(self) -> None:
+        assert await self.ask(GOOD) > 0
 
-    async def test_a_model_that_answers_otherwise_is_named(self, tmp_path: Path) -> None:
+    async def test_a_model_that_answers_otherwise_is_named(self) -> None:
         wrong = SelfTest(
             shape=(1, SPEC.width),
             input=bytes(SPEC.width * 4),
@@ -118,27 +120,67 @@ class TestProbe:
             atol=1e-3,
         )
         with pytest.raises(ArtifactError, match="off by"):
-            await self.ask(tmp_path, GOOD, self_test=wrong)
+            await self.ask(GOOD, self_test=wrong)
 
-    async def test_a_model_that_wants_all_memory_ends_its_child_only(self, tmp_path: Path) -> None:
+    async def test_a_model_that_wants_all_memory_ends_its_child_only(self) -> None:
         model = load_onnx(GOOD)
         shape = numpy_helper.from_array(np.array([4 * 10**9], dtype=np.int64), "huge")
         model.graph.initializer.append(shape)
         model.graph.node.append(helper.make_node("Expand", ["scale", "huge"], ["big"]))
         model.graph.output.append(helper.make_tensor_value_info("big", TensorProto.FLOAT, [None]))
         with pytest.raises(ArtifactError):
-            await self.ask(tmp_path, model.SerializeToString())
+            await self.ask(model.SerializeToString())
 
-    async def test_a_child_that_does_not_come_back_is_ended(self, tmp_path: Path) -> None:
+    async def test_a_child_that_does_not_come_back_is_ended(self) -> None:
         with pytest.raises(ArtifactError, match="did not end"):
-            await self.ask(tmp_path, GOOD, wall_s=0.01)
+            await self.ask(GOOD, wall_s=0.01)
 
-    async def test_a_file_that_is_gone_is_a_refusal(self, tmp_path: Path) -> None:
-        request = ProbeRequest(
-            path=str(tmp_path / "nothing"),
-            manifest=make_manifest(GOOD, SPEC),
-            width=SPEC.width,
-            features=COUNT,
-        )
+    async def test_nothing_is_a_refusal(self) -> None:
         with pytest.raises(ArtifactError, match="does not load"):
-            await probe(request)
+            await self.ask(b"")
+
+    async def test_a_child_can_open_neither_files_nor_sockets(self) -> None:
+        """Asked of a real child, after the same call that a model meets."""
+        script = (
+            "import resource, socket, sys\n"
+            "from edge_agent.agent.inference import probe\n"
+            "probe._limit(); probe._close_the_door()\n"
+            "def tried(what):\n"
+            "    try: what()\n"
+            "    except OSError as error: return str(error.errno)\n"
+            "    return 'done'\n"
+            "print(tried(socket.socket), tried(lambda: open('/etc/hostname')),"
+            " tried(lambda: open('new', 'w')))\n"
+            "for what in ('AS', 'CPU', 'FSIZE', 'CORE', 'NOFILE'):\n"
+            "    print(what, *resource.getrlimit(getattr(resource, 'RLIMIT_' + what)))\n"
+        )
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE
+        )
+        out, _ = await child.communicate()
+        tries, *limits = out.decode().splitlines()
+        assert tries == " ".join([str(errno.EMFILE)] * 3)
+        assert limits == [
+            f"AS {MEMORY_BYTES} {MEMORY_BYTES}",
+            f"CPU {CPU_S} {CPU_S}",
+            "FSIZE 0 0",
+            "CORE 0 0",
+            "NOFILE 3 3",
+        ]
+
+
+async def test_the_runtime_keeps_no_book_for_its_maker(tmp_path: Path) -> None:
+    """onnxruntime opens a database of usage data below the home folder and uploads it, unless told not to."""
+    script = (
+        "import os, edge_agent.agent.inference.session\n"
+        "fds = '/proc/self/fd/'\n"
+        "print([os.readlink(fds + f) for f in os.listdir(fds) if os.path.lexists(fds + f)])\n"
+    )
+    env = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, env=env, stdout=asyncio.subprocess.PIPE
+    )
+    out, _ = await child.communicate()
+    assert child.returncode == 0
+    assert b"onnxruntime.db" not in out
+    assert not list(tmp_path.iterdir())
