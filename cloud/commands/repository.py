@@ -1,13 +1,15 @@
-"""SQL about commands."""
+"""SQL about commands, plans and the trail."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cloud.commands.intake import SENT
-from cloud.tables import CommandRow, CommandStepRow
+from cloud.tables import CommandRow, PlanRow, TrailRow
+
+SENT = "sent"
+"""The cloud's own first state, before the site says anything."""
 
 
 async def newest(session: AsyncSession, site: str | None, limit: int) -> list[CommandRow]:
@@ -18,21 +20,71 @@ async def newest(session: AsyncSession, site: str | None, limit: int) -> list[Co
     return list(await session.scalars(statement))
 
 
-async def by_id(session: AsyncSession, command: str) -> CommandRow | None:
-    found: CommandRow | None = await session.scalar(select(CommandRow).where(CommandRow.id == command))
+async def by_id(session: AsyncSession, command: str, *, lock: bool = False) -> CommandRow | None:
+    statement = select(CommandRow).where(CommandRow.id == command)
+    found: CommandRow | None = await session.scalar(statement.with_for_update() if lock else statement)
     return found
 
 
-async def steps(session: AsyncSession, commands: Sequence[str]) -> dict[str, list[CommandStepRow]]:
-    """Command → its states, oldest first."""
-    found: dict[str, list[CommandStepRow]] = defaultdict(list)
-    for row in await session.scalars(
-        select(CommandStepRow)
-        .where(CommandStepRow.command.in_(commands))
-        .order_by(CommandStepRow.at_ms, CommandStepRow.row)
+async def known(session: AsyncSession, site: str, commands: Collection[str]) -> dict[str, CommandRow]:
+    """Those of these ids that are commands to this site."""
+    if not commands:
+        return {}
+    found = await session.scalars(
+        select(CommandRow).where(CommandRow.site == site, CommandRow.id.in_(sorted(commands)))
+    )
+    return {row.id: row for row in found}
+
+
+async def plan_by_id(session: AsyncSession, plan: str, *, lock: bool = False) -> PlanRow | None:
+    statement = select(PlanRow).where(PlanRow.id == plan)
+    found: PlanRow | None = await session.scalar(statement.with_for_update() if lock else statement)
+    return found
+
+
+async def trails(
+    session: AsyncSession, commands: Sequence[str], *, states: bool = False
+) -> dict[str, list[TrailRow]]:
+    """Command → its hops (only those that tell a state, where `states`), oldest first."""
+    found: dict[str, list[TrailRow]] = defaultdict(list)
+    statement = select(TrailRow).where(TrailRow.command.in_(commands))
+    if states:
+        statement = statement.where(TrailRow.state.is_not(None))
+    for row in await session.scalars(statement.order_by(TrailRow.at_ms, TrailRow.row)):
+        found[str(row.command)].append(row)
+    return found
+
+
+async def audit_page(
+    session: AsyncSession,
+    *,
+    site: str | None,
+    actor: str | None,
+    source: str | None,
+    command: str | None,
+    from_ms: int | None,
+    to_ms: int | None,
+    after: tuple[int, int] | None,
+    limit: int,
+) -> list[TrailRow]:
+    """Hops of all commands and deeds, newest first."""
+    statement = select(TrailRow)
+    for column, wanted in (
+        (TrailRow.site, site),
+        (TrailRow.actor, actor),
+        (TrailRow.source, source),
+        (TrailRow.command, command),
     ):
-        found[row.command].append(row)
-    return found
+        if wanted is not None:
+            statement = statement.where(column == wanted)
+    if from_ms is not None:
+        statement = statement.where(TrailRow.at_ms >= from_ms)
+    if to_ms is not None:
+        statement = statement.where(TrailRow.at_ms < to_ms)
+    if after is not None:
+        statement = statement.where(tuple_(TrailRow.at_ms, TrailRow.row) < after)
+    statement = statement.order_by(TrailRow.at_ms.desc(), TrailRow.row.desc()).limit(limit)
+    return list(await session.scalars(statement))
 
 
 async def overdue(session: AsyncSession, before_ms: int) -> list[CommandRow]:

@@ -108,12 +108,96 @@ OrderIn = Annotated[
 
 
 class CommandRequest(_Strict):
-    """A command to a site. A trip is reset on site only; there is no order for it here."""
+    """A command to a site. A trip is reset on site only; there is no order for it here.
+
+    Only a safe-stop and a renewal go out at once; everything else needs a confirmed plan (409 `plan-needed`).
+    """
 
     site: str
     order: OrderIn
     actor: str = Field(min_length=1, max_length=200)
     expires_s: int = Field(default=30, ge=1, le=60)
+
+
+PlannedIn = Annotated[
+    ActionsOrder | CurtailIn | PowerCapIn | ScheduleIn | CancelIn,
+    Field(discriminator="order"),
+]
+
+
+class PlanRequest(_Strict):
+    """What would this order do? Nothing is done before the plan is confirmed."""
+
+    site: str
+    order: PlannedIn
+    actor: str = Field(min_length=1, max_length=200)
+
+
+class ConfirmRequest(_Strict):
+    """Send the planned order, exactly as it was planned.
+
+    `blind` states that it is sent although the site did not say what it would do.
+    """
+
+    actor: str = Field(min_length=1, max_length=200)
+    expires_s: int = Field(default=30, ge=1, le=60)
+    blind: bool = False
+
+
+class PreviewStep(BaseModel):
+    """One thing that would be done, what it saves, and the arbiter's word on it."""
+
+    action: dict[str, Any]
+    saves_w: float | None = None
+    words: str = ""
+
+
+class Preview(BaseModel):
+    """What the site said it would do; powers in W by its meter, null where unknown."""
+
+    steps: list[PreviewStep] = []
+    total_steps: int = 0
+    refused: int = 0
+    now_w: float | None = None
+    expected_w: float | None = None
+    reaches_target: bool | None = None
+    takes_s: float | None = None
+    detail: str = ""
+
+
+class PlanView(BaseModel):
+    """A plan. `ready`: the site said what it would do; `blind`: it did not (yet), and `detail` says why."""
+
+    id: str
+    site: str
+    actor: str
+    order: dict[str, Any]
+    created_ms: int
+    expires_ms: int
+    state: Literal["ready", "blind", "used", "expired"]
+    answered: bool
+    preview: Preview | None
+    detail: str
+
+
+class TrailEntry(BaseModel):
+    """One hop: of a command on its way, or a deed of a person on site."""
+
+    site: str
+    command: str | None
+    source: Literal["cloud", "third-party", "operator", "local", "unknown"]
+    hop: str
+    actor: str
+    address: str | None
+    at_ms: int
+    received_ms: int
+    detail: str
+    data: dict[str, Any]
+
+
+class AuditPage(BaseModel):
+    items: list[TrailEntry]
+    next_cursor: str | None
 
 
 class Step(BaseModel):
@@ -125,19 +209,31 @@ class Step(BaseModel):
 
 
 class CommandView(BaseModel):
-    """A command with the site's newest word on it and every write that came of it."""
+    """A command with the site's newest word on it and every write that came of it.
+
+    `source` is `cloud` for what this cloud signed; the others were sent by somebody with a key of his own and
+    are told by the site.
+    """
 
     id: str
     site: str
+    source: Literal["cloud", "third-party", "operator"]
+    key: str
     actor: str
     order: dict[str, Any]
     issued_ms: int
     expires_ms: int
-    state: Literal["sent", "accepted", "refused", "running", "done", "expired"]
+    state: Literal["sent", "received", "accepted", "refused", "running", "done", "expired"]
     detail: str
     outcome: str | None
     writes: list[dict[str, Any]]
     history: list[Step]
+
+
+class CommandTrail(CommandView):
+    """A command with its whole trail, from the click to each read-back."""
+
+    trail: list[TrailEntry]
 
 
 class CommandList(BaseModel):

@@ -32,7 +32,7 @@ from cloud.ingest.decoding import (
 from cloud.kit.changes import Changes
 from cloud.kit.database import Database
 from cloud.tables import SiteRow
-from cloud.timeseries.store import Record, TimeSeriesStore
+from cloud.timeseries.store import Record, TimeSeriesStore, WriteReport
 from shared.clock import Clock
 from shared.ids import SiteId
 from shared.wire.envelope import Ack
@@ -53,6 +53,10 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
 
 
+class _NotNewError(Exception):
+    """Rows were written early of a batch that is committed already."""
+
+
 class _Work:
     """What one transaction gathers."""
 
@@ -61,6 +65,8 @@ class _Work:
         self.now_ms = now_ms
         self.changes = Changes()
         self.ledgers: dict[tuple[SiteId, str, str], ledger.StreamLedger] = {}
+        self.early = False
+        """Whether the rows are in already."""
         self.records: list[Record] = []
         self.newest: dict[tuple[str, str], int] = {}
         self.rows = 0
@@ -82,8 +88,20 @@ class Committer:
 
     async def commit(self, messages: Sequence[Decoded]) -> Committed:
         """Apply all or nothing; raises what the database raises."""
+        try:
+            return await self._commit(messages, early=True)
+        except _NotNewError:
+            return await self._commit(messages, early=False)
+
+    async def _commit(self, messages: Sequence[Decoded], *, early: bool) -> Committed:
+        """With `early`, rows go in before anything is locked: the long part, and others work meanwhile.
+
+        Then every batch must turn out to be new, or it raises `_NotNewError` and nothing has happened.
+        """
         async with self._database.write() as session:
             work = _Work(session, self._clock.utc_ms())
+            if early:
+                work.early = await self._series.write_early(session, _all_rows(messages))
             sites = {message.site for message in messages if message.site is not None}
             if sites:
                 await cloud.sites.intake.ensure(session, sites)
@@ -131,6 +149,8 @@ class Committer:
     async def _batch(self, work: _Work, message: Rollups | Scores | Events) -> None:
         batch = message.batch
         if not work.ledgers[message.site, batch.epoch, batch.stream].take_batch(batch.seq, batch.count):
+            if work.early and isinstance(message, Rollups):
+                raise _NotNewError
             work.duplicates += 1
             return
         match message:
@@ -144,12 +164,19 @@ class Committer:
                 fresh = await cloud.alarms.intake.take(work.session, site, events, work.now_ms, work.changes)
                 await cloud.sites.intake.zone_status(work.session, site, fresh)
                 await cloud.rollouts.intake.reports(work.session, site, fresh, work.changes)
+                await cloud.commands.intake.events(
+                    work.session, site, fresh, work.changes, now_ms=work.now_ms
+                )
 
     async def _store(self, work: _Work) -> None:
         """All rows of all messages at once, and one newest row per device, however many came of it."""
         if not work.records:
             return
-        report = await self._series.write_records(work.session, work.records)
+        if work.early:
+            await self._series.mark(work.session, work.records)
+            report = WriteReport(rows=len(work.records), new=len(work.records))
+        else:
+            report = await self._series.write_records(work.session, work.records)
         work.rows += report.rows
         work.new_rows += report.new
         work.newest = await cloud.devices.intake.newest_rows(work.session, work.records, self._newest)
@@ -160,7 +187,9 @@ class Committer:
         self._newest.update(newest)
 
     async def _answer(self, work: _Work, message: Answer) -> None:
-        if not await cloud.commands.intake.take(work.session, message.site, message.status, work.changes):
+        if not await cloud.commands.intake.take(
+            work.session, message.site, message.status, work.changes, now_ms=work.now_ms
+        ):
             unknown = Refused(
                 topic=f"mw/1/{message.site}/up/res/{message.status.id}",
                 payload=msgspec.json.encode(message.status),
@@ -183,6 +212,14 @@ class Committer:
             now_ms=work.now_ms,
         )
         await quarantine.prune(work.session)
+
+
+def _all_rows(messages: Iterable[Decoded]) -> list[Record]:
+    found: list[Record] = []
+    for message in messages:
+        if isinstance(message, Rollups):
+            found.extend(message.records)
+    return found
 
 
 async def _lock(session: AsyncSession, sites: Iterable[SiteId]) -> None:

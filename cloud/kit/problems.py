@@ -7,6 +7,7 @@
     ├── Unauthorized           401 a write without the bearer token
     ├── Forbidden              403 known, but never allowed over this way
     ├── Conflict               409 not in the present state
+    │   └── PlanNeeded         409 what touches power is planned first, then confirmed
     ├── TooLarge               413 the body is over the limit
     ├── BadInput               422 the body or query does not mean anything here
     ├── TooMany                429 more requests than are taken; later
@@ -72,6 +73,13 @@ class Conflict(ApiError):
     title = "Not possible in the present state"
 
 
+class PlanNeeded(Conflict):
+    """The order touches power: plan it, look at what the site says it would do, then confirm the plan."""
+
+    code = "plan-needed"
+    title = "A plan is needed first"
+
+
 class TooLarge(ApiError):
     """The request body is over the limit."""
 
@@ -108,7 +116,17 @@ class Unavailable(ApiError):
 
 ABOUT: dict[str, str] = {
     error.code: error.__doc__ or ""
-    for error in (NotFound, Unauthorized, Forbidden, Conflict, TooLarge, BadInput, TooMany, Unavailable)
+    for error in (
+        NotFound,
+        Unauthorized,
+        Forbidden,
+        Conflict,
+        PlanNeeded,
+        TooLarge,
+        BadInput,
+        TooMany,
+        Unavailable,
+    )
 } | {
     "bad-request": "The request is not valid HTTP or not valid JSON.",
     "method-not-allowed": "The path exists, but not with this method; see the Allow header.",

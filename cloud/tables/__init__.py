@@ -2,7 +2,7 @@
 
 from cloud.tables.alarms import AlarmRow, EventRow
 from cloud.tables.base import Base
-from cloud.tables.commands import CommandRow, CommandStepRow
+from cloud.tables.commands import CommandRow, PlanRow, TrailRow
 from cloud.tables.identity import CertificateRow, EnrolmentRow
 from cloud.tables.ledger import LedgerRow, QuarantineRow
 from cloud.tables.models import AssignmentRow, ModelReportRow, ModelRow, TrainingJobRow
@@ -33,7 +33,6 @@ __all__ = [
     "CertificateRow",
     "ColdDayRow",
     "CommandRow",
-    "CommandStepRow",
     "DeviceHistoryRow",
     "DeviceLatestRow",
     "DeviceRow",
@@ -43,6 +42,7 @@ __all__ = [
     "LedgerRow",
     "ModelReportRow",
     "ModelRow",
+    "PlanRow",
     "QuarantineRow",
     "RawRequestRow",
     "RawWindowRow",
@@ -51,6 +51,7 @@ __all__ = [
     "ScoreRowTable",
     "SiteModelSettingsRow",
     "SiteRow",
+    "TrailRow",
     "TrainingJobRow",
     "ZoneStatusRow",
 ]

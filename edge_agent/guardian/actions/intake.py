@@ -207,7 +207,7 @@ class Intake:
         if not self._site.site.remote_reset:
             why = "site.remote_reset is false: trips are reset on site only"
             return self._ended(body, ActionOutcome.REJECTED, why)
-        answer = await self._persons.reset(order.zone, by=body.actor, reason=order.reason)
+        answer = await self._persons.reset(order.zone, by=_named(body), reason=order.reason)
         if isinstance(answer, Denied):
             return self._ended(body, ActionOutcome.REJECTED, answer.why)
         return self._ended(body, ActionOutcome.APPLIED, f"{len(answer.cleared)} trips reset")
@@ -298,7 +298,7 @@ class Intake:
         zones = [entry.id for entry in self._site.zones if zone in (None, entry.id)]
         if not zones:
             return self._ended(body, ActionOutcome.REJECTED, f"no zone {zone!r} on this site")
-        self._persons.safe_stop(zone, by=body.actor, reason="signed order")
+        self._persons.safe_stop(zone, by=_named(body), reason="signed order")
         self._progress(body.id, CommandState.RUNNING, f"stopping {', '.join(zones)}")
         left = await self._wait_stopped(zones)
         if not left:
@@ -321,6 +321,11 @@ def _not_written(refusal: Refusal) -> WriteRecord:
         result=WriteResult.REJECTED,
         detail="; ".join(refusal.violations),
     )
+
+
+def _named(body: CommandBody) -> str:
+    """Who is behind it, so that the journal joins what a person seems to do with the order."""
+    return f"{body.actor} (order {body.id})"
 
 
 def claimed_id(signed: Signed) -> str:

@@ -81,6 +81,13 @@ async def hear(cloud: Service, status: CommandStatus, site: SiteId = SITE) -> No
     await cloud.bench.commit(told(topics.result(site, status.id), codec.encode(status)))
 
 
+async def confirmed(cloud: Service, order: dict[str, Any]) -> Any:
+    """Planned for a site that is offline, so nobody is waited for, and confirmed with that stated."""
+    plan = await cloud.post("/commands/plans", {"site": SITE, "order": order, "actor": "ann"}, 201)
+    body = {"actor": "ann", "blind": True}
+    return await cloud.post(f"/commands/plans/{plan['id']}/confirm", body, 202)
+
+
 async def test_a_command_is_signed_for_this_site_and_minute(
     cloud: Service, outbound: Outbound, keyring: Keyring
 ) -> None:
@@ -97,7 +104,7 @@ async def test_a_command_is_signed_for_this_site_and_minute(
 
 async def test_actions_keep_their_words(cloud: Service, outbound: Outbound, keyring: Keyring) -> None:
     order = {"order": "actions", "actions": [{"do": "set-preset", "device": "m-01", "preset": "2700"}]}
-    view = await cloud.post("/commands", {**SAFE_STOP, "order": order}, 202)
+    view = await confirmed(cloud, order)
     assert outbound.body(keyring).order == DoActions(
         actions=(SetPreset(device=DeviceId("m-01"), preset="2700"),)
     )
@@ -243,11 +250,15 @@ POWER_ORDERS: list[dict[str, Any]] = [
 async def test_power_orders_reach_the_site_as_they_were_given(
     cloud: Service, outbound: Outbound, keyring: Keyring, order: dict[str, Any]
 ) -> None:
-    await cloud.post("/commands", {"site": SITE, "order": order, "actor": "desk"}, 202)
+    if order["order"] == "renew":
+        await cloud.post("/commands", {"site": SITE, "order": order, "actor": "desk"}, 202)
+    else:
+        await confirmed(cloud, order)
     assert msgspec.json.decode(msgspec.json.encode(outbound.body(keyring).order)) == order
 
 
 async def test_a_curtailment_below_zero_is_refused(cloud: Service, outbound: Outbound) -> None:
     order = {**CURTAIL, "target_w": -1.0}
     await cloud.post("/commands", {"site": SITE, "order": order, "actor": "desk"}, 422)
+    await cloud.post("/commands/plans", {"site": SITE, "order": order, "actor": "desk"}, 422)
     assert outbound.sent == []
