@@ -21,6 +21,7 @@ import cloud.identity.endpoints
 import cloud.live.endpoints
 import cloud.models.endpoints
 import cloud.rollouts.approvals.endpoints
+import cloud.rollouts.blob_endpoints
 import cloud.rollouts.campaigns.endpoints
 import cloud.rollouts.endpoints
 import cloud.sites.endpoints
@@ -199,6 +200,7 @@ def make_app(context: Context | None = None, *, token: str = "") -> FastAPI:
         cloud.events.endpoints,
         cloud.models.endpoints,
         cloud.rollouts.endpoints,
+        cloud.rollouts.blob_endpoints,
         cloud.rollouts.campaigns.endpoints,
         cloud.rollouts.approvals.endpoints,
         cloud.commands.endpoints,
