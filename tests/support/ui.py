@@ -41,6 +41,9 @@ class Dashboard(ThreadingHTTPServer):
         self.devices: Callable[[int], dict[str, list[Json]]] = scene.devices
         self.posts: list[tuple[str, Json]] = []
         self.commands: list[Json] = scene.commands(self.clock.utc_ms())
+        self.plans: dict[str, Json] = {}
+        self.silent = False
+        """True: the site does not say what an order would do."""
         self.failing: set[str] = set()
         """Paths below /api/v1 that answer 503."""
         self.dark = False
@@ -154,22 +157,35 @@ class _Handler(BaseHTTPRequestHandler):
             alarm = next(one for one in scene.alarms(now) if one["id"] == unquote(path.split("/")[2]))
             self._json(HTTPStatus.OK, alarm | {"acknowledged_ms": now, "acknowledged_by": body["by"]})
         elif path == "/commands":
-            command = scene.commands(now)[0] | {
-                "id": f"command-{len(self.server.posts)}",
-                "site": body["site"],
-                "actor": body["actor"],
-                "order": body["order"],
-                "issued_ms": now,
-                "expires_ms": now + 30_000,
-                "state": "sent",
-                "outcome": None,
-                "writes": [],
-                "history": [],
-            }
-            self.server.commands = [command, *self.server.commands]
-            self._json(HTTPStatus.ACCEPTED, command)
+            self._sent(f"command-{len(self.server.posts)}", body, now)
+        elif path == "/commands/plans":
+            plan = scene.plan(f"plan-{len(self.server.posts)}", body, now, blind=self.server.silent)
+            self.server.plans[plan["id"]] = plan
+            self._json(HTTPStatus.CREATED, plan)
+        elif path.startswith("/commands/plans/"):
+            plan = self.server.plans[path.split("/")[3]]
+            if plan["preview"] is None and not body["blind"]:
+                self._problem(HTTPStatus.CONFLICT, "Not possible in the present state")
+            else:
+                self._sent(plan["id"], plan, now)
         else:
             self._json(HTTPStatus.CREATED, {"id": "made"} | body)
+
+    def _sent(self, command_id: str, asked: Json, now: int) -> None:
+        command = scene.commands(now)[0] | {
+            "id": command_id,
+            "site": asked["site"],
+            "actor": asked["actor"],
+            "order": asked["order"],
+            "issued_ms": now,
+            "expires_ms": now + 30_000,
+            "state": "sent",
+            "outcome": None,
+            "writes": [],
+            "history": [],
+        }
+        self.server.commands = [command, *self.server.commands]
+        self._json(HTTPStatus.ACCEPTED, command)
 
     def _live(self) -> None:
         if self.server.dark:

@@ -640,6 +640,8 @@ def commands(now_ms: int) -> list[Json]:
         {
             "id": COMMAND_ID,
             "site": "alpha",
+            "source": "cloud",
+            "key": "command-1",
             "actor": "Ada",
             "order": {"order": "actions", "actions": [write["action"]]},
             "issued_ms": now_ms - 600_000,
@@ -654,3 +656,34 @@ def commands(now_ms: int) -> list[Json]:
             ],
         }
     ]
+
+
+def plan(plan_id: str, asked: Json, now_ms: int, *, blind: bool) -> Json:
+    """A plan as the cloud shows it; `blind`: the site did not answer."""
+    order = asked["order"]
+    steps = [
+        {"action": action, "saves_w": 3400.0 if action["do"] == "stop" else None, "words": ""}
+        for action in order.get("actions", [])
+    ]
+    preview = {
+        "steps": steps,
+        "total_steps": len(steps),
+        "refused": 0,
+        "now_w": 173_000.0,
+        "expected_w": 169_600.0,
+        "reaches_target": None,
+        "takes_s": 30.0,
+        "detail": "",
+    }
+    return {
+        "id": plan_id,
+        "site": asked["site"],
+        "actor": asked["actor"],
+        "order": order,
+        "created_ms": now_ms,
+        "expires_ms": now_ms + 120_000,
+        "state": "blind" if blind else "ready",
+        "answered": not blind,
+        "preview": None if blind else preview,
+        "detail": "the site did not answer within 5 s" if blind else "",
+    }

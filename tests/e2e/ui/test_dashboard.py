@@ -254,16 +254,25 @@ def test_a_miner_is_stopped_and_set_by_order(desktop: Screen) -> None:
     page = desktop.open(f"/sites/alpha/devices/{scene.ODD}")
     page.get_by_role("button", name="Stop miner…").click()
     _authorise(page)
+    page.get_by_role("button", name="Ask the site first").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Nothing has been done yet")
+    expect(dialog).to_contain_text("saves 3.40 kW")
+    assert [path for path, _ in desktop.cloud.posts] == ["/commands/plans"], "looked at is not sent"
     page.get_by_role("button", name="Stop this miner").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_text(f"{scene.ODD}: stop")).to_be_visible()
     page.get_by_role("combobox", name="Preset").fill("2300")
     page.get_by_role("button", name="Set…").click()
     assert page.get_by_role("dialog").get_by_label("Write token").count() == 0, (
         "the token is asked once per session"
     )
+    page.get_by_role("button", name="Ask the site first").click()
     page.get_by_role("button", name="Set preset").click()
     expect(page.get_by_text(f"{scene.ODD}: preset 2300")).to_be_visible()
-    actions = [post["order"]["actions"][0] for _, post in desktop.cloud.posts]
+    confirmed = [post for path, post in desktop.cloud.posts if path.endswith("/confirm")]
+    assert confirmed == [{"actor": "Ada", "expires_s": 30, "blind": False}] * 2
+    actions = [post["order"]["actions"][0] for path, post in desktop.cloud.posts if path.endswith("/plans")]
     assert actions == [
         {"do": "stop", "device": scene.ODD},
         {"do": "set-preset", "device": scene.ODD, "preset": "2300"},
@@ -275,6 +284,23 @@ def test_a_miner_is_stopped_and_set_by_order(desktop: Screen) -> None:
     }
     desktop.cloud.push("command", done)
     expect(page.get_by_text("done: applied")).to_have_count(2)
+
+
+def test_a_plan_that_the_site_does_not_answer_says_so(screen: Screen) -> None:
+    screen.cloud.silent = True
+    page = screen.open(f"/sites/alpha/devices/{scene.ODD}")
+    page.get_by_role("button", name="Stop miner…").click()
+    _authorise(page)
+    page.get_by_role("button", name="Ask the site first").click()
+    expect(page.get_by_role("dialog")).to_contain_text("Nobody says what this would do")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert [path for path, _ in screen.cloud.posts] == ["/commands/plans"], "cancelled is not sent"
+    page.get_by_role("button", name="Stop miner…").click()
+    page.get_by_role("button", name="Ask the site first").click()
+    page.get_by_role("button", name="Stop this miner without knowing").click()
+    expect(page.get_by_text(f"{scene.ODD}: stop")).to_be_visible()
+    assert screen.cloud.posts[-1][1]["blind"] is True, "the caller states it"
 
 
 def test_an_alarm_is_acknowledged(screen: Screen) -> None:

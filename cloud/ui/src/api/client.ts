@@ -3,7 +3,7 @@
 import { syncClock } from "../state/clock";
 import { token } from "../state/session";
 import type {
-  AlarmView, CommandView, EventView, Items, ModelView, Order, Page, RolloutView, Stage, Telemetry, TrainingView,
+  AlarmView, CommandView, EventView, Items, ModelView, Order, Page, PlanView, RolloutView, Stage, Telemetry, TrainingView,
 } from "./types";
 
 const BASE = "/api/v1";
@@ -100,4 +100,7 @@ export const api = {
   command: (id: string, signal?: AbortSignal) => get<CommandView>(`/commands/${at(id)}`, {}, signal),
   send: (site: string, order: Order, actor: string) =>
     post<CommandView>("/commands", { site, order, actor, expires_s: COMMAND_LIFE_S }),
+  plan: (site: string, order: Order, actor: string) => post<PlanView>("/commands/plans", { site, order, actor }),
+  confirm: (plan: string, actor: string, blind: boolean) =>
+    post<CommandView>(`/commands/plans/${at(plan)}/confirm`, { actor, expires_s: COMMAND_LIFE_S, blind }),
 };

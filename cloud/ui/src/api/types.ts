@@ -229,11 +229,43 @@ export interface CommandView {
   readonly order: Order;
   readonly issued_ms: number;
   readonly expires_ms: number;
-  readonly state: "sent" | "accepted" | "refused" | "running" | "done" | "expired";
+  /** Who signed it: this cloud, or somebody with a key of his own. */
+  readonly source: "cloud" | "third-party" | "operator";
+  readonly key: string;
+  readonly state: "sent" | "received" | "accepted" | "refused" | "running" | "done" | "expired";
   readonly detail: string;
   readonly outcome: string | null;
   readonly writes: readonly WriteView[];
   readonly history: readonly RolloutStep[];
+}
+
+export interface PreviewStep {
+  readonly action: Data;
+  readonly saves_w: number | null;
+  /** The arbiter's word: narrowed or refused, and why. Empty: as asked. */
+  readonly words: string;
+}
+
+/** What the site said an order would do at that moment. */
+export interface Preview {
+  readonly steps: readonly PreviewStep[];
+  readonly total_steps: number;
+  readonly refused: number;
+  readonly now_w: number | null;
+  readonly expected_w: number | null;
+  readonly reaches_target: boolean | null;
+  readonly takes_s: number | null;
+  readonly detail: string;
+}
+
+export interface PlanView {
+  readonly id: string;
+  readonly site: string;
+  readonly order: Order;
+  readonly expires_ms: number;
+  readonly state: "ready" | "blind" | "used" | "expired";
+  readonly preview: Preview | null;
+  readonly detail: string;
 }
 
 export interface Page<T> {

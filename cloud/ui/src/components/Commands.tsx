@@ -3,16 +3,94 @@
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import { api } from "../api/client";
-import type { CommandView, Order } from "../api/types";
+import type { CommandView, Order, PlanView, PreviewStep } from "../api/types";
 import { now } from "../state/clock";
 import { useResource } from "../state/resource";
 import { fleet, receiveCommand } from "../state/store";
 import { Badge, Empty, Failure, Loading, When, type Tone } from "./basics";
-import { power } from "../format/numbers";
+import type { Question } from "./confirm";
+import { known, power } from "../format/numbers";
 import { span } from "../format/time";
 
+/** Send what needs no plan: a safe-stop, because stopping is the safe direction. */
 export async function send(site: string, order: Order, actor: string): Promise<void> {
   receiveCommand(await api.send(site, order, actor));
+}
+
+/** First step of an order that touches power: ask the site what it would do; the answer is the next question. */
+export function planned(site: string, order: Order, verb: string, danger = false): Pick<Question, "verb" | "busy" | "run"> {
+  return {
+    verb: "Ask the site first",
+    busy: "Asking the site…",
+    run: async (actor) => confirmation(await api.plan(site, order, actor), verb, danger),
+  };
+}
+
+function confirmation(plan: PlanView, verb: string, danger: boolean): Question {
+  const blind = plan.preview === null;
+  return {
+    title: `Send “${orderWords(plan.order)}”?`,
+    verb: blind ? `${verb} without knowing` : verb,
+    danger: danger || blind,
+    body: <Planned plan={plan} />,
+    run: async (actor) => receiveCommand(await api.confirm(plan.id, actor, blind)),
+  };
+}
+
+/** What the site itself says it would do, or why it says nothing. */
+function Planned({ plan }: { readonly plan: PlanView }): JSX.Element {
+  const left_s = Math.max(0, (plan.expires_ms - now.value) / 1000);
+  const preview = plan.preview;
+  return (
+    <div class="planned">
+      {preview === null ? (
+        <p class="note warn-note" role="status">
+          <strong>Nobody says what this would do:</strong> {plan.detail}. Sent now, it does whatever the site's limits allow, or expires unheard.
+        </p>
+      ) : (
+        <>
+          <p>The site says what would happen now. Nothing has been done yet.</p>
+          {known(preview.expected_w) || known(preview.now_w) ? (
+            <p>
+              Site power <strong>{power(preview.now_w)}</strong> now, <strong>{power(preview.expected_w)}</strong> expected
+              {known(preview.takes_s) ? <> after about {span(preview.takes_s)}</> : null}.
+            </p>
+          ) : null}
+          {preview.reaches_target === false ? <p class="note warn-note"><strong>This does not reach the target.</strong></p> : null}
+          {preview.refused > 0 ? <p class="note warn-note"><strong>{preview.refused} of {Math.max(preview.total_steps, preview.refused)} would be refused.</strong></p> : null}
+          {preview.steps.length > 0 ? (
+            <ul class="writes">
+              {preview.steps.slice(0, STEPS_SHOWN).map((step, i) => <PlannedStep key={i} step={step} />)}
+              {preview.total_steps > STEPS_SHOWN ? <li class="muted">and {preview.total_steps - STEPS_SHOWN} more</li> : null}
+            </ul>
+          ) : null}
+          {preview.detail ? <p class="muted">{preview.detail}</p> : null}
+        </>
+      )}
+      <p class="muted">{left_s > 0 ? `This plan is good for ${span(left_s)} more.` : "This plan has expired: cancel and ask again."}</p>
+    </div>
+  );
+}
+
+const STEPS_SHOWN = 8;
+
+function PlannedStep({ step }: { readonly step: PreviewStep }): JSX.Element {
+  return (
+    <li>
+      <code>{String(step.action["device"] ?? "")}</code> {actionWords(step.action)}
+      {known(step.saves_w) && step.saves_w !== 0 ? `, saves ${power(step.saves_w)}` : ""}
+      {step.words ? <> – {step.words}</> : null}
+    </li>
+  );
+}
+
+function actionWords(action: Readonly<Record<string, unknown>>): string {
+  switch (action["do"]) {
+    case "set-preset": return `preset ${String(action["preset"])}`;
+    case "set-point": return `${String(action["point"])} = ${String(action["value"])}`;
+    case "outlet": return `outlet ${String(action["outlet"])} ${action["on"] === true ? "on" : "off"}`;
+    default: return String(action["do"] ?? "");
+  }
 }
 
 /** An order in words: "safe stop of hall-a", "m-05: preset 2550", "down to 1.2 MW for 2 h". */
@@ -26,8 +104,9 @@ export function orderWords(order: Order): string {
     case "renew": return `renew order ${order.target}`;
     case "actions":
       return order.actions
-        .map((action) => `${action.device}: ${action.do === "set-preset" ? `preset ${action.preset}` : action.do}`)
+        .map((action) => `${action.device}: ${actionWords({ ...action })}`)
         .join(", ");
+    default: return "an order of a newer kind";
   }
 }
 
@@ -37,9 +116,9 @@ function concerns(command: CommandView, device: string): boolean {
 }
 
 const TONES: Readonly<Record<CommandView["state"], Tone>> = {
-  sent: "info", accepted: "info", running: "info", done: "good", refused: "bad", expired: "warn",
+  sent: "info", received: "info", accepted: "info", running: "info", done: "good", refused: "bad", expired: "warn",
 };
-const MOVING: ReadonlySet<string> = new Set(["sent", "accepted", "running"]);
+const MOVING: ReadonlySet<string> = new Set(["sent", "received", "accepted", "running"]);
 /** The live stream tells changes at once; this only covers a stream that is down. */
 const POLL_MS = 3000;
 const SHOWN = 8;
@@ -81,6 +160,7 @@ function CommandLine({ command }: { readonly command: CommandView }): JSX.Elemen
         {command.state}{command.outcome && !MOVING.has(command.state) ? `: ${command.outcome}` : ""}
       </Badge>{" "}
       <strong>{orderWords(command.order)}</strong> · <When at_ms={command.issued_ms} /> by {command.actor}
+      {command.source === "cloud" ? null : <span class="muted"> · signed with key <code>{command.key}</code>, not here</span>}
       {command.state === "sent" && left > 0 ? <span class="muted"> · expires in {span(left)}</span> : null}
       {command.detail ? <div class="muted">{command.detail}</div> : null}
       {command.writes.length ? (

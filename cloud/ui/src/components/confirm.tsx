@@ -1,6 +1,7 @@
 /**
  * The two steps of every write: a button opens this dialog, which says what will happen; only its own
- * button sends. Token and name are asked for here when the session has none yet.
+ * button sends. Token and name are asked for here when the session has none yet. What touches power has one
+ * more step: the first answer is the site's own word on it, as the next question.
  */
 
 import { signal } from "@preact/signals";
@@ -18,7 +19,10 @@ export interface Question {
   /** The verb on the button: what will be done, not "OK". */
   readonly verb: string;
   readonly danger?: boolean;
-  readonly run: (actor: string) => Promise<unknown>;
+  /** Does it; a question as its result is asked next. */
+  readonly run: (actor: string) => Promise<Question | void>;
+  /** What the button says meanwhile. */
+  readonly busy?: string;
 }
 
 const asked = signal<Question | null>(null);
@@ -44,8 +48,9 @@ function Confirm({ question }: { readonly question: Question }): JSX.Element {
     setBusy(true);
     setProblem(null);
     try {
-      await question.run(actor.value.trim());
-      close();
+      const next = await question.run(actor.value.trim());
+      // Closed meanwhile is closed: a late answer opens nothing.
+      if (asked.value === question) asked.value = next ?? null;
     } catch (error) {
       setProblem(problemOf(error));
       setBusy(false);
@@ -62,7 +67,7 @@ function Confirm({ question }: { readonly question: Question }): JSX.Element {
             Cancel
           </button>
           <button type="submit" class={question.danger ? "danger" : "primary"} disabled={busy}>
-            {busy ? "Sending…" : question.verb}
+            {busy ? (question.busy ?? "Sending…") : question.verb}
           </button>
         </div>
       </form>

@@ -12,7 +12,7 @@ import { anomalyRatio, scoreIsOld } from "../state/heat";
 import { devicesOf, fleet, open } from "../state/store";
 import { Age, Badge, Empty, Fact, Panel, Value, WaitingForData, When } from "../components/basics";
 import { AlarmCard } from "../components/AlarmCard";
-import { Commands, send } from "../components/Commands";
+import { Commands, planned } from "../components/Commands";
 import { ask } from "../components/confirm";
 import { HistoryPanel, type ChartSpec } from "../components/HistoryPanel";
 
@@ -180,24 +180,21 @@ function Orders({ device }: { readonly device: Device }): JSX.Element {
     <div class="orders">
       {stopped ? (
         <button type="button" onClick={() => ask({
-          title: `Start ${device.id}?`, verb: "Start mining",
+          title: `Start ${device.id}?`, ...planned(device.site, { order: "actions", actions: [{ do: "start", device: device.id }] }, "Start mining"),
           body: <p>It starts at the preset it has. The guardian refuses while cooling is not proven or anything is tripped.</p>,
-          run: (actor) => send(device.site, { order: "actions", actions: [{ do: "start", device: device.id }] }, actor),
         })}>Start…</button>
       ) : (
         <button type="button" class="danger" onClick={() => ask({
-          title: `Stop ${device.id}?`, verb: "Stop this miner", danger: true,
+          title: `Stop ${device.id}?`, ...planned(device.site, { order: "actions", actions: [{ do: "stop", device: device.id }] }, "Stop this miner", true),
           body: <p>It stops hashing ({known(hashing) ? columnValue("hashrate_ths_mean", hashing, device.algorithm) : "hashrate unknown"}) and stays reachable. The stop is confirmed by a read-back within 30 s.</p>,
-          run: (actor) => send(device.site, { order: "actions", actions: [{ do: "stop", device: device.id }] }, actor),
         })}>Stop miner…</button>
       )}
       <form class="preset" onSubmit={(event) => {
         event.preventDefault();
         ask({
-          title: `Set ${device.id} to preset ${preset}?`, verb: "Set preset",
+          title: `Set ${device.id} to preset ${preset}?`, ...planned(device.site, { order: "actions", actions: [{ do: "set-preset", device: device.id, preset }] }, "Set preset"),
           body: <p>From <strong>{device.preset ?? "unknown"}</strong> to <strong>{preset}</strong>. The machine restarts its mining for some minutes. The guardian
             checks the preset against the machine's own ladder and every limit, and refuses what does not fit.</p>,
-          run: (actor) => send(device.site, { order: "actions", actions: [{ do: "set-preset", device: device.id, preset }] }, actor),
         });
       }}>
         <label class="inline">Preset <input list="presets" required maxLength={64} value={preset} placeholder={device.preset ?? ""} onInput={(event) => setPreset(event.currentTarget.value.trim())} /></label>
