@@ -12,7 +12,7 @@ from cloud.tables import EventRow, ModelReportRow
 from shared.alarms import Event, EventKind
 from shared.ids import SiteId
 
-NUMBERS = ("agreement", "alarm_rate", "latency_p99_ms", "intervention_rate", "cycles", "errors")
+NUMBERS = ("agreement", "alarm_rate", "latency_p99_ms", "intervention_rate", "cycles", "errors", "answered")
 _MOST = 1e12
 
 

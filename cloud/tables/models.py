@@ -95,4 +95,7 @@ class ModelReportRow(Base):
     latency_p99_ms: Mapped[float | None]
     intervention_rate: Mapped[float | None]
     cycles: Mapped[float | None]
+    """Of a candidate since its shadow began, of an acting version since its last report."""
     errors: Mapped[float | None]
+    answered: Mapped[float | None]
+    """Proposals that the guardian answered since the version acts: errors and interventions are of these."""

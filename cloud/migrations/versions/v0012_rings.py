@@ -8,7 +8,7 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-NUMBERS = ("agreement", "alarm_rate", "latency_p99_ms", "intervention_rate", "cycles", "errors")
+NUMBERS = ("agreement", "alarm_rate", "latency_p99_ms", "intervention_rate", "cycles", "errors", "answered")
 
 
 def _row() -> sa.Column[int]:

@@ -81,9 +81,9 @@ def decide(campaign: Campaign, reports: Sequence[Evidence], now_ms: int) -> Deci
 
 
 _HOLDING = {
-    Standing.TAKEN: "got something else by hand",
+    Standing.TAKEN: "given something else by hand",
     Standing.OFFLINE: "offline",
-    Standing.STUCK: "stuck",
+    Standing.STUCK: "stuck on the way",
 }
 
 
@@ -190,7 +190,7 @@ def _broken(evidence: Evidence, criteria: Criteria) -> Iterator[str]:
     if worst.latency_p99_ms is not None and worst.latency_p99_ms > criteria.max_latency_p99_ms:
         yield f"latency {worst.latency_p99_ms:.0f} ms, at most {criteria.max_latency_p99_ms:.0f} is allowed"
     if worst.error_rate is not None and worst.error_rate > criteria.max_error_rate:
-        yield f"{worst.error_rate:.1%} of cycles failed, at most {criteria.max_error_rate:.1%} may"
+        yield f"errors {worst.error_rate:.1%}, at most {criteria.max_error_rate:.1%} is allowed"
     before = evidence.baseline_intervention or 0.0
     allowed = before + criteria.max_intervention_rise
     acts = evidence.stage is Stage.ACTIVE  # in the shadow the guardian bounds what others propose

@@ -100,7 +100,7 @@ def _evidence(
         taken=is_taken(row, member, newest),
         reached_ms=min((one.first_ms for one in on_stage), default=None),
         heard_ms=max((one.numbers_ms for one in on_stage if one.numbers_ms is not None), default=None),
-        cycles=max((one.cycles for one in on_stage if one.cycles is not None), default=0),
+        cycles=_cycles(on_stage),
         worst=_worst(since),
         said=next((word for word in reversed(WAY) if word in said), ""),
         failed=failed,
@@ -108,6 +108,12 @@ def _evidence(
         has_baseline=member.baseline_version is not None,
         baseline_intervention=member.baseline_intervention,
     )
+
+
+def _cycles(sums: Sequence[ReportSum]) -> float:
+    """A candidate's reports say how many cycles it had so far; those of an acting one, how many were new."""
+    shadow = max((one.cycles_most or 0 for one in sums if one.state == "shadow-report"), default=0)
+    return max(shadow, sum(one.cycles_sum or 0 for one in sums if one.state == "active-report"))
 
 
 def _worst(sums: Sequence[ReportSum]) -> Numbers:

@@ -44,9 +44,9 @@ class Criteria(msgspec.Struct, frozen=True, kw_only=True):
     max_intervention_rise: float = 0.02
     """How much more often the guardian may step in than before; where that is unknown, than never."""
     max_error_rate: float = 0.05
-    """Failed cycles in all cycles."""
+    """Failed ones among the proposals that the guardian answered, or in cycles where that is not said."""
     min_cycles: int = 20
-    """Reports over fewer cycles than this are too young to be judged."""
+    """A site that has scored for fewer cycles than this is too young to be judged."""
     min_reporting: float = 0.9
     """Share of the ring's sites that must be good before the next step; at least one."""
     max_bad_share: float = 0.1

@@ -20,6 +20,8 @@ from cloud.tables import (
 
 RETURN_WATCH_MS = 30 * 86_400_000
 """How long after its end a campaign still looks whether its sites let go of the version."""
+FEWEST = 20.0
+"""Rates over fewer proposals than this are taken as if the rest had gone well."""
 
 
 class ReportSum(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,7 +33,8 @@ class ReportSum(msgspec.Struct, frozen=True, kw_only=True):
     first_ms: int
     numbers_ms: int | None
     numbers_row: int | None
-    cycles: float | None
+    cycles_most: float | None
+    cycles_sum: float | None
     agreement: float | None
     alarm_rate: float | None
     latency_p99_ms: float | None
@@ -131,11 +134,18 @@ async def report_sums(session: AsyncSession, row: CampaignRow, min_cycles: int) 
     """What each site's reports of the version add up to, per word and per whether they followed the stage.
 
     Sums that do not depend on the order of arrival: a backlog may bring old reports after new ones.
+    Errors and interventions are of answered proposals, and of at least `FEWEST`: one in two is not half.
     """
     report, member = ModelReportRow, CampaignSiteRow
     since = (report.received_ms >= member.assigned_ms).label("since")
-    old_enough = report.cycles >= min_cycles
-    errors = case((report.cycles > 0, report.errors / report.cycles))
+    # A candidate counts from its first cycle on, so its young reports are noise; an acting one from its last.
+    old_enough = case((report.state == "shadow-report", report.cycles >= min_cycles), else_=report.cycles > 0)
+    proposals = case((report.answered > FEWEST, report.answered), else_=FEWEST)
+    errors = report.errors / case((report.answered.is_(None), report.cycles), else_=proposals)
+    interventions = case(
+        (report.answered.is_(None), report.intervention_rate),
+        else_=func.coalesce(report.intervention_rate, 0.0) * report.answered / proposals,
+    )
     found = await session.execute(
         select(
             report.site,
@@ -144,11 +154,12 @@ async def report_sums(session: AsyncSession, row: CampaignRow, min_cycles: int) 
             func.min(report.received_ms).label("first_ms"),
             func.max(case((report.cycles.is_not(None), report.received_ms))).label("numbers_ms"),
             func.max(case((report.cycles.is_not(None), report.row))).label("numbers_row"),
-            func.max(report.cycles).label("cycles"),
+            func.max(report.cycles).label("cycles_most"),
+            func.sum(report.cycles).label("cycles_sum"),
             func.min(case((old_enough, report.agreement))).label("agreement"),
             func.max(case((old_enough, report.alarm_rate))).label("alarm_rate"),
             func.max(case((old_enough, report.latency_p99_ms))).label("latency_p99_ms"),
-            func.max(case((old_enough, report.intervention_rate))).label("intervention_rate"),
+            func.max(case((old_enough, interventions))).label("intervention_rate"),
             func.max(case((old_enough, errors))).label("error_rate"),
         )
         .join(member, and_(member.site == report.site, member.campaign == row.id))

@@ -141,9 +141,8 @@ def _worst(evidence: Evidence | None) -> NumbersView:
 
 
 def _newest(report: ModelReportRow) -> NumbersView:
-    rate = None
-    if report.errors is not None and report.cycles:
-        rate = report.errors / report.cycles
+    of = report.cycles if report.answered is None else max(report.answered, repository.FEWEST)
+    rate = report.errors / of if report.errors is not None and of else None
     return NumbersView(
         agreement=report.agreement,
         alarm_rate=report.alarm_rate,

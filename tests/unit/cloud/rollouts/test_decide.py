@@ -113,7 +113,7 @@ class TestOneSite:
             ({"worst": worst(agreement=0.9)}, Standing.BAD, "agreement 90.0%, at least 95.0% is asked"),
             ({"worst": worst(alarm_rate=0.2)}, Standing.BAD, "alarm rate 20.0%"),
             ({"worst": worst(latency_p99_ms=900)}, Standing.BAD, "latency 900 ms"),
-            ({"worst": worst(error_rate=0.06)}, Standing.BAD, "6.0% of cycles failed"),
+            ({"worst": worst(error_rate=0.06)}, Standing.BAD, "errors 6.0%"),
         ],
     )
     def test_what_is_not_good(self, changes: dict[str, object], standing: Standing, words: str) -> None:

@@ -9,15 +9,13 @@ from typing import Any
 import pytest
 
 from cloud.ingest.decoding import Wanted
-from cloud.kit.problems import Unavailable
-from cloud.models.service import Built, register
+from cloud.models.service import register
 from cloud.rollouts.chunks import ChunkServer
 from cloud.rollouts.publishing import AssignmentPublisher
 from cloud.rollouts.schemas import RolloutRequest
 from cloud.rollouts.service import make
-from cloud.training.report import Candidate
 from shared.alarms import EventKind
-from shared.artifacts.manifest import Family, Manifest, Scope, SelfTest, Stage, verify_assignment
+from shared.artifacts.manifest import Scope, Stage, verify_assignment
 from shared.artifacts.signing import Keyring, PublicKeyEntry, Role, Signed
 from shared.clock import ManualClock
 from shared.errors import ArtifactError
@@ -25,54 +23,9 @@ from shared.ids import SiteId
 from shared.wire import codec
 from shared.wire.envelope import CHUNK_BYTES, Chunk, ChunkRequest
 from support.cloud import NOW_MS, SITE, Service, batch, born, event, said, service
+from support.rollouts import MODEL, Outbound, built
 
-MODEL = bytes(range(256)) * 1200  # two and a bit chunks
 ASSIGN = {"site": SITE, "name": "miner-anomaly", "version": 1, "stage": "shadow"}
-
-
-def manifest(scope: Scope | None = None) -> Manifest:
-    return Manifest(
-        name="miner-anomaly",
-        version=0,
-        family=Family.MINER_ANOMALY,
-        algorithm="pca",
-        sha256=hashlib.sha256(MODEL).hexdigest(),
-        size=len(MODEL),
-        opset=17,
-        inputs=(),
-        outputs=(),
-        feature_spec="f",
-        feature_spec_hash="h",
-        step_s=60,
-        window=3,
-        thresholds={"*": 4.0},
-        calibration={},
-        data_sha256="d",
-        data_from_ms=1,
-        data_to_ms=2,
-        metrics={},
-        min_agent="0.1.0",
-        scope=scope or Scope(),
-        self_test=SelfTest(shape=(1,), input=b"", output=b"", output_shape=(1,), atol=0.1),
-        issued_ms=0,
-        expires_ms=0,
-    )
-
-
-class Outbound:
-    """Stands for the command link."""
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, bytes, bool]] = []
-        self.is_up = True
-        self.on_up: Any = None
-
-    async def send(
-        self, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int | None = None
-    ) -> None:
-        if not self.is_up:
-            raise Unavailable("not connected")
-        self.sent.append((topic, payload, retain))
 
 
 class World:
@@ -85,14 +38,10 @@ class World:
     ) -> None:
         context = self.running.context
         await context.blobs.put(MODEL)
-        built = Built(
-            candidate=Candidate(algorithm="pca", accepted=accepted, detail=""),
-            draft=manifest(scope),
-            chosen=chosen,
-        )
+        candidate = built(accepted=accepted, chosen=chosen, scope=scope)
         async with context.database.write() as session:
             await register(
-                session, [built], site=SITE, job="j", keys=context.keys, now_ms=NOW_MS, life_days=365
+                session, [candidate], site=SITE, job="j", keys=context.keys, now_ms=NOW_MS, life_days=365
             )
 
     def keyring(self) -> Keyring:
