@@ -219,7 +219,7 @@ class Agent:
     async def open(self) -> None:
         """Take up where the last life ended: cursors, alarms, models with their windows."""
         if self.opened.quarantined is not None:
-            await self._tell_of_quarantine(self.opened.quarantined, self.opened.why)
+            await self._tell_of_quarantine(self.opened, self.opened.quarantined)
         if self.keys is not None:
             await self.keys.tell_damage()
         await self.windows.open()
@@ -228,16 +228,17 @@ class Agent:
         await self.keeper.open()
         await self.commands.open()
 
-    async def _tell_of_quarantine(self, aside: Path, why: str) -> None:
+    async def _tell_of_quarantine(self, opened: Opened, aside: Path) -> None:
+        salvaged = msgspec.structs.asdict(opened.salvaged) if opened.salvaged is not None else {}
         await self.records.emit(
             event(
-                EventKind.STORE,
+                EventKind.ALARM,
                 "store-corrupt",
-                f"The agent's store was damaged and set aside as {aside.name}",
+                f"The agent's store was damaged: what still opened of it was saved, {aside.name} is the rest",
                 at_ms=self.clock.utc_ms(),
                 severity=Severity.HIGH,
                 advice="Copy the file off the gateway, then check the disk: it may be failing.",
-                data={"why": why, "file": aside.name},
+                data={"why": opened.why, "file": aside.name, **salvaged},
             )
         )
 

@@ -185,10 +185,20 @@ class Store:
         return (event,)
 
     def explain(self, stones: Iterable[Tombstone]) -> None:
-        """Write tombstones for what is known to be lost; their own numbers are given here."""
+        """Write tombstones for what another file lost; their own numbers are given here."""
+        self._outbox.count()
         with self._transaction():
             for stone in stones:
                 self._graves.explain(stone)
+
+    def take_over(self, table: str, columns: Sequence[str], lines: Sequence[tuple[object, ...]]) -> None:
+        """Lines of another file's table, as they are; those whose key is here already stay out."""
+        marks = ", ".join("?" * len(columns))
+        with self._transaction() as db:
+            db.executemany(
+                f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})",  # noqa: S608 - names of our own
+                lines,
+            )
 
     def expire(self, before_ms: int) -> int:
         """Give up what waits in the outbox since before then, events excepted; a bounded number per call."""
@@ -267,8 +277,11 @@ class Store:
         spare = free - max(_KEEP_FREE, total // 10)
         if spare <= 0:
             return 0
-        with self._transaction() as db:
-            db.execute(f"PRAGMA incremental_vacuum({min(spare, pages)})").fetchall()
+        try:
+            # Not `execute`: it steps once, and this statement gives back one page per step.
+            self._db.executescript(f"PRAGMA incremental_vacuum({min(spare, pages)})")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from error
         return max(spare - pages, 0)
 
     def totals(self) -> dict[str, StreamTotals]:

@@ -1,21 +1,26 @@
-"""Opening the store: a damaged file is set aside, never repaired in place, and never stops the agent."""
+"""Opening the store: a damaged file is set aside, never repaired in place, and never stops the agent.
+
+What still opens of it goes into a fresh file (`salvage.py`); the damaged one stays for people to look at.
+"""
 
 from pathlib import Path
 
 import msgspec
 
 from edge_agent.agent.store.database import Connect, Store, StoreDamaged, connect
+from edge_agent.agent.store.salvage import Salvaged, salvage
 from shared.clock import Clock
 
 FILE_NAME = "agent.sqlite"
 
 
 class Opened(msgspec.Struct, frozen=True, kw_only=True):
-    """A usable store, and where the damaged one went if there was one."""
+    """A usable store; where the damaged one went if there was one, and what came over from it."""
 
     store: Store
     quarantined: Path | None = None
     why: str = ""
+    salvaged: Salvaged | None = None
 
 
 def open_store(folder: Path, clock: Clock, *, outbox_bytes: int, connect: Connect = connect) -> Opened:
@@ -32,7 +37,7 @@ def open_store(folder: Path, clock: Clock, *, outbox_bytes: int, connect: Connec
     except StoreDamaged as error:
         aside = _set_aside(path, clock.utc_ms())
         fresh = Store(path, clock, outbox_bytes=outbox_bytes, connect=connect)
-        return Opened(store=fresh, quarantined=aside, why=str(error))
+        return Opened(store=fresh, quarantined=aside, why=str(error), salvaged=salvage(aside, fresh))
 
 
 def _set_aside(path: Path, now_ms: int) -> Path:

@@ -56,8 +56,15 @@ class Outbox:
         self.thin_epoch = secrets.token_hex(8)
         self.handed: set[int] = set()
         """Ids of batches that may be on their way."""
-        self.held: int = db.execute("SELECT coalesce(sum(length(body)), 0) FROM outbox").fetchone()[0]
+        self.held = 0
+        """Bytes of batch bodies."""
         self._clock = clock
+        self.count()
+
+    def count(self) -> None:
+        """Look how much the outbox holds."""
+        (held,) = self.db.execute("SELECT coalesce(sum(length(body)), 0) FROM outbox").fetchone()
+        self.held = int(held)
 
     # ------------------------------------------------------------ in
 

@@ -71,7 +71,7 @@ class Quota:
             return Pressure.NONE if outbox.held <= outbox.limit * _CALM else level
         self._drop(LOWER_STREAMS, soft, FULL)
         reached = Pressure.THINNING
-        while outbox.held > soft and self._thin_slice() and outbox.held > outbox.limit:
+        while outbox.held > soft and self._thin_slice(outbox.held - soft) and outbox.held > outbox.limit:
             pass  # one slice per commit is enough, unless this commit alone is more than fits
         if outbox.held > outbox.limit:
             reached = Pressure.DROPPING
@@ -125,9 +125,9 @@ class Quota:
 
     # ------------------------------------------------------------ thinning
 
-    def _thin_slice(self) -> bool:
+    def _thin_slice(self, need: int) -> bool:
         """Replace the oldest fine telemetry by one-minute rows, whole minutes at a time; False: none."""
-        found, rest_ms = self._fine()
+        found, rest_ms = self._fine(min(2 * need, _SLICE_BYTES))
         doomed = [row for row in found if row.to_ms // MINUTE_MS < rest_ms // MINUTE_MS]
         groups: dict[str, list[Doomed]] = {}
         for row in doomed:
@@ -136,14 +136,17 @@ class Quota:
             self._thin(group)
         return bool(doomed)
 
-    def _fine(self) -> tuple[list[Doomed], int]:
-        """The oldest batches of less than a minute per row, and from when on such rows stay as they are."""
+    def _fine(self, enough: int) -> tuple[list[Doomed], int]:
+        """The oldest batches of less than a minute per row, and from when on such rows stay as they are.
+
+        At least a minute of them, then no more than `_SLICE` or `enough` bytes.
+        """
         found: list[Doomed] = []
         size = 0
         where = f"AND step_s BETWEEN 1 AND {MINUTE_MS // 1000 - 1}"
         for row in self._pending(TELEMETRY_STREAM, where=where):
-            enough = len(found) >= _SLICE or size >= _SLICE_BYTES
-            if enough and row.from_ms // MINUTE_MS > found[0].to_ms // MINUTE_MS:
+            full = len(found) >= _SLICE or size >= enough
+            if full and row.from_ms // MINUTE_MS > found[0].to_ms // MINUTE_MS:
                 return found, row.from_ms
             found.append(row)
             size += row.size

@@ -110,7 +110,9 @@ async def test_without_a_disk_nothing_is_proposed(tmp_path: Path) -> None:
         assert len(b.said(ipc.Lease)) == leases + 4, "a full disk alone brings no site to its safe state"
         b.store.commit = commit
         await b.steps(1, rpm=SICK)
-        assert [e.device for e in b.events() if e.kind == "alarm"] == ["m02"], "told once the disk is back"
+        alarms = [e for e in b.events() if e.kind == "alarm"]
+        assert [e.device for e in alarms] == [None, "m02"], "both are told once the disk is back"
+        assert alarms[0].key == "disk-refuses"
 
 
 async def test_a_standing_alarm_is_remembered_over_a_restart(tmp_path: Path) -> None:

@@ -148,62 +148,6 @@ class TestOutbox:
         assert len(store.waiting()) == 4
 
 
-class TestQuota:
-    def fill(self, store: Store, steps: int) -> None:
-        for step in range(steps):
-            store.commit(Commit(rollups=rows(step, 20), events=(some_event(step),)))
-
-    def test_telemetry_is_dropped_before_events_and_the_gap_is_explained(self, tmp_path: Path) -> None:
-        store = make_store(tmp_path, outbox_bytes=20_000)
-        self.fill(store, 100)
-        assert store.held_bytes <= 20_000
-        sent = publish_all(store)
-        events = [b for b in sent if isinstance(b, Batch) and b.stream == "ev"]
-        batches = [b for b in sent if isinstance(b, Batch) and b.stream == "rollup"]
-        stones = [b for b in sent if isinstance(b, Tombstone)]
-        assert len(events) == 100, "events were not touched"
-        assert batches
-        assert {stone.reason for stone in stones} == {"outbox full"}
-        assert sum(stone.count for stone in stones) + sum(b.count for b in batches) == 2_000
-        covered = {n for stone in stones for n in range(stone.first_seq, stone.last_seq + 1)}
-        numbers = covered | {stone.seq for stone in stones} | {b.seq for b in batches}
-        assert numbers == set(range(1, max(numbers) + 1)), "every number is explained"
-        assert not covered & {b.seq for b in batches}, "no batch that can still come is given up"
-        assert store.totals()["rollup"].dropped_rows == sum(stone.count for stone in stones)
-
-    def test_a_long_outage_leaves_few_tombstones(self, tmp_path: Path) -> None:
-        store = make_store(tmp_path, outbox_bytes=30_000)
-        self.fill(store, 60)
-        for step in range(600):
-            store.commit(Commit(rollups=rows(step, 20)))
-        stones = [b for b in publish_all(store) if isinstance(b, Tombstone)]
-        assert 1 <= len(stones) <= 12
-
-    def test_events_go_only_when_nothing_else_is_left(self, tmp_path: Path) -> None:
-        store = make_store(tmp_path, outbox_bytes=6_000)
-        for number in range(200):
-            store.commit(Commit(events=(some_event(number),)))
-        sent = publish_all(store)
-        stones = [b for b in sent if isinstance(b, Tombstone)]
-        assert store.held_bytes <= 6_000
-        assert sum(b.count for b in sent) == 200
-        assert {stone.stream for stone in stones} == {"ev"}
-
-    def test_old_epochs_are_buried_under_their_own_name(self, tmp_path: Path) -> None:
-        store = make_store(tmp_path)
-        self.fill(store, 5)
-        old = store.epoch
-        store.close()
-        again = make_store(tmp_path, outbox_bytes=4_000)
-        self.fill(again, 5)
-        stones = [b for b in publish_all(again) if isinstance(b, Tombstone)]
-        old_stones = [stone for stone in stones if (stone.epoch, stone.stream) == (old, "rollup")]
-        assert {n for s in old_stones for n in range(s.first_seq, s.last_seq + 1)} >= set(range(1, 6))
-        top = max(stone.seq for stone in old_stones)
-        assert top > 5, "with a number of its own"
-        assert again.apply_acks([Ack(epoch=old, stream="rollup", upto=top)]).deleted
-
-
 class TestDamage:
     def test_a_damaged_file_is_set_aside_and_a_fresh_one_begins(self, tmp_path: Path) -> None:
         opened = open_store(tmp_path, CLOCK, outbox_bytes=2**20)
