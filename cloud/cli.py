@@ -23,10 +23,10 @@ def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit code."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(
-        level=logging.INFO if given.verbose else logging.WARNING,
+        level=(logging.WARNING, logging.INFO, logging.DEBUG)[min(given.verbose, 2)],
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    logging.getLogger("cloud").setLevel(logging.INFO)
+    logging.getLogger("cloud").setLevel(logging.DEBUG if given.verbose > 1 else logging.INFO)
     try:
         return _run(given)
     except ConfigError as error:
@@ -76,7 +76,7 @@ async def _migrate(settings: config.CloudConfig, direction: str, revision: str |
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="minewarden cloud", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("-v", "--verbose", action="store_true", help="say more")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="say more; twice: everything")
     commands = parser.add_subparsers(dest="what", required=True)
     run = commands.add_parser("run", help="run the service until it is stopped")
     run.add_argument("--config", type=Path, required=True, help="the cloud's TOML file")

@@ -110,6 +110,10 @@ class TlsBroker:
         )
         conf = self.folder / "minewarden.conf"
         conf.write_text(mosquitto_conf(plan) + "user root\n")
+        self.launch(conf)
+
+    def launch(self, conf: Path) -> None:
+        """Start mosquitto with this file and wait until it runs."""
         assert MOSQUITTO is not None
         with self.log.open("wb") as log:
             self._process = subprocess.Popen([MOSQUITTO, "-c", str(conf)], stdout=log, stderr=log)
