@@ -16,6 +16,7 @@ _ABOUT = {
     "agent": "run the agent, or look at its models",
     "check-config": "check a site file without starting anything",
     "cloud": "run the cloud service, or migrate its database",
+    "command": "sign and send a command to a site with a key of your own",
     "demo": "a whole site in one command: simulator, broker, guardian, agent, cloud",
     "diagnostics": "keep what a device really says, without its secrets",
     "enroll": "get this gateway's certificate, with a person's help",
