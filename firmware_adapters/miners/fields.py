@@ -16,6 +16,7 @@ Object = dict[str, object]
 
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What `msgspec.json.decode` raises for what is no JSON; bad UTF-8 comes as the standard exception."""
+_LEAST, _MOST = -1e308, 1e308
 _LONGEST_NUMBER = 40
 """Characters of the longest text that may still be one number."""
 
@@ -76,15 +77,14 @@ def amount(parent: Object | None, *path: str) -> float | None:
 
 def as_number(value: object) -> float | None:
     """A finite number, else None; True and False are not numbers."""
-    if type(value) is float:  # nearly always, and forty times in every read
-        return value if math.isfinite(value) else None
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, str) and len(value) > _LONGEST_NUMBER:
+    kind = type(value)  # bool is a type of its own; what JSON brings is never of a subclass
+    if kind is float or kind is int:  # nearly always, and forty times in every read
+        return float(value) if _LEAST < value < _MOST else None  # type: ignore[operator,arg-type] # as above
+    if not isinstance(value, str) or len(value) > _LONGEST_NUMBER:
         return None
     try:
         found = float(value)
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
     return found if math.isfinite(found) else None
 

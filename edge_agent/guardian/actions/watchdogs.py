@@ -60,7 +60,6 @@ class Watchdogs:
         standing: Callable[[], frozenset[DeviceId]],
     ) -> None:
         """`turning`: whether the interlocks turn. `standing`: devices whose fans must stand still now."""
-        self._links = links
         self._board = board
         self._recorder = recorder
         self._clock = clock
@@ -68,6 +67,8 @@ class Watchdogs:
         self._turning = turning
         self._standing = standing
         self._dogs: dict[DeviceId, _Dog] = {}
+        # Of thousands of devices a handful: they are looked through at the safety cadence.
+        self._able = tuple(link for link in links.values() if isinstance(link.adapter, WatchdogControl))
 
     @property
     def armed(self) -> frozenset[DeviceId]:
@@ -84,7 +85,7 @@ class Watchdogs:
         """Arm, feed or check each device once; nothing while the interlocks stand still."""
         if not self._turning():
             return
-        await asyncio.gather(*(self._tend(link) for link in self._links.values() if _has_one(link)))
+        await asyncio.gather(*(self._tend(link) for link in self._able if _has_one(link)))
 
     async def _tend(self, link: DeviceLink) -> None:
         dog = self._dogs.setdefault(link.device, _Dog())

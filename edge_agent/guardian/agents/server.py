@@ -38,6 +38,8 @@ from shared.ids import SiteId
 
 log = logging.getLogger(__name__)
 
+GATHER_S = 0.1
+"""A write for each of five hundred samples a second costs more than the samples do."""
 QUEUE = 4_096
 SAMPLES_PER_FRAME = 200
 CLOSE_WITHIN_S = 2.0
@@ -118,6 +120,7 @@ class AgentServer:
         self._pace = Pace(clock)
         self._connections: set[_Connection] = set()
         self._server: asyncio.Server | None = None
+        self._gathering: asyncio.TimerHandle | None = None
         self.refused_frames = 0
 
     async def start(self) -> None:
@@ -127,6 +130,8 @@ class AgentServer:
         """Disconnect everybody and remove the socket."""
         if self._server is not None:
             self._server.close()
+        if self._gathering is not None:
+            self._gathering.cancel()
         for connection in list(self._connections):
             connection.close()
         self._path.unlink(missing_ok=True)
@@ -137,7 +142,12 @@ class AgentServer:
             connection.put(message)
 
     def news(self) -> None:
-        """New samples are in the ring."""
+        """New samples are in the ring; agents get them with those of the next `GATHER_S`."""
+        if self._gathering is None:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER_S, self._gathered)
+
+    def _gathered(self) -> None:
+        self._gathering = None
         for connection in self._connections:
             connection.wake()
 
