@@ -1,11 +1,12 @@
-"""`minewarden keys`: make a signing key, or a keyring of public halves."""
+"""`minewarden keys`: make a signing key, a keyring of public halves, or a third party's entry with limits."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from shared.artifacts.signing import Keyring, PublicKeyEntry, Role, SigningKey
+from shared.artifacts.signing import MAY_WORDS, Keyring, PublicKeyEntry, Role, SigningKey
 from shared.errors import ConfigError
+from shared.ids import DeviceId, ZoneId, checked_id
 
 
 def main(args: list[str]) -> int:
@@ -17,8 +18,24 @@ def main(args: list[str]) -> int:
     new.add_argument("--id", required=True, help="the key's name, as it will stand in keyrings")
     ring = commands.add_parser("keyring", help="print a keyring of the public halves of key files")
     ring.add_argument("keys", nargs="+", metavar="ROLE=FILE", help=f"roles: {', '.join(Role)}")
+    entry = commands.add_parser(
+        "entry",
+        help="print the keyring entry of somebody else's public half",
+        description="Third parties keep their private half; what they may do stands in the entry. Without "
+        "--may a control key may nothing; --zone and --device narrow it further.",
+    )
+    entry.add_argument("--id", required=True)
+    entry.add_argument("--role", required=True, choices=list(Role))
+    entry.add_argument("--public", required=True, metavar="BASE64", help="as 'keys new' printed it")
+    entry.add_argument(
+        "--may", action="append", default=[], metavar="WORD", help=", ".join(sorted(MAY_WORDS))
+    )
+    entry.add_argument("--zone", action="append", default=[])
+    entry.add_argument("--device", action="append", default=[])
     options = parser.parse_args(args)
     try:
+        if options.command == "entry":
+            return _entry(options)
         return _new(options.file, options.id) if options.command == "new" else _keyring(options.keys)
     except ConfigError as error:
         print(f"minewarden keys: {error}", file=sys.stderr)
@@ -31,6 +48,20 @@ def _new(path: Path, key_id: str) -> int:
     key = SigningKey.generate(key_id)
     key.save(path)
     print(f"{path}: new key {key_id!r}, public half {key.public_text}")
+    return 0
+
+
+def _entry(options: argparse.Namespace) -> int:
+    made = PublicKeyEntry(
+        id=options.id,
+        role=Role(options.role),
+        public=options.public,
+        may=tuple(options.may),
+        zones=tuple(ZoneId(checked_id(zone, "zone")) for zone in options.zone),
+        devices=tuple(DeviceId(checked_id(device, "device")) for device in options.device),
+    )
+    Keyring((made,))  # says what is wrong with it
+    print(Keyring.dump((made,)), end="")
     return 0
 
 
