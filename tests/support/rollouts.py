@@ -20,7 +20,7 @@ from support.cloud import NOW_MS, SITE, Service, batch, born, event, said
 
 MODEL = bytes(range(256)) * 1200  # two and a bit chunks
 NAME = "miner-anomaly"
-GOOD = {
+GOOD: dict[str, Any] = {
     "agreement": 0.99,
     "alarm_rate": 0.01,
     "latency_p99_ms": 12.0,

@@ -17,6 +17,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from shared.clock import Clock, SystemClock
+from support import ui_campaigns
 from support import ui_scene as scene
 from support.ui_scene import Json
 
@@ -39,6 +40,8 @@ class Dashboard(ThreadingHTTPServer):
         self.clock = clock or SystemClock()
         self.sites: Callable[[int], list[Json]] = scene.sites
         self.devices: Callable[[int], dict[str, list[Json]]] = scene.devices
+        self.campaigns: Callable[[int], list[Json]] = ui_campaigns.campaigns
+        self.approvals: Callable[[int], list[Json]] = lambda now: [ui_campaigns.approval(now)]
         self.posts: list[tuple[str, Json]] = []
         self.commands: list[Json] = scene.commands(self.clock.utc_ms())
         self.plans: dict[str, Json] = {}
@@ -137,6 +140,8 @@ class _Handler(BaseHTTPRequestHandler):
             ],
             "/models": lambda: scene.models(now),
             "/rollouts": lambda: scene.rollouts(now),
+            "/campaigns": lambda: self.server.campaigns(now),
+            "/approvals": lambda: self.server.approvals(now),
             "/training": list,
             "/commands": lambda: self.server.commands,
         }

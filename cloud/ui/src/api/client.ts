@@ -2,6 +2,7 @@
 
 import { syncClock } from "../state/clock";
 import { token } from "../state/session";
+import type { ApprovalView, CampaignOrder, CampaignRequest, CampaignView } from "./campaigns";
 import type {
   AlarmView, CommandView, EventView, Items, ModelView, Order, Page, PlanView, RolloutView, Stage, Telemetry, TrainingView,
 } from "./types";
@@ -92,8 +93,16 @@ export const api = {
   ) => get<Page<EventView>>("/events", { ...query, limit: 100 }, signal),
   models: (signal?: AbortSignal) => get<Items<ModelView>>("/models", {}, signal),
   rollouts: (signal?: AbortSignal) => get<Items<RolloutView>>("/rollouts", {}, signal),
-  rollOut: (body: { site: string; name: string; version: number; stage: Stage }) =>
-    post<RolloutView>("/rollouts", body),
+  /** A site that asks for a second person answers with the approval that waits. */
+  rollOut: (body: { site: string; name: string; version: number; stage: Stage; actor: string }) =>
+    post<RolloutView | { readonly approval: ApprovalView }>("/rollouts", body),
+  campaigns: (signal?: AbortSignal) => get<Items<CampaignView>>("/campaigns", {}, signal),
+  startCampaign: (body: CampaignRequest) => post<unknown>("/campaigns", body),
+  orderCampaign: (id: string, order: CampaignOrder, body: { actor: string; reason: string; emergency: boolean }) =>
+    post<unknown>(`/campaigns/${at(id)}/${order}`, body),
+  approvals: (signal?: AbortSignal) => get<Items<ApprovalView>>("/approvals", { state: "waiting" }, signal),
+  decide: (id: string, word: "approve" | "refuse", actor: string) =>
+    post<ApprovalView>(`/approvals/${at(id)}/${word}`, { actor }),
   training: (signal?: AbortSignal) => get<Items<TrainingView>>("/training", {}, signal),
   train: (site: string) => post<TrainingView>("/training", { site, algorithms: null }),
   commands: (site: string, signal?: AbortSignal) => get<Items<CommandView>>("/commands", { site }, signal),

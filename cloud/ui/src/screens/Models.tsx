@@ -13,17 +13,24 @@ import { furthest, metricName, metricRows, metricText, STAGES, stageIndex } from
 import { useResource } from "../state/resource";
 import { fleet, sites } from "../state/store";
 import { Badge, Empty, Failure, Loading, Panel, Value, When, type Tone } from "../components/basics";
+import { beginRollOut, Campaigns, OtherApprovals } from "../components/Campaigns";
 import { ask } from "../components/confirm";
 
 const POLL_MS = 3000;
+/** Waiting reasons and soak times change without any event. */
+const CAMPAIGN_POLL_MS = 10_000;
 
 export function Models(): JSX.Element {
   const models = useResource("models", (signal) => api.models(signal));
   const rollouts = useResource("rollouts", (signal) => api.rollouts(signal));
   const training = useResource("training", (signal) => api.training(signal));
+  const campaigns = useResource("campaigns", (signal) => api.campaigns(signal));
+  const approvals = useResource("approvals", (signal) => api.approvals(signal));
   const reload = (): void => {
     models.reload();
     rollouts.reload();
+    campaigns.reload();
+    approvals.reload();
     training.reload();
   };
   const changes = fleet.value.model_changes;
@@ -31,12 +38,13 @@ export function Models(): JSX.Element {
     if (changes > 1) reload();
   }, [changes]);
   const busy = (training.data?.items ?? []).some((run) => run.state === "queued" || run.state === "running");
+  const moving = (campaigns.data?.items ?? []).some((one) => one.state !== "done" && one.state !== "halted");
   useEffect(() => {
-    if (!busy) return undefined;
-    const timer = setInterval(reload, POLL_MS);
+    if (!busy && !moving) return undefined;
+    const timer = setInterval(reload, busy ? POLL_MS : CAMPAIGN_POLL_MS);
     return () => clearInterval(timer);
-  }, [busy]);
-  const failed = [models, rollouts, training].find((one) => one.problem !== null);
+  }, [busy, moving]);
+  const failed = [campaigns, models, rollouts, training, approvals].find((one) => one.problem !== null);
   const newest = (models.data?.items ?? []).toSorted((a, b) => b.created_ms - a.created_ms);
   return (
     <>
@@ -51,6 +59,9 @@ export function Models(): JSX.Element {
         </div>
       </div>
       {failed?.problem ? <Failure problem={failed.problem} kept_ms={failed.loaded_ms} retry={reload} /> : null}
+      {campaigns.data === null && !campaigns.problem ? <Loading what="roll-outs" /> : null}
+      <Campaigns campaigns={campaigns.data?.items ?? []} reload={reload} />
+      <OtherApprovals approvals={(approvals.data?.items ?? []).filter((one) => one.campaign === null)} reload={reload} />
       <TrainingRuns runs={training.data?.items ?? []} />
       <Panel title="Where they run">
         {rollouts.data === null ? (
@@ -191,13 +202,16 @@ function RollOutButtons({ model, reload }: { readonly model: ModelView; readonly
       verb: STAGE_VERB[stage],
       danger: stage !== "shadow",
       body: <p>{STAGE_ABOUT[stage]} The order is signed and waits for the site if it is offline.</p>,
-      run: async () => {
-        await api.rollOut({ site, name: model.name, version: model.version, stage });
+      run: async (actor) => {
+        await api.rollOut({ site, name: model.name, version: model.version, stage, actor });
         reload();
       },
     });
   return (
     <div class="model-buttons">
+      {model.status === "blessed" && sites.value.length ? (
+        <button type="button" class="primary" onClick={() => beginRollOut(model.name, model.version, sites.value.length, reload)}>Roll out ring by ring…</button>
+      ) : null}
       {sites.value.map((site) => (
         <div key={site.id} role="group" aria-label={`Roll out at ${site.name}`}>
           <span>{site.name}:</span>
