@@ -8,6 +8,8 @@ they publish and to what is delivered to them (tests/integration/identity).
 from collections.abc import Iterable, Mapping, Sequence
 
 from cloud.tables import CertificateRow
+from shared.ids import SiteId
+from shared.wire.rights import control_rights
 
 _INGEST = """\
 user minewarden-ingest
@@ -54,5 +56,5 @@ def _site(site: str) -> str:
 def _third_party(name: str, sites: Sequence[str]) -> str:
     lines = [f"user {name}"]
     for site in ["+"] if "*" in sites else sorted(set(sites)):
-        lines += [f"topic write mw/1/{site}/dn/cmd", f"topic read mw/1/{site}/up/res/#"]
+        lines += [f"topic {verb} {topic}" for verb, topic in control_rights(SiteId(site))]
     return "\n".join(lines) + "\n"

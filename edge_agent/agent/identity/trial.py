@@ -3,7 +3,7 @@
 A whole MQTT connect would do, but the broker knows one session per site and would end the live one. So the
 trial goes as far as TLS with the new certificate, and then asks for a protocol version that does not exist:
 a broker that accepted the certificate answers that question (or hangs up), one that did not ends the TLS
-session with an alert. With TLS 1.3 the alert comes only at the first read, which is why something is asked.
+session with an alert. With TLS 1.3 the alert comes only after the handshake, which is why something is asked.
 """
 
 import asyncio
@@ -15,6 +15,9 @@ from typing import Final
 from edge_agent.config import Uplink
 
 _TIMEOUT_S: Final = 15.0
+_ALERT_S: Final = 3.0
+"""Wait for an alert before anything is said: what a broker that hangs up has not read turns its alert into a
+reset, and a reset could be anything."""
 _CONNECT: Final = bytes([0x10, 13, 0, 4, *b"MQTT", 0x7F, 0x02, 0, 10, 0, 0, 0])
 """A CONNECT of protocol level 127, without a client id."""
 
@@ -48,8 +51,12 @@ async def try_pair(settings: Uplink, pair_file: Path) -> tuple[Trial, str]:
 async def _ask(settings: Uplink, context: ssl.SSLContext) -> tuple[Trial, str]:
     reader, writer = await asyncio.open_connection(settings.broker_host, settings.broker_port, ssl=context)
     try:
-        writer.write(_CONNECT)
-        answer = await reader.read(4)
+        try:
+            async with asyncio.timeout(_ALERT_S):
+                answer = await reader.read(4)
+        except TimeoutError:
+            writer.write(_CONNECT)
+            answer = await reader.read(4)
     finally:
         writer.transport.abort()
     if answer and answer[0] >> 4 != 2:

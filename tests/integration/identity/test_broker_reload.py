@@ -1,4 +1,4 @@
-"""What mosquitto really does with live sessions when its rules are read again: the cloud's keeper rests on it.
+"""What mosquitto really does with live sessions when its rules are read again; the keeper rests on it.
 
 Found with 2.0.11: a reloaded ACL counts for sessions that are up, for what they publish and for what is
 delivered on subscriptions made before; a reloaded revocation list counts for new connections; nobody is

@@ -53,7 +53,7 @@ def test_the_guardian_is_the_last_to_be_killed_and_never_given_up() -> None:
     assert "WatchdogSec" in settings
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"minewarden-broker-reload.service"}))
 def test_services_run_the_installed_code(name: str) -> None:
     """`-P` keeps a checkout in the working directory from shadowing what was installed."""
     assert " -P -m " in _settings(name)["ExecStart"][0]
