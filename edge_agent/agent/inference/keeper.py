@@ -190,7 +190,7 @@ class Keeper(Service):
 
     async def _tell_pin(self, text: str, *, pinned: bool) -> None:
         await self._records.emit(
-            event(EventKind.MODEL, "model:pin", text, at_ms=self.clock.utc_ms(), data={"pinned": pinned})
+            event(EventKind.SYSTEM, "model:pin", text, at_ms=self.clock.utc_ms(), data={"pinned": pinned})
         )
 
     async def recheck(self) -> None:
@@ -245,7 +245,7 @@ class Keeper(Service):
         kept = f"{pin.name} v{pin.version}" if pin is not None else "another version"
         await self._records.emit(
             event(
-                EventKind.MODEL,
+                EventKind.SYSTEM,
                 "model:pin",
                 f"{what} waits: {kept} is pinned on site",
                 at_ms=self.clock.utc_ms(),

@@ -33,7 +33,6 @@ class _Since:
         self.cycles = 0
         self.scored = 0
         self.alarms = 0
-        self.failed = 0
 
 
 class Supervision:
@@ -88,7 +87,6 @@ class Supervision:
         if active is None or run is None or run.ref != active.ref:
             return
         if run.failure:
-            self._since.failed += 1
             await self._moves.roll_back(run.failure, reason="failure")
             return
         if run.scores:
@@ -198,7 +196,7 @@ class Supervision:
             await self._moves.report(active.manifest, "active-report", detail, figures=figures)
 
     def figures(self, active: LoadedModel) -> Evidence:
-        """Of the active model: counts since the last report, interventions since it acts."""
+        """Of the active model: cycles and alarms since the last report, actions since it acts."""
         since, tally = self._since, self._acts.tally if self._acts is not None else Tally()
         rate = tally.intervention_rate
         trial = self.trial
@@ -207,8 +205,8 @@ class Supervision:
             "scored": since.scored,
             "alarms": since.alarms,
             "alarm_rate": round(since.alarms / since.scored, 4) if since.scored else None,
-            "errors": since.failed + tally.failed,
             "answered": tally.answered,
+            "errors": tally.failed,
             "intervention_rate": round(rate, 4) if rate is not None else None,
             "confirmed": trial.confirmed if trial is not None else None,
         }

@@ -3,8 +3,6 @@
 import asyncio
 import errno
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -14,64 +12,15 @@ from edge_agent import ipc
 from edge_agent.agent.inference.slots import SlotMap
 from shared.artifacts.manifest import Manifest, Stage
 from shared.artifacts.signing import Signed
-from shared.wire.envelope import CHUNK_BYTES, Chunk
 from support.agent import make_assignment, make_manifest, small_spec, tiny_onnx, typical
 from support.agent_bench import AgentBench, agent_bench
-
-SPEC = small_spec()
-DATA = tiny_onnx(SPEC)
-V1 = make_manifest(DATA, SPEC, version=1)
-DATA2 = tiny_onnx(SPEC, scale=0.06)
-V2 = make_manifest(DATA2, SPEC, version=2, scale=0.06)
-
-
-@asynccontextmanager
-async def life(folder: Path, *, before: AgentBench | None = None) -> AsyncIterator[AgentBench]:
-    """One life with the keeper's own loop running."""
-    async with agent_bench(folder, before=before) as b:
-        task = asyncio.create_task(b.keeper.run())
-        try:
-            yield b
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+from support.model_bench import DATA, DATA2, SPEC, V1, V2, give, life, part, running
 
 
 async def until(b: AgentBench, state: str, *, count: int = 1) -> None:
     async with asyncio.timeout(20):
         while b.model_states().count(state) < count:
             await asyncio.sleep(0.01)
-
-
-async def give(b: AgentBench, signed: Signed, data: bytes, *, until_state: str = "shadow") -> None:
-    """Offer, and serve the chunks that are asked for."""
-    before = b.model_states().count(until_state)
-    asked = len(b.asked)
-    await b.keeper.offer(signed)
-    async with asyncio.timeout(20):
-        while b.model_states().count(until_state) == before:
-            for request in b.asked[asked:]:
-                for number in request.chunks:
-                    b.keeper.chunk(part(data, request.sha256, number))
-            asked = len(b.asked)
-            await asyncio.sleep(0.01)
-
-
-def part(data: bytes, sha256: str, number: int) -> Chunk:
-    piece = data[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
-    return Chunk(
-        sha256=sha256,
-        number=number,
-        total=-(-len(data) // CHUNK_BYTES),
-        chunk_sha256=hashlib.sha256(piece).hexdigest(),
-        data=piece,
-    )
-
-
-def running(b: AgentBench) -> tuple[int | None, int | None]:
-    """Versions in the active and the candidate slot."""
-    engine = b.keeper.engine
-    return tuple(m.manifest.version if m is not None else None for m in (engine.active, engine.candidate))
 
 
 async def test_the_whole_way_and_a_second_version_after_it(tmp_path: Path) -> None:
