@@ -29,6 +29,8 @@ SINGLES = (
     "board_temp_max_c",
     "board_temp_min_c",
     "psu_temp_c",
+    "air_temp_c",
+    "setpoint_c",
     "fan_duty_pct",
     "hw_errors",
     "shares_accepted",

@@ -78,7 +78,7 @@ def _sample(report: Json) -> list[str]:
             out.append(
                 _row(
                     _label(name),
-                    _number(told[name], unit_of(name)) + remark,
+                    _said(name, told[name]) + remark,
                 )
             )
     out += [
@@ -103,6 +103,25 @@ def _counted(report: Json) -> list[str]:
         added = "began anew" if one["reset"] else f"{_number(one['added'], '')} more"
         out.append(_row(name, f"{added} in {over:g} s"))
     return out
+
+
+def _said(name: str, value: object) -> str:
+    """The value as people say it: a time up of 791880 s is 9 days 3 h 58 min."""
+    if name in ("uptime_s", "last_share_age_s") and isinstance(value, int | float):
+        return duration(value)
+    return _number(value, unit_of(name))
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the largest units that matter, at most three of them."""
+    days, rest = divmod(int(seconds), 86_400)
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    if days:
+        return f"{days} day{'s' if days != 1 else ''} {hours} h {minutes} min"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def _label(name: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 from firmware_adapters.capabilities import Observation
 from firmware_adapters.discovery.examine import Examined, NotRead
 from firmware_adapters.discovery.report import LISTS, SINGLES, Probed, as_json, missing
-from firmware_adapters.discovery.words import lines
+from firmware_adapters.discovery.words import duration, lines
 from firmware_adapters.identify import Identification
 from shared.capabilities import Ability, Capability, DeviceFacts, Preset
 from shared.counters import Step
@@ -181,3 +181,22 @@ def test_the_words_hold_what_a_technician_looks_for() -> None:
         "throttle            control; 20 to 100",
     ):
         assert part in text, part
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.0, "0 s"),
+        (59.9, "59 s"),
+        (61.0, "1 min 1 s"),
+        (7500.0, "2 h 5 min"),
+        (86_400.0, "1 day 0 h 0 min"),
+        (791_880.0, "9 days 3 h 58 min"),
+    ],
+)
+def test_a_time_is_told_as_people_say_it(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_the_words_have_the_time_up_in_days() -> None:
+    assert any("uptime" in line and "9 days 3 h 58 min" in line for line in lines(FOUND))
