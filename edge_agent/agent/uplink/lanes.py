@@ -49,19 +49,27 @@ class Lanes:
         """What was recorded since, most urgent and newest first; all of it overtakes what waits here."""
         self._live.extend(reversed(list(ids)))
 
-    def take(self, now_s: float, limit: int) -> list[int]:
-        """Up to `limit` ids to send now; the caller says `sent` for each that it really sent."""
-        room = max(2 * MAX_UNACKED - self.unacked, 0)
-        chosen = [self._live.pop() for _ in range(min(limit, len(self._live), room))]
+    def take(self, now_s: float, *, live: int, past: int) -> tuple[list[int], list[int]]:
+        """Ids to send now: up to `live` new ones, and up to `past` of the backlog or to be sent again.
+
+        The caller says `sent` for each that it really sent, or puts all of them back.
+        """
+        new = [self._live.pop() for _ in range(min(live, len(self._live), 2 * MAX_UNACKED - self.unacked))]
         self._tokens = min(self._rate * _BURST_S, self._tokens + (now_s - self._filled_s) * self._rate)
         self._filled_s = now_s
-        while self._backlog and len(chosen) < limit and self._tokens >= 1 and self.unacked < MAX_UNACKED:
-            chosen.append(self._backlog.popleft())
-            self._tokens -= 1
-        if not chosen:
-            chosen = self._due(now_s, min(limit, int(self._tokens)))
-            self._tokens -= len(chosen)
-        return chosen
+        old: list[int] = []
+        room = min(past, int(self._tokens))
+        while self._backlog and len(old) < room and self.unacked + len(old) < MAX_UNACKED:
+            old.append(self._backlog.popleft())
+        if not old and not new:
+            old = self._due(now_s, room)
+        self._tokens -= len(old)
+        return new, old
+
+    def put_back(self, new: Iterable[int], old: Iterable[int]) -> None:
+        """What was taken could not be sent: it goes to the head of its lane again."""
+        self.add_live(new)
+        self._backlog.extendleft(row_id for row_id in reversed(list(old)) if row_id not in self._sent)
 
     def sent(self, row_id: int, now_s: float) -> None:
         """It left, whatever became of it."""

@@ -1,7 +1,7 @@
 """The transport's in-memory twin: a broker in the process, with the faults of a real link at hand."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from edge_agent.agent.uplink.transport import Delivery, Link, LinkLost, Message
@@ -11,7 +11,8 @@ class MemoryBroker:
     """One client's broker: retained messages, a persistent session, and faults.
 
     `down` refuses connections, `cut()` ends the present one, `black_hole` lets publishes neither arrive nor
-    fail, `deaf` takes publishes but never confirms them (their outcome is unknown).
+    fail, `deaf` takes publishes but never confirms them (their outcome is unknown). `transit` is awaited by
+    one publish after the other before each arrives: a thin link.
     """
 
     def __init__(self) -> None:
@@ -21,6 +22,7 @@ class MemoryBroker:
         self.black_hole = False
         self.deaf = False
         self.connects = 0
+        self.transit: Callable[[], Awaitable[None]] | None = None
         self._queue: asyncio.Queue[Message | None] = asyncio.Queue()
         self._link: _MemoryLink | None = None
         self._arrived = asyncio.Event()
@@ -65,6 +67,7 @@ class _MemoryLink:
     def __init__(self, broker: MemoryBroker, queue: "asyncio.Queue[Message | None]") -> None:
         self._broker = broker
         self._queue = queue
+        self._wire = asyncio.Lock()
         self.lost = False
 
     async def subscribe(self, topic_filter: str) -> None:
@@ -75,6 +78,10 @@ class _MemoryLink:
     async def publish(self, message: Message) -> Delivery:
         self._check()
         await asyncio.sleep(0)
+        if self._broker.transit is not None:
+            async with self._wire:
+                await self._broker.transit()
+            self._check()
         if self._broker.black_hole:
             return Delivery.UNKNOWN
         self._broker.take(message)

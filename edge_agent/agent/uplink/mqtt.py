@@ -15,12 +15,15 @@ from edge_agent.agent.uplink.transport import Delivery, Link, LinkLost, Message
 from edge_agent.config import Uplink
 from shared.errors import ConfigError
 from shared.ids import SiteId
+from shared.wire.codec import MAX_BODY_BYTES
 
 _PING_SHARE: Final = 0.6
-"""paho notices a dead peer after two ping intervals, so the interval is this share of `keep_alive_s`: a
-black-holed link is seen in 1.2 × keep-alive plus a second or two, below 1.5 × from 10 s on."""
+_LOOKS_S: Final = 2.5
+"""paho notices a dead peer after two ping intervals, and looks once a second (twice: to ping, to give up)."""
 _SESSION_S: Final = 14 * 24 * 3600
 """The broker keeps our subscription for the longest outage we plan for."""
+_LARGEST: Final = MAX_BODY_BYTES + 64 * 1024
+"""Bytes; a broker does not hand on what is larger, it could not be decoded anyway."""
 _INCOMING: Final = 1_000
 _INFLIGHT: Final = 20
 
@@ -37,7 +40,7 @@ class MqttTransport:
         self._site = site
         self._password = _read_password(settings.password_file)
         _tls(settings)
-        self._ping_s = max(1, int(settings.keep_alive_s * _PING_SHARE))
+        self._ping_s = ping_s(settings.keep_alive_s)
 
     @asynccontextmanager
     async def session(self, *, will: Message) -> AsyncIterator[Link]:
@@ -48,6 +51,7 @@ class MqttTransport:
             raise LinkLost(str(error)) from error
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no annotations here
         properties.SessionExpiryInterval = _SESSION_S
+        properties.MaximumPacketSize = _LARGEST
         client = aiomqtt.Client(
             self._settings.broker_host,
             self._settings.broker_port,
@@ -75,6 +79,23 @@ class MqttTransport:
             ) from error
         finally:
             _ask_after(client)
+            _hang_up(client)
+
+
+def ping_s(keep_alive_s: int) -> int:
+    """The ping interval with which a black-holed link is seen before 1.5 × `keep_alive_s` (from 4 s on)."""
+    return max(1, int(min(keep_alive_s * _PING_SHARE, (1.5 * keep_alive_s - _LOOKS_S) / 2)))
+
+
+def _hang_up(client: aiomqtt.Client) -> None:
+    """Close a socket that is still open.
+
+    aiomqtt leaves it open where the broker's answer to CONNECT is late. When that answer comes after all,
+    nobody would read from the connection, and as ours it would push our next one off the broker.
+    """
+    paho = client._client  # noqa: SLF001 - aiomqtt has no word for this
+    if paho.socket() is not None:
+        paho._sock_close()  # noqa: SLF001 - as above
 
 
 def _ask_after(client: aiomqtt.Client) -> None:

@@ -6,25 +6,35 @@ nothing can be lost, and the cloud's ledger makes "twice" once.
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from edge_agent.agent.records import Records
 from edge_agent.agent.service import Service, full_jitter, log
-from edge_agent.agent.store.rows import OutboxRow
+from edge_agent.agent.store.rows import AckOutcome, OutboxRow
 from edge_agent.agent.uplink.downlink import Downlink
 from edge_agent.agent.uplink.lanes import Lanes
+from edge_agent.agent.uplink.pace import Pace
 from edge_agent.agent.uplink.transport import Delivery, Link, LinkLost, Message, Transport
 from edge_agent.agent.view import SiteView
 from shared.clock import Clock
 from shared.commands import CommandState, CommandStatus
+from shared.errors import StoreError
 from shared.ids import CommandId, SiteId
 from shared.wire import codec, topics
-from shared.wire.envelope import Birth, CertificateRequest, ChunkRequest, SiteState
+from shared.wire.envelope import Ack, Birth, CertificateRequest, ChunkRequest, SiteState
 
-_WINDOW: Final = 16
+_WINDOW: Final = 10
+"""Live batches on their way at once; with those of the past fewer than paho keeps in flight, so that none
+waits in a queue of the library."""
 _IDLE_S: Final = 0.25
+_DISK_NAP_S: Final = 1.0
+_FIRST_S: Final = 0.5
+_CAP_S: Final = 30.0
+_LASTING_S: Final = 10.0
+_BRIEF_ATTEMPTS: Final = 3
 _MAX_STATUSES: Final = 256
 _MAX_REQUESTS: Final = 64
 
@@ -33,7 +43,9 @@ class Uplink(Service):
     """Owns the connection, its reconnects and what is sent over it."""
 
     name = "uplink"
-    stall_s = 120.0
+    stall_s = math.inf
+    """The watchdog is about this gateway: a network may be slow or gone for days, and every wait on it here
+    has an end of its own."""
 
     def __init__(
         self,
@@ -58,12 +70,17 @@ class Uplink(Service):
         self._statuses: dict[tuple[CommandId, CommandState, str], CommandStatus] = {}
         self._requests: deque[Message] = deque()
         self._lanes = Lanes(now_s=clock.monotonic())
+        self._pace = Pace()
+        self._flying = [0, 0]
+        """Batches on their way: of the live lane, and of the past."""
         self.connected = False
         self.since_ms: int | None = None
         self.unknown = 0
         """Publishes whose outcome nobody knows."""
         self._complained = False
+        self._disk_complained = False
         self._was_up = False
+        self._up_s = 0.0
 
     @property
     def lanes(self) -> Lanes:
@@ -106,14 +123,39 @@ class Uplink(Service):
         while True:
             self._was_up = False
             try:
-                await self._session()
+                await self._whole_session()
             except* LinkLost as lost:
-                attempt = 0 if self._was_up else attempt + 1
-                self._complain(lost.exceptions[0])
+                attempt = self._next_attempt(attempt)
+                self._complain(_innermost(lost))
             finally:
                 self._down()
             self.tick()
-            await self.clock.sleep(full_jitter(attempt, first_s=0.5, cap_s=30.0))
+            await self.clock.sleep(full_jitter(attempt, first_s=_FIRST_S, cap_s=_CAP_S))
+
+    def _next_attempt(self, attempt: int) -> int:
+        """0 after a connection that lasted; a broker that hangs up at once is not called without a pause.
+
+        Two gateways with one id push each other off the broker like that, for ever.
+        """
+        if not self._was_up:
+            return attempt + 1
+        lasted_s = self.clock.monotonic() - self._up_s
+        return 0 if lasted_s >= _LASTING_S else min(attempt + 1, _BRIEF_ATTEMPTS)
+
+    async def _whole_session(self) -> None:
+        """A session in a task of its own, so that a stop always ends this one.
+
+        A task group that is cancelled while one of its tasks fails raises the failure and forgets the
+        cancellation (CPython 3.11); an agent would go on for ever after its stop.
+        """
+        session = asyncio.create_task(self._session(), name="uplink-session")
+        try:
+            await asyncio.wait({session})
+        except asyncio.CancelledError:
+            session.cancel()
+            await asyncio.gather(session, return_exceptions=True)
+            raise
+        await session
 
     async def _session(self) -> None:
         will = self._state_message(online=False)
@@ -139,6 +181,7 @@ class Uplink(Service):
         await self._must_arrive(link, birth)
         await self._must_arrive(link, self._state_message(online=True))
         self.connected = self._was_up = True
+        self._up_s = self.clock.monotonic()
         self.since_ms = self.clock.utc_ms()
         if self._complained:
             log.info("broker is back")
@@ -184,55 +227,101 @@ class Uplink(Service):
     async def _apply_acks(self) -> None:
         while True:
             acks = await self._downlink.next_acks()
-            outcome = await self._records.writer.call(self._records.store.apply_acks, acks)
+            while (outcome := await self._believe(acks)) is None:
+                await self.clock.sleep(_DISK_NAP_S)
             self._lanes.acked(outcome.deleted)
             for refusal in outcome.refused:
                 self._view.quarantined("ack-refused", refusal.why)
                 log.warning("ack refused: %s", refusal.why)
             self._records.fresh.set()
 
+    async def _believe(self, acks: Sequence[Ack]) -> AckOutcome | None:
+        """Delete what these cover; None where the disk refuses, and then they are tried again."""
+        try:
+            return await self._records.writer.call(self._records.store.apply_acks, acks)
+        except StoreError as error:
+            self._complain_of_disk(error)
+            return None
+
+    def _complain_of_disk(self, error: StoreError) -> None:
+        """Once per trouble; the link stays up meanwhile."""
+        if not self._disk_complained:
+            log.error("the outbox cannot be used now, the cloud has to wait: %s", error)
+            self._disk_complained = True
+
     # ------------------------------------------------------------ out
 
     async def _send(self, link: Link) -> None:
-        store, call = self._records.store, self._records.writer.call
-        self._lanes = Lanes(now_s=self.clock.monotonic())
-        waiting = await call(store.waiting)
-        self._lanes.add_backlog(waiting)
-        mark = max(waiting, default=0)
-        while True:
-            self.tick()
-            self._records.fresh.clear()
-            await self._send_small(link)
-            fresh = await call(store.waiting, above=mark, newest=True)
-            mark = max(fresh, default=mark)
-            self._lanes.add_live(fresh)
-            chosen = self._lanes.take(self.clock.monotonic(), _WINDOW)
-            if chosen:
-                await self._send_batches(link, chosen)
-            else:
-                await self._idle()
+        self._lanes, self._pace = Lanes(now_s=self.clock.monotonic()), Pace()
+        self._flying = [0, 0]
+        mark = -1
+        async with asyncio.TaskGroup() as flights:
+            while True:
+                self.tick()
+                self._records.fresh.clear()
+                await self._send_small(link)
+                try:
+                    mark = await self._look(mark)
+                    started = await self._send_batches(link, flights)
+                except StoreError as error:
+                    self._complain_of_disk(error)
+                    await self.clock.sleep(_DISK_NAP_S)
+                    continue
+                self._disk_complained = False
+                if not started:
+                    await self._idle()
 
-    async def _send_batches(self, link: Link, ids: Sequence[int]) -> None:
+    async def _look(self, mark: int) -> int:
+        """Sort what is new in the outbox into its lane; the first look finds the backlog."""
         store, call = self._records.store, self._records.writer.call
-        rows = await call(store.fetch, ids)
-        for row_id in set(ids) - {row.id for row in rows}:
+        if mark < 0:
+            found = await call(store.waiting)
+            self._lanes.add_backlog(found)
+        else:
+            found = await call(store.waiting, above=mark, newest=True)
+            self._lanes.add_live(found)
+        return max(found, default=max(mark, 0))
+
+    async def _send_batches(self, link: Link, flights: asyncio.TaskGroup) -> bool:
+        """Start what may go now; False where nothing may."""
+        store, call = self._records.store, self._records.writer.call
+        live, past = self._flying
+        room = self._pace.window - past
+        if past > room:
+            room = 0  # each refill is a commit, so they are made by halves
+        new, old = self._lanes.take(self.clock.monotonic(), live=_WINDOW - live, past=room)
+        if not new and not old:
+            return False
+        try:
+            rows = await call(store.fetch, [*new, *old])
+            if rows:
+                await call(store.mark_published, rows)
+        except StoreError:
+            self._lanes.put_back(new, old)
+            raise
+        for row_id in {*new, *old} - {row.id for row in rows}:
             self._lanes.forget(row_id)
-        if not rows:
-            return
-        await call(store.mark_published, rows)
-        now_s = self.clock.monotonic()
+        past_ids = frozenset(old)
         for row in rows:
-            self._lanes.sent(row.id, now_s)
-        results = await asyncio.gather(
-            *(link.publish(self._message(row)) for row in rows), return_exceptions=True
-        )
-        unknown = sum(result is Delivery.UNKNOWN for result in results)
-        self.unknown += unknown
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        if unknown:
+            self._lanes.sent(row.id, self.clock.monotonic())
+            is_past = row.id in past_ids
+            self._flying[is_past] += 1
+            flights.create_task(self._fly(link, row, is_past=is_past))
+        return True
+
+    async def _fly(self, link: Link, row: OutboxRow, *, is_past: bool) -> None:
+        """One batch on its way; a link that does not answer for it is given up."""
+        handed_over_s = self.clock.monotonic()
+        try:
+            delivery = await link.publish(self._message(row))
+        finally:
+            self._flying[is_past] -= 1
+            self._records.fresh.set()
+        if delivery is Delivery.UNKNOWN:
+            self.unknown += 1
             raise LinkLost("no answer from the broker for a batch; its outcome is unknown")
+        if is_past:
+            self._pace.confirmed(self.clock.monotonic() - handed_over_s)
 
     def _message(self, row: OutboxRow) -> Message:
         topic = (
@@ -263,3 +352,10 @@ class Uplink(Service):
         finally:
             nap.cancel()
             news.cancel()
+
+
+def _innermost(group: BaseException) -> BaseException:
+    """The first fault of nested task groups."""
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group

@@ -7,7 +7,9 @@ from edge_agent.agent.uplink.lanes import MAX_UNACKED, RESEND_S, Lanes
 
 
 def send(lanes: Lanes, now_s: float, limit: int = 16) -> list[int]:
-    chosen = lanes.take(now_s, limit)
+    new, old = lanes.take(now_s, live=limit, past=limit)
+    chosen = [*new, *old][:limit]
+    lanes.put_back(new[limit:], old[max(0, limit - len(new)) :])
     for row_id in chosen:
         lanes.sent(row_id, now_s)
     return chosen
@@ -27,6 +29,24 @@ def test_the_backlog_keeps_its_rate() -> None:
     lanes.add_backlog(range(1, 10_000))
     sent = [len(send(lanes, n * 0.1)) for n in range(101)]
     assert sum(sent) <= 10 + 10 * 10
+
+
+def test_what_could_not_be_sent_comes_first_again() -> None:
+    lanes = Lanes(now_s=0)
+    lanes.add_backlog([1, 2, 3])
+    lanes.add_live([9, 8])
+    new, old = lanes.take(0, live=2, past=2)
+    assert (new, old) == ([9, 8], [1, 2])
+    lanes.put_back(new, old)
+    assert lanes.take(0, live=5, past=5) == ([9, 8], [1, 2, 3])
+
+
+def test_the_past_has_a_room_of_its_own() -> None:
+    lanes = Lanes(now_s=0)
+    lanes.add_backlog(range(1, 50))
+    lanes.add_live([99])
+    assert lanes.take(0, live=10, past=0) == ([99], [])
+    assert lanes.take(0, live=0, past=3) == ([], [1, 2, 3])
 
 
 def test_live_batches_are_not_held_back_by_the_rate() -> None:

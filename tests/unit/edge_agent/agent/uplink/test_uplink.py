@@ -1,7 +1,8 @@
 """The uplink over the in-memory broker: what is sent, what is believed, what survives a bad link."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -9,10 +10,11 @@ from typing import TypeVar
 import msgspec
 import pytest
 
+from edge_agent.agent.notify import Watchdog
 from edge_agent.agent.records import Records
 from edge_agent.agent.store.database import Store
 from edge_agent.agent.store.frames import RawStore
-from edge_agent.agent.store.rows import Commit
+from edge_agent.agent.store.rows import AckOutcome, Commit, OutboxRow
 from edge_agent.agent.store.writer import Writer
 from edge_agent.agent.uplink.downlink import Downlink
 from edge_agent.agent.uplink.lanes import RESEND_S
@@ -24,6 +26,7 @@ from edge_agent.ipc import Order
 from shared.artifacts.signing import Purpose, Signed
 from shared.clock import ManualClock
 from shared.commands import CommandBody, CommandState, CommandStatus, SafeStopOrder
+from shared.errors import StoreError
 from shared.ids import CommandId
 from shared.wire import codec, topics
 from shared.wire.envelope import (
@@ -38,6 +41,7 @@ from shared.wire.envelope import (
     RawWanted,
     SiteState,
 )
+from shared.wire.intervals import IntervalSet
 from support.agent import KEYS, SITE, STEP_S, T0, make_site, rollup_row, some_event
 
 T = TypeVar("T")
@@ -244,6 +248,125 @@ async def test_events_overtake_telemetry(tmp_path: Path) -> None:
         assert topics_sent.index(topics.events(SITE)) < first_row
 
 
+class TestTheDiskRefuses:
+    async def test_the_link_stays_up_and_all_is_sent_when_it_takes_data_again(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with bench(tmp_path) as b:
+            await b.until(lambda: b.uplink.connected)
+            real, refusals = b.store.mark_published, [3]
+
+            def mark(rows: Iterable[OutboxRow]) -> None:
+                if refusals[0]:
+                    refusals[0] -= 1
+                    raise StoreError("no room")
+                real(rows)
+
+            monkeypatch.setattr(b.store, "mark_published", mark)
+            await b.record(5)
+            await b.until(lambda: len(b.sent()) == 5, advance_s=0.5)
+            assert not refusals[0]
+            assert sorted(b.sent()) == [1, 2, 3, 4, 5], "once each"
+            assert b.broker.connects == 1
+            assert b.uplink.restarts == 0
+
+    async def test_an_ack_is_kept_until_it_can_be_applied(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with bench(tmp_path) as b:
+            await b.record(3)
+            await b.until(lambda: len(b.sent()) == 3)
+            real, refusals = b.store.apply_acks, [2]
+
+            def apply(acks: Iterable[Ack]) -> AckOutcome:
+                if refusals[0]:
+                    refusals[0] -= 1
+                    raise StoreError("no room")
+                return real(acks)
+
+            monkeypatch.setattr(b.store, "apply_acks", apply)
+            b.ack(3)
+            await b.until(lambda: not b.store.waiting(), advance_s=0.5)
+            assert b.broker.connects == 1
+            assert sorted(b.sent()) == [1, 2, 3]
+
+
+async def test_a_broker_that_hangs_up_at_once_is_not_called_without_a_pause(tmp_path: Path) -> None:
+    """As when two gateways have one id: each connect pushes the other off."""
+    async with bench(tmp_path) as b:
+        for _ in range(600):  # a minute
+            b.broker.cut()
+            b.clock.advance(0.1)
+            await asyncio.sleep(0.0005)
+        assert 5 < b.broker.connects < 80
+
+
+async def test_f10_on_a_thin_link_the_newest_waits_for_one_batch_of_the_past_at_most(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        b.broker.down = True
+        await b.record(60)
+        b.broker.transit = lambda: b.clock.sleep(2.0)
+        b.broker.down = False
+        await b.until(lambda: len(b.sent()) >= 10, advance_s=0.5)
+        for number in range(60, 65):
+            past = len(b.sent())
+            await b.record(1, first=number)
+            await b.until(lambda number=number: number + 1 in b.sent(), advance_s=0.5)  # type: ignore[misc]  # the default binds the round
+            assert b.sent().index(number + 1) - past <= 2
+        await b.until(lambda: len(b.sent()) == 65, advance_s=0.5)
+
+
+async def test_f11_a_link_that_flaps_all_the_time_still_empties_the_outbox(tmp_path: Path) -> None:
+    """Up and down again and again, some batches confirmed, acks of one connection arriving in the next."""
+    async with bench(tmp_path) as b:
+        chance = random.Random(7)
+        await b.record(120)
+        for _ in range(400):
+            if not b.store.waiting():
+                break
+            b.broker.down = chance.random() < 0.5
+            b.clock.advance(chance.uniform(0.1, 3))
+            await asyncio.sleep(0.002)
+            if b.sent():
+                numbers = IntervalSet((n, n) for n in set(b.sent()))
+                ack = Ack(epoch=b.store.epoch, stream="rollup", upto=numbers.upto, ranges=numbers.ranges[:32])
+                b.broker.deliver(topics.ack(SITE), codec.encode(ack))
+            b.broker.cut()
+        assert not b.store.waiting()
+        assert b.broker.connects > 5
+        assert not b.view.quarantine
+
+
+async def test_f23_a_network_that_hangs_never_stops_the_watchdog(tmp_path: Path) -> None:
+    """The watchdog is about this gateway; a connection that takes hours is no reason to restart it."""
+    async with bench(tmp_path) as b:
+        b.broker.transit = lambda: b.clock.sleep(1e9)
+        await b.until(lambda: b.broker.connects == 1)
+        b.clock.advance(3 * 3_600)
+        await b.settle()
+        watchdog = Watchdog(b.clock, [b.uplink])
+        assert not b.uplink.stalled
+        watchdog.beat()
+        assert not b.uplink.connected
+
+
+@pytest.mark.parametrize("jump_ms", [86_400_000, -86_400_000])
+async def test_f28_a_wall_clock_that_jumps_a_day_sends_nothing_twice(tmp_path: Path, jump_ms: int) -> None:
+    """Time-outs are on the monotonic clock, and batches have numbers: a jump changes neither."""
+    async with bench(tmp_path) as b:
+        await b.record(3)
+        await b.until(lambda: len(b.sent()) == 3)
+        b.clock.step_wall(jump_ms)
+        await b.record(3, first=3)
+        await b.until(lambda: len(b.sent()) == 6, advance_s=0.1)
+        b.clock.advance(RESEND_S / 2)
+        await b.settle()
+        assert sorted(b.sent()) == [1, 2, 3, 4, 5, 6]
+        b.ack(6)
+        await b.until(lambda: not b.store.waiting())
+        assert b.broker.connects == 1
+
+
 class TestCommands:
     def signed(self, command: str = "c-1") -> Signed:
         body = CommandBody(
@@ -371,7 +494,7 @@ class TestNewTopics:
             assert "nobody here listens" in b.view.quarantine_last
 
     async def test_a_certificate_is_asked_for_over_a_live_link_only(self, tmp_path: Path) -> None:
-        request = CertificateRequest(request_pem="request")
+        request = CertificateRequest(request_pem="request", proof=b"signed")
 
         def asked(b: Bench) -> list[Message]:
             return [m for m in b.broker.published if m.topic == topics.certificate_request(SITE)]
@@ -444,3 +567,11 @@ async def test_chunk_requests_are_only_made_over_a_live_link(tmp_path: Path) -> 
         b.uplink.request_chunks(request)
         await b.until(lambda: bool(asked(b)))
         assert codec.decode(asked(b)[0].payload, ChunkRequest) == request
+
+
+async def test_a_stop_that_comes_with_a_lost_link_is_still_a_stop(tmp_path: Path) -> None:
+    """A task group that fails while it is cancelled forgets the cancellation."""
+    for _ in range(20):
+        async with asyncio.timeout(5), bench(tmp_path) as b:
+            await b.until(lambda b=b: b.uplink.connected)  # type: ignore[misc]  # the default binds the round
+            b.broker.cut()
