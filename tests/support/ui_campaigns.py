@@ -171,6 +171,7 @@ def campaigns(now_ms: int) -> list[Json]:
         8,
         now_ms,
         state="halted",
+        held=True,
         why="1 of 1 sites of ring 1 went wrong: bravo: alarm rate 41.0%, at most 5.0% is allowed",
         ended_ms=now_ms - 7_000_000,
         second_approver=False,
@@ -182,8 +183,9 @@ def campaigns(now_ms: int) -> list[Json]:
                     _site(
                         "bravo",
                         now_ms,
-                        "returned",
-                        "runs version 6 again after: alarm rate 41.0%, at most 5.0% is allowed",
+                        "returning",
+                        "told to let go of the version, no confirmation yet "
+                        "after: alarm rate 41.0%, at most 5.0% is allowed",
                         worst=bad,
                     )
                 ],

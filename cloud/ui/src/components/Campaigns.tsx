@@ -7,14 +7,27 @@ import type { ApprovalView, CampaignOrder, CampaignSite, CampaignView, Criteria,
 import { span } from "../format/time";
 import { sentence } from "../format/words";
 import { toSite } from "../route";
-import { advice, approvalWords, checks, headline, place, sitesOf, STANDING } from "../state/campaigns";
+import { advice, approvalWords, checks, headline, needsEye, place, sitesOf, STANDING } from "../state/campaigns";
 import { now } from "../state/clock";
 import { Badge, Panel, Value, When } from "./basics";
 import { ask } from "./confirm";
 
+/** What still moves or was halted last stands open; what is over folds away. */
 export function Campaigns({ campaigns, reload }: { readonly campaigns: readonly CampaignView[]; readonly reload: () => void }): JSX.Element {
-  const rank = (one: CampaignView): number => (one.state === "done" ? 1 : 0);
-  return <>{campaigns.toSorted((a, b) => rank(a) - rank(b) || b.created_ms - a.created_ms).map((one) => <Campaign key={one.id} campaign={one} reload={reload} />)}</>;
+  const sorted = campaigns.toSorted((a, b) => b.created_ms - a.created_ms);
+  const shown = sorted.filter((one, i) => i === 0 || needsEye(one));
+  const earlier = sorted.filter((one) => !shown.includes(one));
+  return (
+    <>
+      {shown.map((one) => <Campaign key={one.id} campaign={one} reload={reload} />)}
+      {earlier.length ? (
+        <details class="earlier">
+          <summary>Earlier roll-outs ({earlier.length})</summary>
+          {earlier.map((one) => <Campaign key={one.id} campaign={one} reload={reload} />)}
+        </details>
+      ) : null}
+    </>
+  );
 }
 
 function Campaign({ campaign, reload }: { readonly campaign: CampaignView; readonly reload: () => void }): JSX.Element {
@@ -25,10 +38,10 @@ function Campaign({ campaign, reload }: { readonly campaign: CampaignView; reado
     <Panel title={`Roll-out of ${campaign.name} v${campaign.version}`} aside={<Badge tone={tone}>{words}</Badge>}>
       <div class={`campaign-now ${tone}`}>
         <p class="campaign-where">
-          <strong>{campaign.state === "done" ? `On all ${count} sites` : campaign.state === "halted" ? `Halted in ring ${campaign.ring + 1} of ${campaign.rings.length}` : place(campaign)}</strong>{" "}
-          <span class="muted">since <When at_ms={campaign.ended_ms ?? campaign.entered_ms} /> · {count} sites · begun by {campaign.created_by}{campaign.second_approver ? " · takes two persons" : ""}</span>
+          <strong>{campaign.state === "done" ? count === 1 ? "On its one site" : `On all ${count} sites` : campaign.state === "halted" ? `Halted in ring ${campaign.ring + 1} of ${campaign.rings.length}` : place(campaign)}</strong>{" "}
+          <span class="muted">since <When at_ms={campaign.ended_ms ?? campaign.entered_ms} /> · {count === 1 ? "1 site" : `${count} sites`} · begun by {campaign.created_by}{campaign.second_approver ? " · takes two persons" : ""}</span>
         </p>
-        {campaign.why ? <p>{sentence(campaign.why)}</p> : null}
+        {campaign.why ? <p>{campaign.why}</p> : null}
         {todo ? <p class="advice"><strong>Do:</strong> {todo}</p> : null}
         {campaign.strangers.length ? <p class="muted">Reports this version without having got it from here (not counted): {campaign.strangers.join(", ")}</p> : null}
       </div>
@@ -60,7 +73,7 @@ function RingView({ ring, campaign }: { readonly ring: Ring; readonly campaign: 
     <li class={`ring ${ring.state}`}>
       <details open={ring.state === "open" || troubled}>
         <summary>
-          <span aria-hidden="true">{ring.state === "done" ? "✓" : ring.state === "open" ? "▸" : "·"}</span> <strong>Ring {ring.number}</strong> · {sites} · {words}
+          {ring.state === "done" ? <span aria-hidden="true">✓ </span> : null}<strong>Ring {ring.number}</strong> · {sites} · {words}
           {begun && campaign.state !== "halted" ? ` · ${ring.good} good, ${ring.needed} needed` : ""} · {span(ring.soak_s)} on each stage
         </summary>
         {begun ? (
@@ -81,8 +94,8 @@ function SiteLine({ site, criteria }: { readonly site: CampaignSite; readonly cr
     <li class="ring-site">
       <div class="ring-site-head">
         <a href={toSite(site.site)}>{site.site}</a> <Badge tone={tone}>{words}</Badge>
-        <span>{sentence(site.why)}{site.standing === "soaking" && left > 0 ? `, ${span(left)} to go` : ""}</span>
-        {site.heard_ms !== null ? <span class="muted">numbers <When at_ms={site.heard_ms} relative /></span> : null}
+        <span>{site.why}{site.standing === "soaking" && left > 0 ? `, ${span(left)} to go` : ""}</span>
+        {site.heard_ms !== null ? <span class="muted">newest numbers <When at_ms={site.heard_ms} relative /></span> : null}
       </div>
       {numbers ? (
         <ul class="checks" aria-label={`Criteria at ${site.site}, worst numbers`}>

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { CampaignSite, CampaignView, Criteria, Standing } from "../api/campaigns";
-import { advice, checks, headline, place, share } from "./campaigns";
+import { advice, checks, headline, needsEye, place, share } from "./campaigns";
 
 const CRITERIA: Criteria = {
   min_agreement: 0.95, max_alarm_rate: 0.05, max_latency_p99_ms: 500, max_intervention_rise: 0.02,
@@ -55,4 +55,11 @@ test("a roll-out that needs a person says so first and says what to do", () => {
   expect(advice(campaign({ state: "halted" }, "returning"))).toMatch(/Not confirmed yet: alpha/);
   expect(advice(campaign({ state: "halted" }, "returned"))).toMatch(/every site is off this version/);
   expect(place(campaign())).toBe("Ring 1 of 1, shadow");
+});
+
+test("what is over folds away, what is on its way back does not", () => {
+  expect(needsEye(campaign())).toBe(true);
+  expect(needsEye(campaign({ state: "done" }))).toBe(false);
+  expect(needsEye(campaign({ state: "halted" }))).toBe(false);
+  expect(needsEye(campaign({ state: "halted", held: true }))).toBe(true);
 });

@@ -65,6 +65,12 @@ export function headline(campaign: CampaignView): readonly [string, Tone] {
   }
 }
 
+/** Whether it may still move, or sites are on their way back, or somebody must agree. */
+export function needsEye(campaign: CampaignView): boolean {
+  const over = campaign.state === "done" || (campaign.state === "halted" && !campaign.held);
+  return !over || campaign.approvals.length > 0;
+}
+
 /** "Ring 2 of 4, shadow". */
 export function place(campaign: CampaignView): string {
   return `Ring ${campaign.ring + 1} of ${campaign.rings.length}, ${campaign.stage}`;
