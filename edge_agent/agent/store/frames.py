@@ -28,7 +28,7 @@ SEGMENT_MS: Final = 24 * 3600 * 1000
 _DAY_MS: Final = 24 * 3600 * 1000
 _MAX_FRAME: Final = 16 * 1024 * 1024
 _HEAD: Final = struct.Struct(">II")
-_SUFFIX: Final = ".frames"
+SUFFIX: Final = ".frames"
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
@@ -85,7 +85,7 @@ class RawStore:
 
     def files(self, kind: DeviceKind | None = None) -> list[Path]:
         """Files of one kind (or all), oldest first."""
-        found = self._folder.glob(f"{kind or '*'}-*{_SUFFIX}")
+        found = self._folder.glob(f"{kind or '*'}-*{SUFFIX}")
         return sorted(found, key=lambda path: (path.stem.rpartition("-")[2], path.name))
 
     def append(self, samples: Iterable[Sample]) -> None:
@@ -122,7 +122,7 @@ class RawStore:
         last = began_ms(files[-1]) if files else 0
         if files and files[-1].stat().st_size < self._segment_bytes and at_ms - last < SEGMENT_MS:
             return files[-1]
-        return self._folder / f"{kind}-{max(at_ms, last + 1):015d}{_SUFFIX}"
+        return self._folder / f"{kind}-{max(at_ms, last + 1):015d}{SUFFIX}"
 
     def forget_older(self, now_ms: int) -> int:
         """Delete files whose newest frame is too old for its kind; returns how many. Raises `StoreError`."""

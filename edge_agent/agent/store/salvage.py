@@ -9,6 +9,7 @@ given up with a tombstone: the cloud keeps what it has received of them, and wai
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +22,7 @@ from shared.errors import WireError
 from shared.telemetry import RollupRow
 from shared.wire import codec
 from shared.wire.envelope import Batch, Tombstone
+from shared.wire.intervals import IntervalSet
 
 _PROBES: Final = 50_000
 """Ids that are looked up one by one where both ends are broken off."""
@@ -78,7 +80,8 @@ class _Finds:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._ledger: list[_Row] = []
-        self._seen: dict[tuple[str, str], set[int]] = {}
+        self._known: dict[tuple[str, str], list[tuple[int, int]]] = {}
+        """Numbers that are here, or that a tombstone that is here tells of."""
         self._lost: list[Tombstone] = []
         self._counts = {"batches": 0, "rollups": 0, "values": 0, "broken": 0}
 
@@ -100,8 +103,8 @@ class _Finds:
         """Streams whose line in the ledger is gone get one; what is missing gets its tombstones."""
         known = {(row[0], row[1]) for row in self._ledger}
         found = [
-            (epoch, stream, 0, 0, max(seqs), max(seqs), 0, 0)
-            for (epoch, stream), seqs in self._seen.items()
+            (epoch, stream, 0, 0, max(last for _, last in numbers), max(last for _, last in numbers), 0, 0)
+            for (epoch, stream), numbers in self._known.items()
             if (epoch, stream) not in known
         ]
         self._store.take_over("ledger", LEDGER_COLUMNS, found)
@@ -117,8 +120,10 @@ class _Finds:
         if not _typed(row, (int, str, str, int, int, int, str, int, int, int, int, int, bytes, int)):
             self._counts["broken"] += 1
             return False
-        _, epoch, stream, seq, _, tombstone, _, first, last, from_ms, to_ms, count, body, _ = row
-        self._seen.setdefault((epoch, stream), set()).add(seq)
+        _, epoch, stream, seq, _, tombstone, of_epoch, first, last, from_ms, to_ms, count, body, _ = row
+        self._known.setdefault((epoch, stream), []).append((seq, seq))
+        if tombstone:
+            self._known.setdefault((of_epoch, stream), []).append((first, last))
         try:
             message: Batch | Tombstone = codec.decode(body, Batch | Tombstone)  # type: ignore[arg-type]  # msgspec takes unions
             good = (message.epoch, message.stream, message.seq) == (epoch, stream, seq)
@@ -126,8 +131,10 @@ class _Finds:
             good = False
         self._counts["batches" if good else "broken"] += 1
         if not good:
-            stone = _stone(epoch, stream, first if tombstone else seq, last if tombstone else seq)
+            stone = _stone(of_epoch, stream, first, last)
             self._lost.append(msgspec.structs.replace(stone, from_ms=from_ms, to_ms=to_ms, count=count))
+            if tombstone:  # its own number as well
+                self._lost.append(_stone(epoch, stream, seq, seq))
         return good
 
     def _is_rollup(self, row: _Row) -> bool:
@@ -141,15 +148,16 @@ class _Finds:
 
     def _missing(self, line: _Row) -> list[Tombstone]:
         """Numbers of a stream of which nothing is known, in at most `_RUNS` runs."""
-        epoch, stream, _, _, batches, _, acked, _ = line
-        seen = sorted(seq for seq in self._seen.get((epoch, stream), ()) if seq <= batches)
-        if batches - len(seen) <= acked:
-            return []
-        runs = [
-            (low + 1, high - 1)
-            for low, high in zip([0, *seen], [*seen, batches + 1], strict=True)
-            if high - low > 1
-        ]
+        epoch, stream, _, _, batches, _, acked, dropped_rows = line
+        known = IntervalSet(
+            (first, min(last, batches))
+            for first, last in self._known.get((epoch, stream), ())
+            if 1 <= first <= min(last, batches)
+        )
+        if not dropped_rows and batches - len(known) <= acked:
+            return []  # all that is missing was acked; where something was dropped, that cannot be told
+        ends = [(0, 0), *known.ranges, (batches + 1, batches + 1)]
+        runs = [(low + 1, high - 1) for (_, low), (high, _) in pairwise(ends) if high - low > 1]
         longest = sorted(runs, key=lambda run: run[0] - run[1])[:_RUNS]
         return [_stone(epoch, stream, first, last) for first, last in sorted(longest)]
 

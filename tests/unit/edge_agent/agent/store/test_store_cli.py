@@ -1,6 +1,9 @@
 """`minewarden store`: what it prints, that it only reads, and its exit codes."""
 
 import csv
+import re
+import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,7 @@ from edge_agent.agent.store.rows import Commit
 from shared.clock import ManualClock
 from shared.telemetry import COLUMN_NAMES
 from support.agent import T0, make_site, rollup_row, some_event, sweep
+from support.outbox import Cloud, drain
 
 
 @pytest.fixture
@@ -30,12 +34,33 @@ def state(tmp_path: Path) -> Iterator[Path]:
     store.close()
 
 
-def test_info(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["info", "--state", str(state)]) == 0
+@pytest.mark.parametrize("word", ["inspect", "info"])
+def test_inspect(word: str, state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([word, "--state", str(state)]) == 0
     out = capsys.readouterr().out
-    assert "2 steps, 6 rows" in out
-    assert "rollup: 6 rows in 2 batches over 1 epochs, 0 acked, 0 rows dropped" in out
-    assert "in 1 files" in out
+    assert "6 rows in 2 steps, 2026-05-28 20:26:40 UTC to 2026-05-28 20:26:45 UTC" in out
+    assert "in 1 files, since 2026-05-28 20:26:40 UTC" in out
+    assert "outbox       has room" in out
+    assert re.search(r"rollup +2 batches, 6 rows, [\d.]+ \w+, oldest 2026-05-28 20:26:40 UTC \(.* ago\)", out)
+    assert re.search(r"^rollup +6 +2 +0 +0 +1$", out, re.MULTILINE)
+    assert out.index("  ev ") < out.index("  rollup "), "what leaves first stands first"
+
+
+def test_inspect_of_an_outbox_that_had_to_give_up_and_of_one_that_is_empty(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path / FILE_NAME, ManualClock(), outbox_bytes=60_000)
+    for step in range(240):
+        rows = tuple(rollup_row(f"m{n}", T0 + step * 5_000, power_w=step * n) for n in range(20))
+        store.commit(Commit(rollups=rows))
+    assert main(["inspect", "--state", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    assert "nearly full: rows are thinned to minutes" in out
+    assert re.search(r"1 tombstones$", out, re.MULTILINE)
+    drain(store, Cloud())
+    assert main(["inspect", "--state", str(tmp_path)]) == 0
+    assert "the cloud has confirmed everything" in capsys.readouterr().out
+    store.close()
 
 
 def test_tables(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -47,7 +72,23 @@ def test_tables(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_integrity(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["integrity", "--state", str(state)]) == 0
-    assert capsys.readouterr().out == "ok\n"
+    assert capsys.readouterr().out == "ok: the file is sound, 6 batches and steps decode\n"
+
+
+def test_integrity_names_a_batch_that_does_not_decode(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    db = sqlite3.connect(state / FILE_NAME)
+    db.execute("UPDATE outbox SET body = x'01ff' WHERE stream = 'rollup' AND seq = 1")
+    db.execute("UPDATE outbox SET seq = 77 WHERE stream = 'ev' AND seq = 1")
+    db.execute("UPDATE rollup SET count = 9 WHERE id = 1")
+    db.commit()
+    db.close()
+    assert main(["integrity", "--state", str(state)]) == 1
+    out = capsys.readouterr().out
+    assert "outbox line 1: compressed body is cut short" in out
+    assert "its body is another batch" in out
+    assert "roll-up step 1: rows are missing" in out
 
 
 def test_integrity_of_a_damaged_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,9 +115,76 @@ def test_export_of_raw_samples_to_standard_output(state: Path, capsys: pytest.Ca
     assert '"power_w":[3000.0,0]' in lines[0]["readings"]
 
 
+def test_export_as_parquet(state: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an extra")
+    target = tmp_path / "out.parquet"
+    command = ["export", "--parquet", str(target), "--state", str(state)]
+    assert main([*command, "--until-ms", str(T0 + 5_000)]) == 0
+    lines = parquet.read_table(target).to_pylist()
+    assert [(line["at_ms"], line["device"], line["power_w_mean"]) for line in lines] == [
+        (T0, "m0", 0.0),
+        (T0, "m1", 1.0),
+        (T0, "m2", 2.0),
+    ]
+    assert lines[0]["chip_temp_max_c_max"] is None
+    assert main([*command, "--raw"]) == 0
+    assert parquet.read_table(target).column("seq").to_pylist() == [1, 2, 3, 4]
+
+
+def test_parquet_without_pyarrow_says_what_brings_it(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert main(["export", "--parquet", str(tmp_path / "x"), "--state", str(state)]) == 2
+    assert "pip install 'minewarden[parquet]'" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_vacuum_refuses_while_an_agent_has_the_store_open(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["vacuum", "--state", str(state)]) == 1
+    assert "stop the agent first" in capsys.readouterr().err
+
+
+def test_vacuum_makes_the_file_small_and_the_store_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path / FILE_NAME, ManualClock(), outbox_bytes=2**30)
+    for step in range(100):
+        rows = tuple(rollup_row(f"m{n}", T0 + step * 5_000, power_w=n * step) for n in range(100))
+        store.commit(Commit(rollups=rows))
+    drain(store, Cloud())
+    store.forget_rollups_before(T0 + 10**9)
+    store.close()
+    before = (tmp_path / FILE_NAME).stat().st_size
+    assert main(["vacuum", "--state", str(tmp_path)]) == 0
+    assert (tmp_path / FILE_NAME).stat().st_size < before / 2
+    assert " now" in capsys.readouterr().out
+    again = Store(tmp_path / FILE_NAME, ManualClock(), outbox_bytes=2**30)
+    assert (again._one("PRAGMA journal_mode"), again._one("PRAGMA auto_vacuum")) == ("wal", 2)
+    again.commit(Commit(rollups=(rollup_row("m1", T0),)))
+    again.close()
+
+
+def test_salvage_into_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path / FILE_NAME, ManualClock(), outbox_bytes=2**30)
+    store.commit(Commit(rollups=(rollup_row("m1", T0),), meta={"k": b"v"}))
+    store.close()
+    source, target = str(tmp_path / FILE_NAME), tmp_path / "saved"
+    assert main(["salvage", source, "--into", str(target)]) == 0
+    assert "1  batches that wait for the cloud" in capsys.readouterr().out
+    assert main(["inspect", "--state", str(target)]) == 0
+    assert main(["salvage", source, "--into", str(target)]) == 1
+    assert "nothing is written over" in capsys.readouterr().err
+    assert main(["salvage", str(tmp_path / "none"), "--into", str(tmp_path / "x")]) == 1
+    (tmp_path / "junk").write_bytes(b"\x00" * 5_000)
+    assert main(["salvage", str(tmp_path / "junk"), "--into", str(tmp_path / "y")]) == 1
+
+
 def test_it_only_reads(state: Path) -> None:
     before = {path.name: path.read_bytes() for path in state.iterdir() if path.is_file()}
-    for command in ("info", "tables", "integrity"):
+    for command in ("inspect", "tables", "integrity"):
         assert main([command, "--state", str(state)]) == 0
     assert before[FILE_NAME] == (state / FILE_NAME).read_bytes()
 
@@ -85,7 +193,7 @@ def test_the_folder_comes_from_the_site_file(
     tmp_path: Path, state: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make_site(tmp_path)
-    assert main(["info", "--site", str(tmp_path / "site.toml")]) == 0
+    assert main(["inspect", "--site", str(tmp_path / "site.toml")]) == 0
     assert "2 steps" in capsys.readouterr().out
     assert state.parent == tmp_path
 
