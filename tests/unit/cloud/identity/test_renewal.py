@@ -1,0 +1,197 @@
+"""Renewals, revocations and third parties, without a broker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloud.identity.authority import Authority
+from cloud.identity.service import RENEWAL_PAUSE_MS, issue_role
+from cloud.ingest.decoding import Refused, Renewal, decode
+from cloud.kit.problems import Unavailable
+from edge_agent.agent.identity.pair import Pair, read_certificate
+from shared.clock import ManualClock
+from shared.errors import SecurityError
+from shared.identity import fingerprint, prove
+from shared.ids import SiteId
+from shared.wire import codec, topics
+from shared.wire.envelope import Certificate, CertificateRequest
+from support.cloud import NOW_MS, Service
+from support.identity import certified_service, new_key, request_for
+
+SITE = SiteId("north")
+
+
+class Outbound:
+    """Stands for the command link."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Certificate]] = []
+        self.is_up = True
+
+    async def send(self, topic: str, payload: bytes, **_: Any) -> None:
+        if not self.is_up:
+            raise Unavailable("not connected")
+        self.sent.append((topic, codec.decode(payload, Certificate)))
+
+
+class Site:
+    """A site with its first certificate, and the cloud."""
+
+    def __init__(self, desk: Service, link: Outbound, pair: Pair) -> None:
+        self.desk = desk
+        self.link = link
+        self.pair = pair
+        self.registrar = desk.context.registrar
+
+    async def renew(self, key: Any, *, by: Any = None, name: str = SITE, site: SiteId = SITE) -> Pair:
+        """Ask as the agent does; the new pair."""
+        pem = request_for(name, key)
+        request = CertificateRequest(request_pem=pem, proof=prove(pem, by or self.pair.key))
+        message = decode(topics.certificate_request(site), codec.encode(request), now_ms=NOW_MS)
+        assert isinstance(message, Renewal)
+        await self.registrar.serve(message)
+        return Pair(key, read_certificate(self.link.sent[-1][1].certificate_pem))
+
+    async def rules(self) -> str:
+        broker = self.registrar.broker
+        assert broker is not None
+        await broker.apply()
+        return (Path(self.desk.context.config.data_dir).parent / "rules" / "acl").read_text()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(utc_ms=NOW_MS)
+
+
+@pytest.fixture
+async def site(tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    async with certified_service(tmp_path, clock=clock) as desk:
+        link, key = Outbound(), new_key()
+        monkeypatch.setattr(desk.context.registrar, "_link", link)
+        body = {"request_pem": request_for(SITE, key), "made_ms": NOW_MS}
+        asked = (await desk.client.post("/api/v1/enrolments", json=body)).json()
+        word = {"fingerprint": fingerprint(SITE, key.public_key()), "actor": "Ada"}
+        await desk.post(f"/enrolments/{asked['id']}/confirm", word, 200)
+        pem = (await desk.get(f"/enrolments/{asked['id']}"))["certificate_pem"]
+        yield Site(desk, link, Pair(key, read_certificate(pem)))
+
+
+async def test_the_present_key_vouches_for_the_next_and_both_count_for_a_while(site: Site) -> None:
+    key = new_key()
+    renewed = await site.renew(key)
+    assert site.link.sent[0][0] == topics.certificate(SITE)
+    renewed.check(SITE, site.link.sent[0][1].ca_pem, NOW_MS)
+    items = (await site.desk.get("/certificates"))["items"]
+    assert [(item["how"], item["state"], item["superseded"]) for item in items] == [
+        ("renewal", "live", False),
+        ("enrolment", "live", True),
+    ]
+
+
+async def test_a_lost_answer_is_given_again_and_a_second_key_must_wait(
+    site: Site, clock: ManualClock
+) -> None:
+    key, other = new_key(), new_key()
+    assert (await site.renew(key)).serial == (await site.renew(key)).serial
+    with pytest.raises(SecurityError, match="ten minutes"):
+        await site.renew(other)
+    clock.step_wall(RENEWAL_PAUSE_MS)
+    await site.renew(other, by=key)
+    assert len((await site.desk.get("/certificates"))["items"]) == 3
+
+
+async def test_nobody_else_gets_one(site: Site) -> None:
+    thief = new_key()
+    with pytest.raises(SecurityError, match="vouches"):
+        await site.renew(thief, by=thief)
+    with pytest.raises(SecurityError, match="came from the site 'north'"):
+        await site.renew(thief, name="south")
+    with pytest.raises(SecurityError, match="vouches"):
+        await site.renew(thief, name="south", site=SiteId("south"))
+    assert len((await site.desk.get("/certificates"))["items"]) == 1
+
+
+async def test_a_revoked_or_expired_key_vouches_for_nothing(site: Site, clock: ManualClock) -> None:
+    clock.step_wall(91 * 86_400_000)
+    with pytest.raises(SecurityError, match="vouches"):
+        await site.renew(new_key())
+    clock.step_wall(-91 * 86_400_000)
+    await site.desk.post(f"/certificates/{site.pair.serial}/revoke", {"actor": "Ada"}, 202)
+    with pytest.raises(SecurityError, match="vouches"):
+        await site.renew(new_key())
+
+
+async def test_a_broker_without_tls_cannot_vouch_for_who_asks(site: Site) -> None:
+    site.registrar._trusts_broker = False
+    with pytest.raises(SecurityError, match="without TLS"):
+        await site.renew(new_key())
+
+
+async def test_the_queue_answers_counts_and_survives_everything(site: Site) -> None:
+    pem = request_for(SITE, new_key())
+    good = Renewal(site=SITE, request=CertificateRequest(request_pem=pem, proof=prove(pem, site.pair.key)))
+    bad = Renewal(site=SITE, request=CertificateRequest(request_pem="x", proof=b""))
+    site.link.is_up = False
+    site.registrar.ask(good)
+    for _ in range(300):
+        site.registrar.ask(bad)
+    while site.registrar.refused_renewals < 255:
+        await asyncio.sleep(0)
+    site.link.is_up = True
+    site.registrar.ask(good)
+    while not site.link.sent:
+        await asyncio.sleep(0)
+    assert site.registrar.renewals == 2
+    told = await site.desk.get("/identity")
+    assert (told["renewals"], told["refused_renewals"]) == (2, 255)
+
+
+def test_a_request_that_does_not_decode_goes_to_quarantine() -> None:
+    found = decode(topics.certificate_request(SITE), b"\x00junk", now_ms=NOW_MS)
+    assert isinstance(found, Refused)
+
+
+async def test_a_revoked_site_has_no_line_and_its_serial_is_on_the_list(site: Site) -> None:
+    assert "user north\n" in await site.rules()
+    told = await site.desk.post(
+        f"/certificates/{site.pair.serial}/revoke", {"actor": "Ada", "reason": "stolen"}, 202
+    )
+    assert (told["state"], told["revoked_by"], told["cut_ms"]) == ("revoked", "Ada", None)
+    await site.desk.post(f"/certificates/{site.pair.serial}/revoke", {"actor": "Ada"}, 409)
+    await site.desk.post("/certificates/00ff/revoke", {"actor": "Ada"}, 404)
+
+
+async def test_an_expired_site_loses_its_line(site: Site, clock: ManualClock) -> None:
+    assert "user north\n" in await site.rules()
+    clock.step_wall(91 * 86_400_000)
+    assert "user north\n" not in await site.rules()
+
+
+async def test_a_third_party_may_command_its_sites_only(site: Site) -> None:
+    body = {"name": "acme", "sites": ["north"], "request_pem": request_for("anything"), "actor": "Ada"}
+    made = await site.desk.post("/certificates", body, 201)
+    assert (made["name"], made["role"], made["sites"]) == ("minewarden-control-acme", "control", ["north"])
+    rules = (await site.rules()).split("user minewarden-control-acme\n")[1]
+    assert "topic write mw/1/north/dn/cmd\ntopic read mw/1/north/up/res/#\n" in rules
+    await site.desk.post("/certificates", {**body, "sites": ["#"]}, 422)
+    await site.desk.post("/certificates", {**body, "name": "x/y"}, 422)
+    await site.desk.post("/certificates", {**body, "name": "all", "sites": ["*"]}, 201)
+    assert "topic write mw/1/+/dn/cmd\n" in (await site.rules()).split("user minewarden-control-all\n")[1]
+
+
+async def test_roles_have_names_that_no_site_can_have(site: Site) -> None:
+    authority = site.registrar.authority
+    assert isinstance(authority, Authority)
+    async with site.desk.context.database.write() as session:
+        for role, hosts in (("ingest", []), ("command", []), ("broker", ["broker.example.com", "10.0.0.1"])):
+            await issue_role(session, authority, role, new_key().public_key(), NOW_MS, days=365, hosts=hosts)
+    items = (await site.desk.get("/certificates"))["items"][:3]
+    assert [item["name"] for item in items] == [
+        "broker.example.com",
+        "minewarden-command",
+        "minewarden-ingest",
+    ]
