@@ -9,6 +9,10 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
+Actor = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""Who asks, for the record: one line of text. Sites refuse anything else."""
+
+
 class SetPresetIn(_Strict):
     do: Literal["set-preset"]
     device: str
@@ -115,7 +119,7 @@ class CommandRequest(_Strict):
 
     site: str
     order: OrderIn
-    actor: str = Field(min_length=1, max_length=200)
+    actor: Actor
     expires_s: int = Field(default=30, ge=1, le=60)
 
 
@@ -130,7 +134,7 @@ class PlanRequest(_Strict):
 
     site: str
     order: PlannedIn
-    actor: str = Field(min_length=1, max_length=200)
+    actor: Actor
 
 
 class ConfirmRequest(_Strict):
@@ -139,7 +143,7 @@ class ConfirmRequest(_Strict):
     `blind` states that it is sent although the site did not say what it would do.
     """
 
-    actor: str = Field(min_length=1, max_length=200)
+    actor: Actor
     expires_s: int = Field(default=30, ge=1, le=60)
     blind: bool = False
 
