@@ -1,6 +1,7 @@
 """What ingest tells about devices: the newest roll-up row and the newest score of each."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -52,12 +53,9 @@ async def newest_rows(
     `records` are rows as the roll-up table has them, of any sites. `seen` maps (site, device) to a time of
     which it is known that the table has it or a newer one; returns what may be added to it after the commit.
     """
-    newest: dict[tuple[str, str], Sequence[Any]] = {}
-    for record in records:
-        key = record[0], record[1]
-        known = newest.get(key)
-        if record[2] > (seen.get(key, -1) if known is None else known[2]):
-            newest[key] = record
+    by_time = sorted(records, key=itemgetter(2))
+    last = {(record[0], record[1]): record for record in by_time}
+    newest = {key: record for key, record in last.items() if record[2] > seen.get(key, -1)}
     fresh = [
         (*record[:11], msgspec.json.encode(record[11:]).decode()) for _, record in sorted(newest.items())
     ]

@@ -32,6 +32,9 @@ MAX_PER_COMMIT = 128
 MAX_ROWS_PER_COMMIT = 16_000
 """A decoded row is about 1.5 kB of memory: as much is in the commit, and as much waits for it."""
 DECODE_AT_ONCE = 8
+ROW_LANES = 2
+"""Commits of roll-up batches that run at once: they are commutative, and while the database works on one the
+next is on its way. Everything else has an order and goes through one lane of its own."""
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0
 _MESSAGE_FAULTS = (
     DataError,
@@ -121,7 +124,8 @@ class Ingest:
         self._on_changes = on_changes
         self._on_wanted = on_wanted
         self._queue: asyncio.Queue[Arrival] = asyncio.Queue()
-        self._ready: deque[Arrival] = deque()
+        self._others: deque[Arrival] = deque()
+        self._batches: deque[Arrival] = deque()
         self._ready_rows = 0
         self._moved = asyncio.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -162,9 +166,11 @@ class Ingest:
 
     async def run(self) -> None:
         """Commit for ever; ends only by cancellation."""
-        async with asyncio.TaskGroup() as both:
-            both.create_task(self._decode_ahead())
-            both.create_task(self._commit_ready())
+        async with asyncio.TaskGroup() as lanes:
+            lanes.create_task(self._decode_ahead())
+            lanes.create_task(self._commit_ready(self._others))
+            for _ in range(ROW_LANES):
+                lanes.create_task(self._commit_ready(self._batches))
 
     async def _decode_ahead(self) -> None:
         while True:
@@ -174,28 +180,30 @@ class Ingest:
             decoded = await asyncio.to_thread(_decode_all, arrivals, self._clock.utc_ms())
             async with self._moved:
                 await self._moved.wait_for(lambda: self._ready_rows < MAX_ROWS_PER_COMMIT)
-                self._ready.extend(decoded)
+                for arrival in decoded:
+                    lane = self._batches if isinstance(arrival.message, Rollups) else self._others
+                    lane.append(arrival)
                 self._ready_rows += sum(_rows(arrival) for arrival in decoded)
                 self._moved.notify_all()
 
-    async def _commit_ready(self) -> None:
+    async def _commit_ready(self, lane: deque[Arrival]) -> None:
         while True:
             async with self._moved:
-                await self._moved.wait_for(lambda: len(self._ready) > 0)
-                arrivals = self._take_group()
+                await self._moved.wait_for(lambda: len(lane) > 0)
+                arrivals = self._take_group(lane)
                 self._moved.notify_all()
             await self.handle(arrivals)
 
-    def _take_group(self) -> list[Arrival]:
+    def _take_group(self, lane: deque[Arrival]) -> list[Arrival]:
         """What fits one commit, at least one message."""
         group: list[Arrival] = []
         rows = 0
-        while self._ready and len(group) < MAX_PER_COMMIT:
-            more = _rows(self._ready[0])
+        while lane and len(group) < MAX_PER_COMMIT:
+            more = _rows(lane[0])
             if group and rows + more > MAX_ROWS_PER_COMMIT:
                 break
             rows += more
-            group.append(self._ready.popleft())
+            group.append(lane.popleft())
         self._ready_rows -= rows
         return group
 

@@ -98,7 +98,8 @@ class RollupMarkRow(Base):
 
     site: Mapped[KeyWord]
     hour_ms: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    touched_ms: Mapped[Millis]
+    touched: Mapped[int]
+    """How many transactions wrote into it since."""
 
 
 class ColdDayRow(Base):

@@ -48,7 +48,7 @@ class PostgresSeries(SeriesReader):
         if not records:
             return WriteReport(rows=0, new=0)
         await self._make_room(session, {record[2] // DAY_MS for record in records})
-        await self._mark(session, records)
+        await self.mark(session, records)
         driver = await _driver(session)
         if not self._collides and await _copy(driver, records):
             return WriteReport(rows=len(records), new=len(records))
@@ -62,6 +62,16 @@ class PostgresSeries(SeriesReader):
             {"first": day * DAY_MS, "last": (day + 1) * DAY_MS},
         )
         return [str(site) for site in found.scalars()]
+
+    async def write_early(self, session: AsyncSession, records: Sequence[Record]) -> bool:
+        if self._collides or not records:
+            return False
+        await self._make_room(session, {record[2] // DAY_MS for record in records})
+        self._collides = not await _copy(await _driver(session), records)
+        return not self._collides
+
+    async def mark(self, session: AsyncSession, records: Sequence[Record]) -> None:
+        await rolling.mark(session, records)
 
     async def roll_up(self, session: AsyncSession, until_ms: int, *, limit: int) -> int:
         return await rolling.roll_up(session, until_ms, limit=limit)
@@ -99,9 +109,6 @@ class PostgresSeries(SeriesReader):
                     f"FOR VALUES FROM ({first}) TO ({first + DAY_MS})"
                 )
             )
-
-    async def _mark(self, session: AsyncSession, records: Sequence[Record]) -> None:
-        await rolling.mark(session, records)
 
 
 async def _driver(session: AsyncSession) -> Any:

@@ -9,8 +9,8 @@ from cloud.timeseries.rollup_sql import hour_statement
 from cloud.timeseries.store import HOUR_MS, Record
 
 _MARK = text(
-    "INSERT INTO rollup_marks (site, hour_ms, touched_ms) VALUES (:site, :hour, :touched) "
-    "ON CONFLICT (site, hour_ms) DO UPDATE SET touched_ms = excluded.touched_ms"
+    "INSERT INTO rollup_marks (site, hour_ms, touched) VALUES (:site, :hour, 1) "
+    "ON CONFLICT (site, hour_ms) DO UPDATE SET touched = rollup_marks.touched + 1"
 )
 _HOUR = text(hour_statement())
 
@@ -21,17 +21,8 @@ async def mark(session: AsyncSession, records: Sequence[Record]) -> None:
     An existing mark is updated and not left alone: its row stays locked until this transaction ends, so a
     roll-up at the same time cannot take the mark away without having seen these rows.
     """
-    newest: dict[tuple[str, int], int] = {}
-    for record in records:
-        at_ms = record[2]
-        newest[record[0], at_ms - at_ms % HOUR_MS] = at_ms
-    await session.execute(
-        _MARK,
-        [
-            {"site": site, "hour": hour, "touched": touched}
-            for (site, hour), touched in sorted(newest.items())
-        ],
-    )
+    hours = sorted({(record[0], record[2] // HOUR_MS) for record in records})
+    await session.execute(_MARK, [{"site": site, "hour": hour * HOUR_MS} for site, hour in hours])
 
 
 async def roll_up(session: AsyncSession, until_ms: int, *, limit: int) -> int:

@@ -52,6 +52,12 @@ class SqliteSeries(SeriesReader):
         result = await connection.exec_driver_sql(_INSERT, sorted(records, key=_key))
         return WriteReport(rows=len(records), new=result.rowcount)
 
+    async def write_early(self, session: AsyncSession, records: Sequence[Record]) -> bool:
+        return False
+
+    async def mark(self, session: AsyncSession, records: Sequence[Record]) -> None:
+        await rolling.mark(session, records)
+
     async def roll_up(self, session: AsyncSession, until_ms: int, *, limit: int) -> int:
         return await rolling.roll_up(session, until_ms, limit=limit)
 

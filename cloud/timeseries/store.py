@@ -80,6 +80,18 @@ class TimeSeriesStore(Protocol):
         """The same for rows of any sites that already have the table's form."""
         ...
 
+    async def write_early(self, session: AsyncSession, records: Sequence[Record]) -> bool:
+        """Put all these rows in, or none of them and False, without a lock that another writer waits for.
+
+        For rows of which the caller only believes that they are new; it learns later in the transaction
+        whether that was so, and then calls `mark` or rolls back. An engine with one writer says False.
+        """
+        ...
+
+    async def mark(self, session: AsyncSession, records: Sequence[Record]) -> None:
+        """Note that the hours of rows that were written early have to be computed again."""
+        ...
+
     async def read(self, session: AsyncSession, query: SeriesQuery) -> SeriesFrame:
         """Numbers of one device; KeyError for a column that does not exist."""
         ...

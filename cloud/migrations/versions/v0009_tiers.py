@@ -22,7 +22,7 @@ def upgrade() -> None:
         "rollup_marks",
         sa.Column("site", sa.String(length=63), nullable=False),
         sa.Column("hour_ms", sa.BigInteger(), nullable=False),
-        sa.Column("touched_ms", sa.BigInteger(), nullable=False),
+        sa.Column("touched", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("site", "hour_ms", name=op.f("pk_rollup_marks")),
     )
     op.create_index("ix_rollup_marks_hour_ms", "rollup_marks", ["hour_ms"])
@@ -37,7 +37,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("day", "generation", name=op.f("pk_cold_days")),
     )
     op.execute(
-        "INSERT INTO rollup_marks (site, hour_ms, touched_ms) "
+        "INSERT INTO rollup_marks (site, hour_ms, touched) "
         "SELECT DISTINCT site, at_ms - at_ms % 3600000, 0 FROM rollup"
     )
     if postgres:

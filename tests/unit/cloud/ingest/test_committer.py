@@ -215,7 +215,7 @@ async def test_nothing_of_a_failed_transaction_stays(bench: Bench, monkeypatch: 
         raise ConnectionError("the disk is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.series, "write_records", fail)
+        patch.setattr("cloud.devices.intake.newest_rows", fail)
         with pytest.raises(ConnectionError):
             await bench.commit(said(batch([event(1)], 1), stream="ev"), said(batch([row()])))
     for table in ("rollup", "ledger", "events", "alarms", "sites"):
