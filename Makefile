@@ -8,7 +8,7 @@ UI := cloud/web/static/index.html
 # Torch and OpenMP with several threads each collapse on two shared cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup demo check test lint types imports ui bench evaluate mutants wheel clean system soak-safety
+.PHONY: help setup demo check test lint types imports ui bench evaluate mutants wheel clean system soak-safety soak-sync
 
 help:
 	@echo "make demo          a whole mining site on this machine (no torch; TRAIN=full adds it)"
@@ -18,6 +18,7 @@ help:
 	@echo "make bench         the benchmarks, one JSON line each"
 	@echo "make mutants       mutation testing of the guardian's core; writes docs/mutants.json and .md"
 	@echo "make soak-safety   the long adversarial run (STEPS, SEED, REPORT, JOBS)"
+	@echo "make soak-sync     an hour of site time with everything failing, compared row by row (DURATION, SEED, REPORT)"
 	@echo "make evaluate      detection quality of the models on the simulated plant"
 
 $(VENV)/bin/python:
@@ -96,6 +97,13 @@ JOBS ?= 1
 soak-safety: | $(VENV)/.full
 	PYTHONPATH=.:tests $(BIN)/python -P -m support.closed_loop_run --steps '$(STEPS)' --seed '$(SEED)' \
 		--report '$(REPORT)' --jobs '$(JOBS)' $(if $(EPISODE),--episode '$(EPISODE)')
+
+# Real broker, PostgreSQL, cloud and agent while all of them fail: DURATION seconds of site time, six times real time.
+DURATION ?= 3600
+soak-sync: REPORT = soak-sync.json
+soak-sync: | $(VENV)/.full
+	PYTHONPATH=.:tests $(BIN)/python -P -m support.chaos_run --duration '$(DURATION)' --seed '$(SEED)' \
+		--report '$(REPORT)'
 
 clean:
 	rm -rf $(VENV) dist cloud/web/static cloud/ui/node_modules .mypy_cache .ruff_cache .pytest_cache

@@ -38,6 +38,15 @@ START_BEHIND_MS = 8 * 3_600_000
 """Samples begin here: after the agent's clock, and never a day ahead of the cloud's, wherever it jumps."""
 
 
+def read_status(port: int) -> dict[str, Any] | None:
+    """An agent's status page; None while nobody answers."""
+    url = f"http://127.0.0.1:{port}/status.json"
+    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(url, timeout=5) as reply:
+        found: dict[str, Any] = json.load(reply)
+        return found
+    return None
+
+
 class Process:
     """A child that may die at any time; its output goes to a file."""
 
@@ -87,6 +96,12 @@ class Process:
                 raise AssertionError(f"{self._log.name}: it ended by itself with {self._child.returncode}")
             self._child.kill()
             self._child.wait(20)
+
+    def stop(self, timeout_s: float) -> int:
+        """As a service manager would; the exit code."""
+        assert self._child is not None
+        self._child.terminate()
+        return self._child.wait(timeout_s)
 
     def close(self) -> None:
         with contextlib.suppress(AssertionError):
@@ -191,12 +206,7 @@ class World:
 
     def status(self) -> dict[str, Any] | None:
         """The agent's own status page; None while there is no agent to ask."""
-        with contextlib.suppress(OSError, ValueError):
-            url = f"http://127.0.0.1:{self.status_port}/status.json"
-            with urllib.request.urlopen(url, timeout=5) as reply:
-                found: dict[str, Any] = json.load(reply)
-                return found
-        return None
+        return read_status(self.status_port)
 
     def pending(self) -> int | None:
         """Batches in the outbox; None where nobody can say."""
