@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -36,7 +37,6 @@ FILLED = {
     "safe_preset": '"2550"',
     "credential": '"miners"',
     "rack": '"A1"',
-    "slot": "3",
 }
 
 
@@ -46,9 +46,10 @@ def proposed(*machines: Machine) -> str:
 
 def filled(text: str) -> str:
     """What a person makes of it."""
+    slots = count(3)
     return re.sub(
         r'^# (\w+) = "?FILL-IN"?  # .*$',
-        lambda found: f"{found[1]} = {FILLED[found[1]]}",
+        lambda found: f"{found[1]} = {next(slots) if found[1] == 'slot' else FILLED[found[1]]}",
         text,
         flags=re.MULTILINE,
     )

@@ -274,7 +274,7 @@ async def test_a_machine_that_was_away_is_found_again() -> None:
     assert server.connections == 1
 
 
-async def test_a_server_that_resets_what_it_accepts_is_not_run_against() -> None:
+async def test_f18_a_server_that_resets_what_it_accepts_is_not_run_against() -> None:
     """One connection per request, and no second try on a new one (edge.md F18)."""
 
     async def reset(peer: Peer) -> None:

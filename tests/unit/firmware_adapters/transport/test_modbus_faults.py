@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import gc
 import random
+import time
+import tracemalloc
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -200,6 +202,64 @@ async def test_f17_after_a_spoiled_reply_the_one_connection_is_closed_before_the
                 else:
                     break
         assert len(served.emulator._open) == 1
+
+
+async def test_f18_a_server_that_resets_what_it_accepts_is_connected_to_a_few_times_a_minute() -> None:
+    """Asked twenty times a second; without a breaker each would be a connection (edge.md: measured 10/s)."""
+    accepted = 0
+
+    async def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        writer.transport.abort()
+
+    server = await asyncio.start_server(reset, HOST, 0)
+    clock = ManualClock()
+    connection = ModbusConnection(HOST, server.sockets[0].getsockname()[1], clock=clock)
+    for _ in range(20 * 60):
+        with pytest.raises(DeviceError):
+            await connection.read(1, BOTH, timeout_s=0.5)
+        clock.advance(0.05)
+    await connection.close()
+    server.close()
+    await server.wait_closed()
+    assert 1 <= accepted <= 30
+
+
+async def test_f20_ten_megabytes_instead_of_a_reply_are_refused_in_time_and_not_kept() -> None:
+    sent, done = 0, asyncio.Event()
+
+    async def pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            request = await reader.readexactly(12)
+            writer.write(request[:4] + b"\xff\xff" + request[6:7])
+            while sent < 10_000_000:
+                writer.write(b"\x04" * 50_000)
+                sent += 50_000
+                await writer.drain()
+                await asyncio.sleep(0)
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        done.set()
+
+    server = await asyncio.start_server(pour, HOST, 0)
+    connection = ModbusConnection(HOST, server.sockets[0].getsockname()[1], clock=ManualClock())
+    tracemalloc.start()
+    began_s = time.process_time()
+    try:
+        with pytest.raises(DeviceError):
+            await connection.read(1, BOTH, timeout_s=2.0)
+        used_s, most = time.process_time() - began_s, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+        await connection.close()
+        await asyncio.wait_for(done.wait(), 5.0)
+        server.close()
+        await server.wait_closed()
+    assert used_s < 1.0
+    assert most < 4_000_000, "both ends of it: what is poured is not kept"
 
 
 async def test_f19_refusals_leave_nothing_behind() -> None:

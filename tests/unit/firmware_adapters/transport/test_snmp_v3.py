@@ -157,7 +157,7 @@ async def test_an_agent_that_started_anew_is_followed(backend: str) -> None:
         await other.stop()
 
 
-async def test_one_engine_serves_all_requests_of_a_link(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_f25_one_engine_serves_all_requests_of_a_link(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine per request is what made pollers slow (edge.md §3.1, F25)."""
     made: list[UsmUser] = []
 
