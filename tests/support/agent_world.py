@@ -16,7 +16,8 @@ from edge_agent.config import SiteFile
 from shared.alarms import Event
 from shared.artifacts.signing import Signed
 from shared.clock import SystemClock
-from shared.telemetry import RollupRow, ScoreRow
+from shared.frames import Frame
+from shared.telemetry import HistoryRow, RollupRow, ScoreRow
 from shared.wire import codec, topics
 from shared.wire.envelope import CHUNK_BYTES, Ack, Batch, Chunk, ChunkRequest, Tombstone
 from shared.wire.intervals import IntervalSet
@@ -30,6 +31,8 @@ class FakeCloud:
         self.ledger: dict[tuple[str, str], IntervalSet] = {}
         self.rollups: list[RollupRow] = []
         self.scores: list[ScoreRow] = []
+        self.history: list[HistoryRow] = []
+        self.raw: list[Frame] = []
         self.events: list[Event] = []
         self.tombstones: list[Tombstone] = []
         self.duplicates = 0
@@ -49,7 +52,10 @@ class FakeCloud:
             self.duplicates += 1
         elif isinstance(batch, Tombstone):
             self.tombstones.append(batch)
-            ledger = ledger.add(batch.first_seq, batch.last_seq).add(batch.seq)
+            of = (batch.of_epoch or batch.epoch, batch.stream)
+            filled = self.ledger.get(of, IntervalSet()).add(batch.first_seq, batch.last_seq)
+            self.ledger[of] = filled
+            ledger = self.ledger.get(key, IntervalSet()).add(batch.seq)
         else:
             self._store(batch)
             ledger = ledger.add(batch.seq)
@@ -63,6 +69,10 @@ class FakeCloud:
             self.rollups += msgspec.msgpack.decode(batch.rows, type=list[RollupRow])
         elif batch.stream == topics.SCORE_STREAM:
             self.scores += msgspec.msgpack.decode(batch.rows, type=list[ScoreRow])
+        elif batch.stream == topics.HISTORY_STREAM:
+            self.history += msgspec.msgpack.decode(batch.rows, type=list[HistoryRow])
+        elif batch.stream == topics.RAW_STREAM:
+            self.raw += msgspec.msgpack.decode(batch.rows, type=list[Frame])
         else:
             self.events += msgspec.msgpack.decode(batch.rows, type=list[Event])
 
