@@ -14,6 +14,7 @@ from shared.ids import CommandId
 MAX_TOLD = 256
 MAX_TOLD_BYTES = 512 * 1024
 MAX_OPEN = 64
+ENOUGH_SESSIONS = 2
 KEEP_MS = 24 * 3_600_000
 OPEN_MS = 600_000
 """An order without a last word is asked after again for so long."""
@@ -53,14 +54,15 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
         handed = tuple(entry for entry in self.handed if entry.signed != signed)
         return msgspec.structs.replace(self, handed=handed)
 
-    def with_word(self, status: CommandStatus, now_ms: int) -> "Book":
-        """Something is to be told; a last word closes its order."""
+    def with_word(self, status: CommandStatus, now_ms: int, *, connected: bool = False) -> "Book":
+        """Something is to be told, now where there is a connection; a last word closes its order."""
         same = _name(status)
         told = tuple(entry for entry in self.told if _name(entry.status) != same)
         handed = self.handed
         if status.state in _LAST:
             handed = tuple(entry for entry in handed if not _is_about(status, entry))
-        return Book(told=(*told, Told(status=status, kept_ms=now_ms)), handed=handed).bounded(now_ms)
+        fresh = Told(status=status, kept_ms=now_ms, sessions=int(connected))
+        return Book(told=(*told, fresh), handed=handed).bounded(now_ms)
 
     def bounded(self, now_ms: int) -> "Book":
         """Without what is old, and within the bounds; the oldest go first."""
@@ -76,12 +78,9 @@ class Book(msgspec.Struct, frozen=True, kw_only=True):
         return Book(told=tuple(reversed(kept)), handed=handed)
 
     def over_connection(self) -> "Book":
-        """A connection is up and everything here is told over it; the second time it is told for sure."""
-        told = tuple(
-            msgspec.structs.replace(entry, sessions=entry.sessions + 1)
-            for entry in self.told
-            if entry.sessions < 1
-        )
+        """A connection is up and everything here is told over it; what was told over two is told for sure."""
+        counted = (msgspec.structs.replace(entry, sessions=entry.sessions + 1) for entry in self.told)
+        told = tuple(entry for entry in counted if entry.sessions < ENOUGH_SESSIONS)
         return msgspec.structs.replace(self, told=told)
 
 

@@ -105,7 +105,8 @@ class CommandDesk(Service):
 
     def tell(self, status: CommandStatus) -> None:
         """Publish a word and keep it until it is told for sure."""
-        self._book = self._book.with_word(status, self.clock.utc_ms())
+        connected = self._connection() is not None
+        self._book = self._book.with_word(status, self.clock.utc_ms(), connected=connected)
         self._change.set()
         self._publish(status)
 
