@@ -6,28 +6,25 @@ import signal
 import ssl
 import subprocess
 import threading
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import paho.mqtt.client as paho
 from cryptography.hazmat.primitives.asymmetric import ec
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from cloud import app as cloud_app
-from cloud.config import load
 from cloud.identity.authority import Authority, Issued
 from cloud.identity.broker import ACL, CRL
 from cloud.identity.broker_config import BrokerPlan, mosquitto_conf
 from cloud.identity.broker_rules import acl
 from edge_agent.agent.identity.pair import Pair, key_pem, make_request, read_certificate
-from shared.clock import Clock, SystemClock
+from shared.clock import SystemClock
 from shared.ids import SiteId
-from support.cloud import TOKEN, Bench, Service, configure, free_port
+from support.agent import free_port
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 DAY_MS = 86_400_000
@@ -47,22 +44,6 @@ def pair_for(authority: Authority, name: str, now_ms: int, *, days: int = 90) ->
     key = new_key()
     made = authority.issue(name, key.public_key(), now_ms, days=days)
     return Pair(key, read_certificate(made.pem))
-
-
-@asynccontextmanager
-async def certified_service(folder: Path, *, url: str | None = None, clock: Clock) -> AsyncIterator[Service]:
-    """A cloud in this process that has an authority, and a broker nobody reloads (its files are written)."""
-    made = Authority.create("Test CA", clock.utc_ms() - DAY_MS)
-    made.save(folder / "ca.crt", folder / "ca.key")
-    path = configure(folder, extra="" if url is None else f'database_url = "{url}"')
-    # The broker counts as one that knows who asks; it is never spoken to.
-    text = path.read_text().replace("[keys]", 'ca_file = "ca.crt"\n[keys]')
-    path.write_text(f'{text}[identity]\nca_cert = "ca.crt"\nca_key = "ca.key"\nbroker_dir = "rules"\n')
-    async with cloud_app.running(load(path), clock, connect=False) as context:
-        application = cloud_app.make_app(context, token=TOKEN)
-        transport = httpx.ASGITransport(app=application, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-            yield Service(context, client, Bench(context.database))
 
 
 class TlsBroker:

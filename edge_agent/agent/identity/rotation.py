@@ -130,7 +130,7 @@ class Rotation(Service):
             try:
                 renewed.check(self._site, self._files.text(CA) or "", self.clock.utc_ms())
             except SecurityError:
-                self._files.drop(NEXT_PAIR, NEXT_KEY)  # the gateway was off for long; begin anew
+                self._files.drop(NEXT_KEY, NEXT_PAIR)  # the gateway was off for long; begin anew
                 raise
             word, sentence = await self._try(self._files.folder / NEXT_PAIR)
             if word is Trial.REFUSED:
@@ -140,7 +140,8 @@ class Rotation(Service):
                 raise SecurityError(f"the old certificate stays: {sentence}")
             self._files.write(PAIR, renewed.pem())
             log.info("certificate renewed, serial %s, ends %s", renewed.serial, when(renewed.span.end_ms))
-        self._files.drop(NEXT_PAIR, NEXT_KEY)
+        # The key first: it is the present one now, and a kill in between must not offer it as the next.
+        self._files.drop(NEXT_KEY, NEXT_PAIR)
         self._not_before_s = 0.0
         self.trouble = ""
         await self._clear()
@@ -149,11 +150,7 @@ class Rotation(Service):
         """A person hears of it while there is time to do something."""
         now_ms = self.clock.utc_ms()
         span = present.span
-        if (
-            self._alarmed
-            or span.left_share(now_ms) > ALARM_SHARE
-            or (self._files.pair() or present) != present
-        ):
+        if self._alarmed or span.left_share(now_ms) > ALARM_SHARE:
             return
         self._alarmed = True
         await self._tell(

@@ -14,8 +14,9 @@ from edge_agent.agent.identity.pair import Pair, read_certificate
 from shared.clock import ManualClock
 from shared.identity import fingerprint
 from shared.ids import SiteId
+from support.certified import certified_service
 from support.cloud import AUTH, NOW_MS, Service, service
-from support.identity import certified_service, new_key, request_for
+from support.identity import new_key, request_for
 
 DAY_MS = 86_400_000
 

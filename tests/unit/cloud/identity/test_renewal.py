@@ -18,8 +18,9 @@ from shared.identity import fingerprint, prove
 from shared.ids import SiteId
 from shared.wire import codec, topics
 from shared.wire.envelope import Certificate, CertificateRequest
+from support.certified import certified_service
 from support.cloud import NOW_MS, Service
-from support.identity import certified_service, new_key, request_for
+from support.identity import new_key, request_for
 
 SITE = SiteId("north")
 
