@@ -17,7 +17,9 @@ import cloud.commands.endpoints
 import cloud.devices.endpoints
 import cloud.events.endpoints
 import cloud.health.endpoints
+import cloud.history.endpoints
 import cloud.identity.endpoints
+import cloud.ingest.endpoints
 import cloud.live.endpoints
 import cloud.models.endpoints
 import cloud.rollouts.approvals.endpoints
@@ -32,6 +34,7 @@ from cloud.identity.registrar import Registrar
 from cloud.ingest.committer import Committer
 from cloud.ingest.decoding import Wanted
 from cloud.ingest.service import WINDOW, Ingest
+from cloud.ingest.sharing import subscriptions
 from cloud.kit import guard, problems
 from cloud.kit.broker import Link, command_login, ingest_login
 from cloud.kit.changes import Changes
@@ -47,7 +50,7 @@ from cloud.rollouts.campaigns.moves import Signer
 from cloud.rollouts.campaigns.worker import CampaignWorker
 from cloud.rollouts.chunks import ChunkServer
 from cloud.rollouts.publishing import AssignmentPublisher
-from cloud.timeseries.choose import store_for
+from cloud.timeseries.choose import keeper_for, store_for
 from cloud.web import pages
 from shared.clock import Clock
 from shared.ids import SiteId
@@ -73,10 +76,11 @@ async def running(config: CloudConfig, clock: Clock, *, connect: bool = True) ->
     keys = Keys.load(config.keys)
     database = open_database(config)
     try:
+        listens = subscriptions(1, config.ingest_workers, sqlite=database.is_sqlite)
         await runner.upgrade(database)
         context, work = _assemble(config, clock, database, keys)
         if connect:
-            context.ingest.start()
+            context.ingest.start(listens)
             context.command_link.start()
         tasks = [_start(name, job) for name, job in work.items()]
         try:
@@ -148,6 +152,7 @@ def _assemble(
         "campaigns": campaigns.run(),
         "identity": registrar.run(),
         "housekeeping": _keep_house(context),
+        "retention": keeper_for(config, database, series, clock).run(),
     }
     return context, work
 
@@ -195,6 +200,8 @@ def make_app(context: Context | None = None, *, token: str = "") -> FastAPI:
     problems.install(app)
     for module in (
         cloud.sites.endpoints,
+        cloud.history.endpoints,
+        cloud.ingest.endpoints,
         cloud.devices.endpoints,
         cloud.alarms.endpoints,
         cloud.events.endpoints,
@@ -212,7 +219,12 @@ def make_app(context: Context | None = None, *, token: str = "") -> FastAPI:
     pages.install(app)
     app.openapi = partial(openapi.describe, app)  # type: ignore[method-assign]  # FastAPI's documented way
     if context is not None:
-        app.add_middleware(guard.Guard, token=token, hosts=context.config.allowed_hosts)
+        app.add_middleware(
+            guard.Guard,
+            token=token,
+            hosts=context.config.allowed_hosts,
+            people=context.config.people_tokens(),
+        )
     return app
 
 

@@ -14,6 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cloud import app, config
 from cloud.identity import cli as identity
+from cloud.ingest import cli as ingest_cli
+from cloud.ingest import worker
 from cloud.migrations import runner
 from shared.clock import SystemClock
 from shared.errors import ConfigError, MinewardenError
@@ -51,10 +53,23 @@ def _run(given: argparse.Namespace) -> int:
     if identity.is_ours(given):
         return identity.run(given, app.open_database)
     settings = config.load(given.config)
+    if given.what in ("ingest", "quarantine"):
+        return asyncio.run(_with_database(given, settings))
     if given.what == "run":
         asyncio.run(app.serve(settings, SystemClock()))
         return 0
     return asyncio.run(_migrate(settings, given.direction, given.revision))
+
+
+async def _with_database(given: argparse.Namespace, settings: config.CloudConfig) -> int:
+    database = app.open_database(settings)
+    try:
+        if given.what == "quarantine":
+            return await ingest_cli.run(given, settings, database, SystemClock())
+        await worker.serve(settings, database, SystemClock(), given.worker)
+    finally:
+        await database.close()
+    return 0
 
 
 async def _migrate(settings: config.CloudConfig, direction: str, revision: str | None) -> int:
@@ -80,6 +95,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="what", required=True)
     run = commands.add_parser("run", help="run the service until it is stopped")
     run.add_argument("--config", type=Path, required=True, help="the cloud's TOML file")
+    ingest = commands.add_parser("ingest", help="take telemetry off the broker beside `run` (ingest_workers)")
+    ingest.add_argument("--config", type=Path, required=True, help="the cloud's TOML file")
+    ingest.add_argument("--worker", type=int, default=2, help="which one, 2 to ingest_workers (default 2)")
+    ingest_cli.add_arguments(
+        commands.add_parser("quarantine", help="messages that could not be used: list, show, replay")
+    )
     migrate = commands.add_parser("migrate", help="change the database's tables to another version's")
     migrate.add_argument("direction", choices=["up", "down", "check"])
     migrate.add_argument("--config", type=Path, required=True, help="the cloud's TOML file")

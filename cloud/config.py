@@ -7,6 +7,7 @@
     http_host = "127.0.0.1"
     http_port = 8480
     # database_url = "postgresql+asyncpg://minewarden@127.0.0.1/minewarden"
+    # ingest_workers = 2                   # PostgreSQL only; each further one is `minewarden cloud ingest`
 
     [broker]
     host = "127.0.0.1"
@@ -26,6 +27,15 @@
     [training]
     threads = 1
 
+    [retention]                            # days; one row per device and hour stays for ever
+    raw_days = 30
+    rows_days = 365
+    # cold = "cold"                        # folder or fsspec URL for expired days as Parquet
+
+    [[people]]                             # one each: what takes two persons then takes two tokens
+    name = "Ada"
+    token_file = "people/ada.token"
+
 Relative paths start at the file's own folder. The file names secret files, it never holds secrets.
 """
 
@@ -40,7 +50,7 @@ from shared.errors import ConfigError
 
 MIN_TOKEN_CHARACTERS = 20
 
-SettingsT = TypeVar("SettingsT", "BrokerSettings", "KeySettings", "IdentitySettings")
+SettingsT = TypeVar("SettingsT", "PersonSettings", "BrokerSettings", "KeySettings", "IdentitySettings")
 
 
 class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -105,6 +115,25 @@ class IdentitySettings(_Strict, frozen=True, kw_only=True):
     """Life of certificates for the broker, the cloud's own roles and third parties."""
 
 
+class PersonSettings(_Strict, frozen=True, kw_only=True):
+    """A person with a write token of their own: what takes two persons then takes two tokens."""
+
+    name: str
+    token_file: str
+
+
+class RetentionSettings(_Strict, frozen=True, kw_only=True):
+    """How long telemetry stays, in days; one row per device and hour stays for ever."""
+
+    raw_days: float = 30.0
+    """Windows of raw samples."""
+    rows_days: float = 365.0
+    """Rows as the sites sent them, and what devices remember."""
+    cold: str | None = None
+    """Folder, or URL that fsspec knows, where expired days are kept as Parquet; without it they are deleted.
+    Needs the extra `cold`."""
+
+
 class TrainingSettings(_Strict, frozen=True, kw_only=True):
     """Limits of the training child process."""
 
@@ -128,7 +157,10 @@ class _File(_Strict, frozen=True, kw_only=True):
     http_port: int = 8480
     allowed_hosts: tuple[str, ...] = ()
     training: TrainingSettings = TrainingSettings()
+    retention: RetentionSettings = RetentionSettings()
+    ingest_workers: int = 1
     identity: IdentitySettings | None = None
+    people: tuple[PersonSettings, ...] = ()
 
 
 class CloudConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,17 +178,33 @@ class CloudConfig(msgspec.Struct, frozen=True, kw_only=True):
     broker: BrokerSettings
     keys: KeySettings
     training: TrainingSettings
+    retention: RetentionSettings
+    ingest_workers: int
+    """How many processes share the telemetry: `minewarden cloud run` and, for 2 and up, `cloud ingest`."""
     identity: IdentitySettings | None
+    people: tuple[PersonSettings, ...] = ()
 
     def token(self) -> str:
         """The bearer token for writes; raises `ConfigError` where it is missing or short."""
-        text = read_secret(self.token_file, "token_file")
-        if len(text) < MIN_TOKEN_CHARACTERS:
+        return _token(self.token_file)
+
+    def people_tokens(self) -> dict[str, str]:
+        """Each person's own token; raises `ConfigError` where one is missing, short or not theirs alone."""
+        tokens = {person.name: _token(Path(person.token_file)) for person in self.people}
+        if len({self.token(), *tokens.values()}) <= len(self.people):
             raise ConfigError(
-                f"{self.token_file}: the token has {len(text)} characters, at least "
-                f"{MIN_TOKEN_CHARACTERS} are needed"
+                f"{self.path}: [[people]]: two persons (or a person and token_file) share a token"
             )
-        return text
+        return tokens
+
+
+def _token(path: Path) -> str:
+    text = read_secret(path, "token_file")
+    if len(text) < MIN_TOKEN_CHARACTERS:
+        raise ConfigError(
+            f"{path}: the token has {len(text)} characters, at least {MIN_TOKEN_CHARACTERS} are needed"
+        )
+    return text
 
 
 def load(path: Path) -> CloudConfig:
@@ -195,7 +243,10 @@ def load(path: Path) -> CloudConfig:
         ),
         keys=_absolute(base, file.keys, "command_key", "assignment_key", "release_key"),
         training=file.training,
+        retention=_retention(base, file.retention),
+        ingest_workers=file.ingest_workers,
         identity=_identity(path, base, file.identity),
+        people=tuple(_absolute(base, person, "token_file") for person in file.people),
     )
 
 
@@ -211,6 +262,9 @@ def read_secret(path: Path, key: str) -> str:
 
 
 def _check(path: Path, file: _File) -> None:
+    names = ["".join(filter(str.isalnum, person.name.casefold())) for person in file.people]
+    if "" in names or len(set(names)) < len(names):
+        raise ConfigError(f"{path}: [[people]]: each person needs a name that is no other's")
     if not _is_loopback(file.http_host):
         raise ConfigError(
             f"{path}: http_host {file.http_host!r} is not a loopback address; until people and roles exist "
@@ -230,6 +284,10 @@ def _check(path: Path, file: _File) -> None:
             f"{path}: keys.release_key is set but keys.online_blessing is not true; a release key belongs "
             "offline unless that is said by name"
         )
+    if not 1 <= file.ingest_workers <= 32:
+        raise ConfigError(f"{path}: ingest_workers {file.ingest_workers} is not in 1..32")
+    if file.retention.raw_days <= 0 or file.retention.rows_days < 2:
+        raise ConfigError(f"{path}: retention.raw_days must be above 0 and rows_days at least 2")
     if file.training.timeout_s <= 0 or file.training.threads < 1:
         raise ConfigError(f"{path}: training.timeout_s must be above 0 and training.threads at least 1")
     if file.training.model_life_days <= 0 or file.training.assignment_life_days <= 0:
@@ -268,6 +326,13 @@ def _database_url(path: Path, url: str | None, data_dir: Path) -> str:
             f"{path}: database_url must start with postgresql:// or be sqlite+aiosqlite:///<file>"
         )
     return url
+
+
+def _retention(base: Path, settings: RetentionSettings) -> RetentionSettings:
+    """With an absolute folder; a URL is left as it is."""
+    if settings.cold is None or "://" in settings.cold:
+        return settings
+    return msgspec.structs.replace(settings, cold=str(base / settings.cold))
 
 
 def _optional(base: Path, text: str | None) -> Path | None:

@@ -13,21 +13,25 @@ from sqlalchemy.ext.asyncio import AsyncSession
 import cloud.alarms.intake
 import cloud.commands.intake
 import cloud.devices.intake
+import cloud.history.intake
 import cloud.rollouts.intake
 import cloud.sites.intake
 from cloud.ingest import ledger, quarantine
 from cloud.ingest.decoding import (
     Answer,
+    Batched,
     Born,
     Decoded,
     Events,
     GivenUp,
     Presence,
     Refused,
+    Remembered,
     Renewal,
     Rollups,
     Scores,
     Wanted,
+    Windows,
 )
 from cloud.kit.changes import Changes
 from cloud.kit.database import Database
@@ -65,6 +69,8 @@ class _Work:
         self.now_ms = now_ms
         self.changes = Changes()
         self.ledgers: dict[tuple[SiteId, str, str], ledger.StreamLedger] = {}
+        self.owed = False
+        """Whether the message is a batch of the quarantine, whose number is in the ledger already."""
         self.early = False
         """Whether the rows are in already."""
         self.records: list[Record] = []
@@ -93,13 +99,21 @@ class Committer:
         except _NotNewError:
             return await self._commit(messages, early=False)
 
-    async def _commit(self, messages: Sequence[Decoded], *, early: bool) -> Committed:
+    async def redeem(self, message: Decoded, number: int) -> Committed:
+        """Apply a message of the quarantine and take it out there, or neither; raises `NotFound`."""
+        return await self._commit([message], early=False, redeemed=number)
+
+    async def _commit(
+        self, messages: Sequence[Decoded], *, early: bool, redeemed: int | None = None
+    ) -> Committed:
         """With `early`, rows go in before anything is locked: the long part, and others work meanwhile.
 
         Then every batch must turn out to be new, or it raises `_NotNewError` and nothing has happened.
         """
         async with self._database.write() as session:
             work = _Work(session, self._clock.utc_ms())
+            if redeemed is not None:
+                work.owed = (await quarantine.take_out(session, redeemed)).owed
             if early:
                 work.early = await self._series.write_early(session, _all_rows(messages))
             sites = {message.site for message in messages if message.site is not None}
@@ -127,7 +141,7 @@ class Committer:
 
     async def _apply(self, work: _Work, message: Decoded) -> None:
         match message:
-            case Rollups() | Scores() | Events():
+            case Rollups() | Scores() | Events() | Remembered() | Windows():
                 await self._batch(work, message)
             case GivenUp(site=site, tombstone=tombstone):
                 covered = work.ledgers[site, tombstone.of_epoch or tombstone.epoch, tombstone.stream]
@@ -146,9 +160,11 @@ class Committer:
             case Wanted() | Renewal():
                 pass  # served after the commit; nothing to store
 
-    async def _batch(self, work: _Work, message: Rollups | Scores | Events) -> None:
+    async def _batch(self, work: _Work, message: Batched) -> None:
         batch = message.batch
-        if not work.ledgers[message.site, batch.epoch, batch.stream].take_batch(batch.seq, batch.count):
+        stream = work.ledgers[message.site, batch.epoch, batch.stream]
+        taken = stream.redeem(batch.count) if work.owed else stream.take_batch(batch.seq, batch.count)
+        if not taken:
             if work.early and isinstance(message, Rollups):
                 raise _NotNewError
             work.duplicates += 1
@@ -160,6 +176,10 @@ class Committer:
             case Scores(site=site, rows=scores):
                 await cloud.devices.intake.scores(work.session, site, scores)
                 work.changes.devices.add(site)
+            case Remembered(site=site, rows=moments):
+                await cloud.history.intake.remembered(work.session, site, moments, work.now_ms)
+            case Windows(site=site, frames=frames):
+                await cloud.history.intake.windows(work.session, site, frames, work.now_ms)
             case Events(site=site, events=events):
                 fresh = await cloud.alarms.intake.take(work.session, site, events, work.now_ms, work.changes)
                 await cloud.sites.intake.zone_status(work.session, site, fresh)
@@ -248,6 +268,8 @@ def _streams(messages: Iterable[Decoded]) -> set[tuple[SiteId, str, str]]:
                 Rollups(site=site, batch=batch)
                 | Scores(site=site, batch=batch)
                 | Events(site=site, batch=batch)
+                | Remembered(site=site, batch=batch)
+                | Windows(site=site, batch=batch)
             ):
                 found.add((site, batch.epoch, batch.stream))
             case GivenUp(site=site, tombstone=tombstone):

@@ -16,9 +16,10 @@ from cloud.timeseries.rows import to_record
 from shared.alarms import Event
 from shared.commands import CommandStatus
 from shared.errors import ConfigError, WireError
+from shared.frames import Frame
 from shared.ids import SiteId, checked_id
 from shared.inventory import DeviceEntry
-from shared.telemetry import COLUMN_INDEX, COLUMN_NAMES, RollupRow, ScoreRow
+from shared.telemetry import COLUMN_INDEX, COLUMN_NAMES, HistoryRow, RollupRow, ScoreRow
 from shared.wire import codec, topics
 from shared.wire.envelope import (
     PROTOCOL,
@@ -54,6 +55,16 @@ class Rollups(Upward, frozen=True, kw_only=True):
 class Scores(Upward, frozen=True, kw_only=True):
     batch: Batch
     rows: tuple[ScoreRow, ...]
+
+
+class Remembered(Upward, frozen=True, kw_only=True):
+    batch: Batch
+    rows: tuple[HistoryRow, ...]
+
+
+class Windows(Upward, frozen=True, kw_only=True):
+    batch: Batch
+    frames: tuple[Frame, ...]
 
 
 class Events(Upward, frozen=True, kw_only=True):
@@ -97,7 +108,9 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     retained: bool = False
 
 
-Decoded = Rollups | Scores | Events | GivenUp | Born | Presence | Answer | Wanted | Renewal | Refused
+Batched = Rollups | Scores | Events | Remembered | Windows
+"""Numbered: the ledger knows each."""
+Decoded = Batched | GivenUp | Born | Presence | Answer | Wanted | Renewal | Refused
 
 
 class _RowsUnusable(WireError):
@@ -189,6 +202,16 @@ def _rows(site: SiteId, batch: Batch, now_ms: int) -> Decoded:
         for event in events:
             _check_event(event, now_ms)
         return Events(site=site, batch=batch, events=events)
+    if batch.stream == topics.HISTORY_STREAM:
+        remembered = _inner(batch, HistoryRow)
+        for moment in remembered:
+            _check_moment(moment, now_ms)
+        return Remembered(site=site, batch=batch, rows=remembered)
+    if batch.stream == topics.RAW_STREAM:
+        frames = _inner(batch, Frame)
+        for frame in frames:
+            _check_frame(frame, now_ms)
+        return Windows(site=site, batch=batch, frames=frames)
     raise WireError(f"stream {batch.stream!r} is unknown to this version of the cloud")
 
 
@@ -245,6 +268,40 @@ def _check_score(row: ScoreRow, now_ms: int) -> None:
     _check(0 <= row.version <= LARGEST, f"version {row.version} is impossible")
     _check(math.isfinite(row.score) and math.isfinite(row.threshold), "a score is not finite")
     _check_words((row.top_feature,))
+
+
+def _check_moment(row: HistoryRow, now_ms: int) -> None:
+    checked_id(row.device, "device")
+    _check_time(row.at_ms, now_ms)
+    _check(row.mark is None or 0 < len(row.mark) <= 63, "a mark is not a short word")
+    _check_words((row.mark,))
+    numbers = (row.hashrate_ths, row.power_w, row.chip_temp_max_c, row.board_temp_max_c, row.fan_duty_pct)
+    _check(
+        all(number is None or math.isfinite(number) for number in numbers),
+        f"{row.device} remembers a number that is not finite; unknown is null",
+    )
+
+
+def _check_frame(frame: Frame, now_ms: int) -> None:
+    size = len(frame.device)
+    columns = (
+        *(frame.seq, frame.at_s, frame.at_ms, frame.state, frame.preset, frame.failure, frame.algorithm),
+        *frame.values.values(),
+        *frame.quality.values(),
+    )
+    _check(size > 0, "a frame without samples")
+    _check(all(len(column) == size for column in columns), f"columns of a frame are not all {size} long")
+    _check(frame.values.keys() == frame.quality.keys(), "a point has values or quality, and not both")
+    for device in set(frame.device):
+        checked_id(device, "device")
+    _check_time(min(frame.at_ms), now_ms)
+    _check_time(max(frame.at_ms), now_ms)
+    _check_words((frame.boot,))
+    _check(len(frame.boot) <= MAX_ID, "boot is not a short word")
+    _check(
+        all(value is None or math.isfinite(value) for column in frame.values.values() for value in column),
+        "a frame has a number that is not finite; unknown is null",
+    )
 
 
 def _check_event(event: Event, now_ms: int) -> None:

@@ -5,6 +5,7 @@ import hashlib
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from cloud.kit.problems import NotFound
 from cloud.tables import QuarantineRow
 
 MAX_ROWS = 10_000
@@ -50,6 +51,37 @@ async def prune(session: AsyncSession) -> None:
         await session.execute(
             delete(QuarantineRow).where(QuarantineRow.id <= newest - MAX_ROWS, QuarantineRow.owed.is_(False))
         )
+
+
+async def one(session: AsyncSession, number: int) -> QuarantineRow | None:
+    """The message with this number, or None."""
+    return await session.get(QuarantineRow, number)
+
+
+async def take_out(session: AsyncSession, number: int) -> QuarantineRow:
+    """Remove the message in this transaction; raises `NotFound` where somebody else just did."""
+    row = await session.get(QuarantineRow, number, with_for_update=True)
+    if row is None:
+        raise NotFound(f"there is no message {number} in the quarantine any more")
+    await session.delete(row)
+    return row
+
+
+async def still_refused(session: AsyncSession, number: int, reason: str) -> None:
+    """Keep the reason why it cannot be used now."""
+    row = await session.get(QuarantineRow, number)
+    if row is not None:
+        row.reason = reason[:MAX_REASON].replace("\0", "?")
+
+
+async def whole(session: AsyncSession) -> list[int]:
+    """Numbers of messages of which all bytes are here, oldest first."""
+    found = await session.scalars(
+        select(QuarantineRow.id)
+        .where(func.length(QuarantineRow.payload) == QuarantineRow.size)
+        .order_by(QuarantineRow.id)
+    )
+    return list(found)
 
 
 async def newest(session: AsyncSession, limit: int) -> list[QuarantineRow]:

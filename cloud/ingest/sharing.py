@@ -31,6 +31,8 @@ def subscriptions(worker: int, workers: int, *, sqlite: bool) -> Subscriptions:
             f"ingest_workers = {workers} needs PostgreSQL: SQLite has one writer, so more processes would "
             "only wait for each other; set database_url to postgresql://..., or ingest_workers to 1"
         )
+    if worker > 1 and workers == 1:
+        raise ConfigError("set ingest_workers to 2 or more first: `cloud run` has all the telemetry now")
     if not 1 <= worker <= workers:
         raise ConfigError(
             f"worker {worker} is not in 1..{workers}; ingest_workers in the configuration says how many "
