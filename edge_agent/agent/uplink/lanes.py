@@ -1,7 +1,8 @@
 """Which batches go next: a live lane, newest first, beside a rate-limited backlog lane. Pure.
 
 After an outage people want to see *now* at once and the past soon; so new batches overtake the backlog, and
-the backlog leaves oldest first at a bounded rate. What was sent and is not acked in time is sent again: a
+the backlog leaves oldest first at a bounded rate, no more of it at once than the cloud commits in a moment
+(`pace.py`). What was sent and is not acked in time is sent again: a
 PUBACK means nothing, the cloud may never have seen it (edge.md §0.2). While the cloud acks nothing, little is
 sent at all, so that a broker is not filled with what nobody reads.
 """
@@ -10,8 +11,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from edge_agent.agent.uplink.pace import Pace
+
 BACKLOG_PER_S: Final = 50.0
-MAX_UNACKED: Final = 400
+MAX_UNACKED: Final = 800
 """More than this without an ack: the cloud does not commit; pouring on would only fill the broker."""
 RESEND_S: Final = 30.0
 _RESEND_CAP_S: Final = 300.0
@@ -27,6 +30,8 @@ class Lanes:
         self._live: list[int] = []
         self._backlog: deque[int] = deque()
         self._sent: dict[int, float] = {}
+        self._past: set[int] = set()
+        self._pace = Pace()
         self._rate = backlog_per_s
         self._tokens = backlog_per_s * _BURST_S
         self._filled_s = now_s
@@ -54,13 +59,13 @@ class Lanes:
 
         The caller says `sent` for each that it really sent, or puts all of them back.
         """
-        new = [self._live.pop() for _ in range(min(live, len(self._live), 2 * MAX_UNACKED - self.unacked))]
+        new = [self._live.pop() for _ in range(min(live, len(self._live), MAX_UNACKED - self.unacked))]
         self._tokens = min(self._rate * _BURST_S, self._tokens + (now_s - self._filled_s) * self._rate)
         self._filled_s = now_s
-        old: list[int] = []
         room = min(past, int(self._tokens))
-        while self._backlog and len(old) < room and self.unacked + len(old) < MAX_UNACKED:
-            old.append(self._backlog.popleft())
+        window = min(room, self._pace.window - len(self._past), len(self._backlog))
+        old = [self._backlog.popleft() for _ in range(window)]
+        self._past.update(old)
         if not old and not new:
             old = self._due(now_s, room)
         self._tokens -= len(old)
@@ -69,21 +74,27 @@ class Lanes:
     def put_back(self, new: Iterable[int], old: Iterable[int]) -> None:
         """What was taken could not be sent: it goes to the head of its lane again."""
         self.add_live(new)
-        self._backlog.extendleft(row_id for row_id in reversed(list(old)) if row_id not in self._sent)
+        unsent = [row_id for row_id in old if row_id not in self._sent]
+        self._past.difference_update(unsent)
+        self._backlog.extendleft(reversed(unsent))
 
     def sent(self, row_id: int, now_s: float) -> None:
         """It left, whatever became of it."""
         self._sent[row_id] = now_s
 
-    def acked(self, ids: Iterable[int]) -> None:
+    def acked(self, ids: Iterable[int], now_s: float) -> None:
         """These left the outbox; the cloud is alive, so waiting times are short again."""
         for row_id in ids:
-            self._sent.pop(row_id, None)
+            sent_s = self._sent.get(row_id)
+            if sent_s is not None and row_id in self._past:
+                self._pace.acked(now_s - sent_s, now_s)
+            self.forget(row_id)
             self._resend_s = self._first_resend_s
 
     def forget(self, row_id: int) -> None:
         """It is not in the outbox any more (acked over another connection, or dropped for lack of room)."""
         self._sent.pop(row_id, None)
+        self._past.discard(row_id)
 
     def _due(self, now_s: float, limit: int) -> list[int]:
         """The oldest unacked ones, when they have waited long enough; each round waits twice as long."""

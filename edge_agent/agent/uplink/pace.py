@@ -1,32 +1,37 @@
-"""How much of the past may be on the wire at once, so that what is new never waits long behind it. Pure.
+"""How much of the past may be under way at once, so that what is new never waits long behind it. Pure.
 
-A batch cannot overtake what was handed to the connection before it, so on a thin link a window of large
-backlog batches would hold a fresh one back for minutes and starve the pings as well. The window opens by
-one for each batch that is confirmed quickly, and halves for each slow one: on a fast link the backlog's own
-rate is the limit, on a thin one a single batch is on its way at a time.
+A fresh batch cannot overtake what is before it on the wire, in the broker and in the cloud's own queue, so
+the window counts batches that the cloud has not committed yet, and its own acks open and close it: quick
+ones open it, late ones halve it. On a fast way the backlog's rate is the limit; on a thin link, or before a
+busy cloud, so little is under way that a fresh batch is committed within about `SLOW_S`.
 """
 
 from typing import Final
 
-MOST: Final = 8
-QUICK_S: Final = 0.5
-SLOW_S: Final = 1.0
+FIRST: Final = 2
+MOST: Final = 64
+QUICK_S: Final = 1.0
+SLOW_S: Final = 2.0
 
 
 class Pace:
     """The window of the backlog lane, in batches."""
 
     def __init__(self) -> None:
-        self._window = 1.0
+        self._window = float(FIRST)
+        self._searching = True
+        self._halved_s = float("-inf")
 
     @property
     def window(self) -> int:
-        """Batches of the past that may be on their way now, 1 to `MOST`."""
+        """Batches of the past that may be sent and not yet acked, 1 to `MOST`."""
         return int(self._window)
 
-    def confirmed(self, after_s: float) -> None:
-        """A batch of the past was confirmed so long after it was handed over."""
+    def acked(self, after_s: float, now_s: float) -> None:
+        """The cloud committed a batch of the past so long after it was sent."""
         if after_s <= QUICK_S:
-            self._window = min(float(MOST), self._window + 1.0)
-        elif after_s > SLOW_S:
+            # One per ack doubles the window per round, until it was too wide once; then one per round.
+            self._window = min(float(MOST), self._window + (1.0 if self._searching else 1.0 / self._window))
+        elif after_s > SLOW_S and now_s - self._halved_s > SLOW_S:  # what was sent before the last halving
             self._window = max(1.0, self._window / 2)
+            self._searching, self._halved_s = False, now_s

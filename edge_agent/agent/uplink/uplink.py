@@ -16,7 +16,6 @@ from edge_agent.agent.service import Service, full_jitter, log
 from edge_agent.agent.store.rows import AckOutcome, OutboxRow
 from edge_agent.agent.uplink.downlink import Downlink
 from edge_agent.agent.uplink.lanes import Lanes
-from edge_agent.agent.uplink.pace import Pace
 from edge_agent.agent.uplink.transport import Delivery, Link, LinkLost, Message, Transport
 from edge_agent.agent.view import SiteView
 from shared.clock import Clock
@@ -27,8 +26,9 @@ from shared.wire import codec, topics
 from shared.wire.envelope import Ack, Birth, CertificateRequest, ChunkRequest, SiteState
 
 _WINDOW: Final = 10
-"""Live batches on their way at once; with those of the past fewer than paho keeps in flight, so that none
-waits in a queue of the library."""
+_PAST_WINDOW: Final = 8
+"""Batches that wait for the broker's word at once, live and past: together fewer than paho keeps in flight,
+so that none waits in a queue of the library."""
 _IDLE_S: Final = 0.25
 _DISK_NAP_S: Final = 1.0
 _FIRST_S: Final = 0.5
@@ -70,7 +70,6 @@ class Uplink(Service):
         self._statuses: dict[tuple[CommandId, CommandState, str], CommandStatus] = {}
         self._requests: deque[Message] = deque()
         self._lanes = Lanes(now_s=clock.monotonic())
-        self._pace = Pace()
         self._flying = [0, 0]
         """Batches on their way: of the live lane, and of the past."""
         self.connected = False
@@ -229,7 +228,7 @@ class Uplink(Service):
             acks = await self._downlink.next_acks()
             while (outcome := await self._believe(acks)) is None:
                 await self.clock.sleep(_DISK_NAP_S)
-            self._lanes.acked(outcome.deleted)
+            self._lanes.acked(outcome.deleted, self.clock.monotonic())
             for refusal in outcome.refused:
                 self._view.quarantined("ack-refused", refusal.why)
                 log.warning("ack refused: %s", refusal.why)
@@ -252,7 +251,7 @@ class Uplink(Service):
     # ------------------------------------------------------------ out
 
     async def _send(self, link: Link) -> None:
-        self._lanes, self._pace = Lanes(now_s=self.clock.monotonic()), Pace()
+        self._lanes = Lanes(now_s=self.clock.monotonic())
         self._flying = [0, 0]
         mark = -1
         async with asyncio.TaskGroup() as flights:
@@ -286,9 +285,8 @@ class Uplink(Service):
         """Start what may go now; False where nothing may."""
         store, call = self._records.store, self._records.writer.call
         live, past = self._flying
-        room = self._pace.window - past
-        if past > room:
-            room = 0  # each refill is a commit, so they are made by halves
+        # A refill is a commit, so the past is refilled when all that flew is confirmed.
+        room = 0 if past else _PAST_WINDOW
         new, old = self._lanes.take(self.clock.monotonic(), live=_WINDOW - live, past=room)
         if not new and not old:
             return False
@@ -311,7 +309,6 @@ class Uplink(Service):
 
     async def _fly(self, link: Link, row: OutboxRow, *, is_past: bool) -> None:
         """One batch on its way; a link that does not answer for it is given up."""
-        handed_over_s = self.clock.monotonic()
         try:
             delivery = await link.publish(self._message(row))
         finally:
@@ -320,8 +317,6 @@ class Uplink(Service):
         if delivery is Delivery.UNKNOWN:
             self.unknown += 1
             raise LinkLost("no answer from the broker for a batch; its outcome is unknown")
-        if is_past:
-            self._pace.confirmed(self.clock.monotonic() - handed_over_s)
 
     def _message(self, row: OutboxRow) -> Message:
         topic = (
