@@ -294,12 +294,12 @@ async def serve(site: SiteFile) -> None:
         raise StoreError("the store is damaged; it is set aside and salvaged when the agent starts again")
 
 
-def configure_logging() -> None:
-    """To stderr with systemd's priority prefixes; journald adds time and unit."""
+def configure_logging(*, verbose: bool = False) -> None:
+    """To stderr with systemd's priority prefixes; journald adds time and unit. `verbose`: every detail."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Prefixed("%(name)s: %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("mqtt").setLevel(logging.ERROR)
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
+    logging.getLogger("mqtt").setLevel(logging.DEBUG if verbose else logging.ERROR)
 
 
 class _Prefixed(logging.Formatter):

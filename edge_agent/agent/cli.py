@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         site = config.load(Path(args.site))
         if args.command == "run":
-            configure_logging()
+            configure_logging(verbose=args.verbose)
             asyncio.run(serve(site))
             return 0
         return model(args.action, site)
@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run the agent until SIGTERM")
     run.add_argument("--site", required=True, help="the site file")
+    run.add_argument("--verbose", action="store_true", help="log every detail")
     model = commands.add_parser(
         "model", help="the models of this gateway: look, check again, keep one, go back"
     )
