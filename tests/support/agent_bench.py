@@ -32,11 +32,17 @@ class AgentBench:
     """One life of the inner agent. `sent` is what the guardian was told, `asked` what the cloud was."""
 
     def __init__(
-        self, folder: Path, *, before: "AgentBench | None" = None, connect: Connect = connect
+        self,
+        folder: Path,
+        *,
+        before: "AgentBench | None" = None,
+        connect: Connect = connect,
+        miners: int = 4,
     ) -> None:
+        self.miners = miners
         self.clock = before.clock if before is not None else ManualClock()
         self.ring: list[Sample] = before.ring if before is not None else []
-        self.site = make_site(folder)
+        self.site = make_site(folder, miners=miners)
         self.view = SiteView(self.site)
         self.writer = Writer()
         self.store = Store(folder / "agent.sqlite", self.clock, outbox_bytes=2**30, connect=connect)
@@ -93,7 +99,7 @@ class AgentBench:
         """Whole steps of two polls each, then a flush and a policy cycle."""
         for _ in range(count):
             for _poll in range(2):
-                samples = tuple(sweep(self.next_seq, self.next_ms, rpm=rpm))
+                samples = tuple(sweep(self.next_seq, self.next_ms, miners=self.miners, rpm=rpm))
                 self.ring += samples
                 self.next_seq += len(samples)
                 self.next_ms += STEP_S * 500
