@@ -2,13 +2,15 @@
 
 * The `Host` header must be loopback's or a configured name: a web page that re-points its own DNS name at
   127.0.0.1 must not read the API through a visitor's browser.
-* Every method but GET, HEAD and OPTIONS needs the bearer token, except where a new gateway asks for its first
-  certificate: it has nothing to show yet, and a person confirms it.
+* Every method but GET, HEAD and OPTIONS needs the bearer token (or a person's own, which says who asks),
+  except where a new gateway asks for its first certificate: it has nothing to show yet, and a person
+  confirms it.
 * Bodies are limited before anything is parsed.
 * Each response carries a strict content security policy and its siblings.
 """
 
 import hmac
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -36,9 +38,12 @@ SECURITY_HEADERS = {
 class Guard:
     """ASGI middleware with the four checks of the module's docstring."""
 
-    def __init__(self, app: ASGIApp, *, token: str, hosts: tuple[str, ...]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, token: str, hosts: tuple[str, ...], people: Mapping[str, str] | None = None
+    ) -> None:
         self._app = app
         self._token = token.encode()
+        self._people = {name: own.encode() for name, own in (people or {}).items()}
         self._hosts = LOOPBACK_HOSTS | set(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,16 +64,22 @@ class Guard:
         if name not in self._hosts:
             return BadInput(f"host {host!r} is not served here; allowed_hosts names others than loopback")
         is_open = scope["method"] == "POST" and scope["path"] in OPEN_WRITES
-        if scope["method"] not in SAFE_METHODS and not is_open and not self._has_token(headers):
+        given = _bearer(headers)
+        person = next((name for name, own in self._people.items() if hmac.compare_digest(given, own)), None)
+        scope.setdefault("state", {})["person"] = person
+        known = person is not None or hmac.compare_digest(given, self._token)
+        if scope["method"] not in SAFE_METHODS and not is_open and not known:
             return Unauthorized("writes need 'Authorization: Bearer <token>' (see token_file)")
         length, limit = headers.get("content-length", "0"), _limit(scope)
         if not length.isdecimal() or int(length) > limit:
             return TooLarge(f"a body may have at most {limit} bytes")
         return None
 
-    def _has_token(self, headers: Headers) -> bool:
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), self._token)
+
+def _bearer(headers: Headers) -> bytes:
+    """The token that was shown; empty, which no token is, where none was."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    return given.strip().encode() if scheme.lower() == "bearer" else b""
 
 
 def _limit(scope: Scope) -> int:

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud.kit.changes import Changes
 from cloud.kit.context import Here
+from cloud.kit.people import Who
 from cloud.kit.problems import BadInput, Conflict, NotFound, Unauthorized, Unavailable, responses
 from cloud.models.service import must_have
 from cloud.rollouts import service
@@ -36,7 +37,7 @@ async def list_rollouts(here: Here, site: str | None = None) -> RolloutList:
     responses={**responses(NotFound, Unauthorized, Conflict), 202: {"model": AssignmentAsked}},
     response_model=RolloutView,
 )
-async def assign_model(here: Here, body: RolloutRequest) -> RolloutView | Response:
+async def assign_model(here: Here, who: Who, body: RolloutRequest) -> RolloutView | Response:
     """Sign an assignment and publish it retained.
 
     If the broker cannot be reached now, the assignment stands and goes out later. 202: the site asks for a
@@ -45,6 +46,7 @@ async def assign_model(here: Here, body: RolloutRequest) -> RolloutView | Respon
     now_ms = here.clock.utc_ms()
     async with here.database.write() as session:
         if await asking(session, [body.site]):
+            body = body.model_copy(update={"actor": who.signs_as(body.actor)})
             asked = await _ask(session, body, now_ms)
             return JSONResponse(asked.model_dump(mode="json"), status_code=202)
         row = await service.make(session, body, here.keys, now_ms, here.config.training.assignment_life_days)

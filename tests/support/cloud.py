@@ -292,10 +292,11 @@ class Service:
 
 @contextlib.asynccontextmanager
 async def service(
-    folder: Path, *, url: str | None = None, clock: Clock | None = None
+    folder: Path, *, url: str | None = None, clock: Clock | None = None, extra: str = ""
 ) -> AsyncIterator[Service]:
     """A running cloud that leaves the broker alone; requests go in without a socket."""
-    extra = "" if url is None else f'database_url = "{url}"'
+    if url is not None:
+        extra = f'database_url = "{url}"\n{extra}'
     settings: CloudConfig = load(configure(folder, extra=extra))
     manual = clock or ManualClock(utc_ms=NOW_MS)
     async with cloud_app.running(settings, manual, connect=False) as context:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud.kit.context import Here
+from cloud.kit.people import Who
 from cloud.kit.problems import Conflict, Forbidden, NotFound, Unauthorized, responses
 from cloud.rollouts import service as rollouts
 from cloud.rollouts.approvals import repository, service
@@ -43,17 +44,17 @@ async def list_approvals(here: Here, state: Annotated[State | None, Query()] = N
 
 @router.post("/approvals/{approval}/{word}", responses=responses(NotFound, Unauthorized, Conflict, Forbidden))
 async def decide_approval(
-    here: Here, approval: str, word: Literal["approve", "refuse"], body: Decide
+    here: Here, who: Who, approval: str, word: Literal["approve", "refuse"], body: Decide
 ) -> ApprovalView:
     """Agree, and it is done at once; or refuse. Only another person than the one who asked can agree.
 
     What does not fit any more (the roll-out has moved on) becomes `void`, and nothing is done.
     """
     now_ms = here.clock.utc_ms()
-    agreed = word == "approve"
+    agreed, actor = word == "approve", who.signs_as(body.actor)
     async with here.database.write() as session:
         moves = moves_of(here, session)
-        row = await service.decide(session, approval, body.actor, now_ms, agreed=agreed, reason=body.reason)
+        row = await service.decide(session, approval, actor, now_ms, agreed=agreed, reason=body.reason)
         if agreed:
             try:
                 async with session.begin_nested():
@@ -74,19 +75,22 @@ async def get_model_settings(here: Here, site: SiteName) -> ModelSettings:
 
 
 @router.post("/sites/{site}/model-settings", responses=responses(NotFound, Unauthorized, Conflict))
-async def set_model_settings(here: Here, site: SiteName, body: ModelSettingsRequest) -> ModelSettingsAnswer:
+async def set_model_settings(
+    here: Here, who: Who, site: SiteName, body: ModelSettingsRequest
+) -> ModelSettingsAnswer:
     """Whether the site may be tried first, and whether two persons must agree to what moves its models."""
     now_ms = here.clock.utc_ms()
+    actor = who.signs_as(body.actor)
     approval: ApprovalRow | None = None
     async with here.database.write() as session:
         await must_exist(session, site)
         wish = {"canary": body.canary, "second_approver": body.second_approver}
         if await service.loosens(session, site, body):
             approval = await service.ask(
-                session, action="settings", actor=body.actor, reason="", now_ms=now_ms, site=site, body=wish
+                session, action="settings", actor=actor, reason="", now_ms=now_ms, site=site, body=wish
             )
         else:
-            await service.settle(session, site, **wish, actor=body.actor, now_ms=now_ms)
+            await service.settle(session, site, **wish, actor=actor, now_ms=now_ms)
         settings = await service.settings(session, site)
     return ModelSettingsAnswer(
         settings=settings, approval=service.view(approval) if approval is not None else None

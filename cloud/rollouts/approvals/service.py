@@ -1,15 +1,15 @@
 """Two persons: one asks, another agrees, and only then it is done. Also what sites ask of roll-outs.
 
-Names are compared without regard to case and spaces. The API has one token, so a person who holds it can
-use another's name: this guards against haste, not against a thief of the token (docs/security.md).
+Who they are is said by their own tokens where the configuration has such, else by their names
+(`cloud.kit.people`).
 """
 
-import unicodedata
 import uuid
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from cloud.kit.people import same_person
 from cloud.kit.problems import Conflict, Forbidden, NotFound
 from cloud.rollouts import record
 from cloud.rollouts.approvals import repository
@@ -113,16 +113,6 @@ async def expire(session: AsyncSession, now_ms: int) -> int:
             site=row.site,
         )
     return len(rows)
-
-
-def same_person(one: str, other: str) -> bool:
-    """Whether two names are meant to be the same."""
-    return _plain(one) == _plain(other)
-
-
-def _plain(name: str) -> str:
-    kept = (character for character in unicodedata.normalize("NFKC", name).casefold() if character.isalnum())
-    return "".join(kept) or name
 
 
 def view(row: ApprovalRow) -> ApprovalView:

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud.kit.context import Here
+from cloud.kit.people import Who
 from cloud.kit.problems import ApiError, BadInput, Conflict, Forbidden, NotFound, Unauthorized, responses
 from cloud.rollouts import record
 from cloud.rollouts.approvals import service as approvals
@@ -50,13 +51,14 @@ async def get_campaign(here: Here, campaign: str) -> CampaignView:
         return await campaign_view(session, row, here.clock.utc_ms())
 
 
-@router.post("/campaigns", status_code=201, responses=responses(NotFound, Unauthorized, Conflict))
-async def start_campaign(here: Here, body: CampaignRequest) -> CampaignAnswer:
+@router.post("/campaigns", status_code=201, responses=responses(NotFound, Unauthorized, Conflict, Forbidden))
+async def start_campaign(here: Here, who: Who, body: CampaignRequest) -> CampaignAnswer:
     """Begin a roll-out. Where it or one of its sites asks for a second person, it waits for that one.
 
     What is refused here stands in the record (`/rollouts/record`) with the reason.
     """
     now_ms = here.clock.utc_ms()
+    body = body.model_copy(update={"actor": who.signs_as(body.actor)})
     try:
         async with here.database.write() as session:
             moves = moves_of(here, session)
@@ -80,7 +82,11 @@ async def start_campaign(here: Here, body: CampaignRequest) -> CampaignAnswer:
     "/campaigns/{campaign}/{order}", responses=responses(NotFound, Unauthorized, Conflict, Forbidden)
 )
 async def order_campaign(
-    here: Here, campaign: str, order: Literal["promote", "rollback", "pause", "resume"], body: CampaignOrder
+    here: Here,
+    who: Who,
+    campaign: str,
+    order: Literal["promote", "rollback", "pause", "resume"],
+    body: CampaignOrder,
 ) -> CampaignAnswer:
     """Promote by one step, roll back for good, pause, or resume.
 
@@ -92,6 +98,7 @@ async def order_campaign(
         raise BadInput("only a rollback can be an emergency")
     if body.emergency and not body.reason.strip():
         raise BadInput("an emergency needs its reason, for whoever reviews it")
+    body = body.model_copy(update={"actor": who.signs_as(body.actor)})
     now_ms = here.clock.utc_ms()
     try:
         async with here.database.write() as session:
