@@ -6,6 +6,7 @@ outbox batch are written in one transaction; so are journal events and the journ
 writer thread only (`writer.py`).
 """
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -267,6 +268,18 @@ class Store:
                 "DELETE FROM rollup WHERE id IN (SELECT id FROM rollup WHERE at_ms < ? LIMIT ?)",
                 (at_ms, steps),
             ).rowcount
+
+    def forget_oldest_rollups(self, steps: int) -> int:
+        """Drop the oldest steps whatever their age, for a disk that is full; returns how many went."""
+        with self._transaction() as db:
+            return db.execute(
+                "DELETE FROM rollup WHERE id IN (SELECT id FROM rollup ORDER BY id LIMIT ?)", (steps,)
+            ).rowcount
+
+    def empty_log(self) -> None:
+        """Bring the write-ahead log into the file and give its room back, as far as that can be done now."""
+        with contextlib.suppress(sqlite3.Error):
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     def shrink(self, pages: int) -> int:
         """Give up to `pages` free pages back to the file system; returns how many are left to give.

@@ -17,6 +17,7 @@ from edge_agent.agent.store.frames import RawStore
 RESERVE_BYTES: Final = 8 * 1024 * 1024
 _FILE: Final = "reserve"
 _SHRINK: Final = 0.9
+_STEPS: Final = 500
 _LEAST_OUTBOX: Final = 64 * 1024
 
 
@@ -60,12 +61,14 @@ class Room:
 
     def make(self) -> str:
         """Free what can be freed now; says in words what was given up. Raises `StoreError`, `OSError`."""
+        self._store.empty_log()
         if self._path.exists():
             self._path.unlink()
             return "its reserve was given up"
         freed = self._raw.make_room(self._bytes)
-        if freed:
+        if freed >= self._bytes // 2:
             return f"{freed / 1e6:.1f} MB of the oldest raw samples were deleted"
         limit = max(int(self._store.held_bytes * _SHRINK), _LEAST_OUTBOX)
         self._store.limit_outbox(min(limit, self._outbox_bytes))
-        return f"the outbox is held at {limit / 1e6:.1f} MB"
+        steps = self._store.forget_oldest_rollups(_STEPS)
+        return f"the outbox is held at {limit / 1e6:.1f} MB, and {steps} old steps of roll-ups are gone"

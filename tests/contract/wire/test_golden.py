@@ -26,6 +26,7 @@ from shared.commands import (
     WriteRecord,
     WriteResult,
 )
+from shared.details import HistoryMark, HistoryPoint
 from shared.frames import pack
 from shared.ids import CommandId, DeviceId, SiteId, ZoneId
 from shared.telemetry import (
@@ -122,6 +123,18 @@ MESSAGES: dict[str, object] = {
         count=7,
         reason="quota",
     ),
+    "tombstone_of_an_earlier_epoch": Tombstone(
+        epoch="0b",
+        stream="rollup",
+        seq=1,
+        first_seq=2,
+        last_seq=8,
+        from_ms=1,
+        to_ms=2,
+        count=7,
+        reason="thinned",
+        of_epoch="0a",
+    ),
     "ack": Ack(epoch="0a", stream="rollup", upto=4, ranges=((6, 7),)),
     "birth": Birth(
         site=SiteId("demo"),
@@ -184,6 +197,15 @@ MESSAGES: dict[str, object] = {
     ),
     "ipc_hello": ipc.Hello(protocol=1, site=SiteId("demo"), boot="b1", config_sha256="00", next_seq=1),
     "ipc_samples": ipc.Samples(boot="b1", samples=(_SAMPLE,)),
+    "ipc_device_history": ipc.DeviceHistory(
+        boot="b1",
+        number=3,
+        device=DeviceId("m-07"),
+        from_ms=1,
+        to_ms=2,
+        points=(HistoryPoint(at_ms=1, power_w=3000.0),),
+        marks=(HistoryMark(at_ms=2, what="reboot"),),
+    ),
     "ipc_lease": ipc.Lease(ttl_s=20.0, cycle=7),
     "ipc_propose": ipc.Propose(proposal=_PROPOSAL),
     "ipc_order": ipc.Order(signed=_SIGNED),
