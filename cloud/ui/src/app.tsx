@@ -6,6 +6,7 @@ import { TokenButton } from "./components/TokenButton";
 import { Empty } from "./components/basics";
 import { href, route, type Route } from "./route";
 import { open } from "./state/store";
+import { Access } from "./screens/Access";
 import { Alarms } from "./screens/Alarms";
 import { Fleet } from "./screens/Fleet";
 import { Log } from "./screens/Log";
@@ -18,6 +19,7 @@ const SECTIONS = [
   ["/alarms", "Alarms", ["alarms"]],
   ["/log", "Log", ["log"]],
   ["/models", "Models", ["models"]],
+  ["/access", "Access", ["access"]],
 ] as const;
 
 function screenOf(at: Route): JSX.Element {
@@ -28,12 +30,13 @@ function screenOf(at: Route): JSX.Element {
     case "alarms": return <Alarms />;
     case "log": return <Log />;
     case "models": return <Models />;
+    case "access": return <Access />;
     case "lost": return <Empty title="There is no such page"><a href={href("/")}>To the fleet</a></Empty>;
   }
 }
 
 function titleOf(at: Route, urgent: number): string {
-  const names = { fleet: "Fleet", site: at.screen === "site" ? at.site : "", miner: at.screen === "miner" ? at.device : "", alarms: "Alarms", log: "Log", models: "Models", lost: "Not found" };
+  const names = { fleet: "Fleet", site: at.screen === "site" ? at.site : "", miner: at.screen === "miner" ? at.device : "", alarms: "Alarms", log: "Log", models: "Models", access: "Access", lost: "Not found" };
   return `${urgent ? `(${urgent}!) ` : ""}${names[at.screen]} · Minewarden`;
 }
 

@@ -11,6 +11,7 @@ import "./styles/layout.css";
 import "./styles/parts.css";
 import "./styles/heat.css";
 import "./styles/campaigns.css";
+import "./styles/access.css";
 
 startRouting();
 startClock();

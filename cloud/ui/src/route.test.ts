@@ -10,6 +10,7 @@ describe("addresses", () => {
     ["#/alarms?state=all&site=alpha", { screen: "alarms", query: { state: "all", site: "alpha" } }],
     ["#/log", { screen: "log", query: {} }],
     ["#/models", { screen: "models", query: {} }],
+    ["#/access", { screen: "access", query: {} }],
   ])("%s", (hash, route) => expect(parseRoute(hash)).toEqual(route));
   it.each(["#/nowhere", "#/sites", "#/sites/a/b", "#/sites/a/devices", "#/alarms/7", "#/%E0%A4%A"])("%s is lost, not guessed", (hash) => {
     expect(parseRoute(hash).screen).toBe("lost");

@@ -11,6 +11,7 @@ export type Route =
   | { readonly screen: "alarms"; readonly query: Query }
   | { readonly screen: "log"; readonly query: Query }
   | { readonly screen: "models"; readonly query: Query }
+  | { readonly screen: "access"; readonly query: Query }
   | { readonly screen: "lost"; readonly path: string; readonly query: Query };
 
 export function parseRoute(hash: string): Route {
@@ -30,7 +31,7 @@ export function parseRoute(hash: string): Route {
   if (head === "sites" && site && kind === "devices" && device && parts.length === 4) {
     return { screen: "miner", site, device, query };
   }
-  if ((head === "alarms" || head === "log" || head === "models") && parts.length === 1) return { screen: head, query };
+  if ((head === "alarms" || head === "log" || head === "models" || head === "access") && parts.length === 1) return { screen: head, query };
   return { screen: "lost", path, query };
 }
 

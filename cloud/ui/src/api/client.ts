@@ -3,6 +3,7 @@
 import { syncClock } from "../state/clock";
 import { token } from "../state/session";
 import type { ApprovalView, CampaignOrder, CampaignRequest, CampaignView } from "./campaigns";
+import type { Certificate, Enrolment, Identity, Ledger, OwnPoint, RawAsked, RawWindow } from "./identity";
 import type {
   AlarmView, CommandView, EventView, Items, ModelView, Order, Page, PlanView, RolloutView, Stage, Telemetry, TrainingView,
 } from "./types";
@@ -103,6 +104,20 @@ export const api = {
   approvals: (signal?: AbortSignal) => get<Items<ApprovalView>>("/approvals", { state: "waiting" }, signal),
   decide: (id: string, word: "approve" | "refuse", actor: string) =>
     post<ApprovalView>(`/approvals/${at(id)}/${word}`, { actor }),
+  identity: (signal?: AbortSignal) => get<Identity>("/identity", {}, signal),
+  enrolments: (signal?: AbortSignal) => get<Items<Enrolment>>("/enrolments", {}, signal),
+  confirmEnrolment: (id: string, body: { fingerprint: string; actor: string; replace: boolean }) =>
+    post<Enrolment>(`/enrolments/${at(id)}/confirm`, body),
+  refuseEnrolment: (id: string, body: { actor: string; reason: string }) => post<Enrolment>(`/enrolments/${at(id)}/refuse`, body),
+  certificates: (signal?: AbortSignal) => get<Items<Certificate>>("/certificates", {}, signal),
+  revoke: (serial: string, body: { actor: string; reason: string }) => post<Certificate>(`/certificates/${at(serial)}/revoke`, body),
+  ledger: (site: string, signal?: AbortSignal) => get<Ledger>(`/sites/${at(site)}/ledger`, {}, signal),
+  rawWindows: (site: string, signal?: AbortSignal) => get<Items<RawWindow>>(`/sites/${at(site)}/raw-windows`, { limit: 1 }, signal),
+  rawAsked: (site: string, signal?: AbortSignal) => get<Items<RawAsked>>(`/sites/${at(site)}/raw-requests`, { limit: 1 }, signal),
+  askForRaw: (site: string, body: { from_ms: number; to_ms: number; actor: string }) => post<RawAsked>(`/sites/${at(site)}/raw-requests`, body),
+  /** What the machine itself remembers of this time, filled in after gaps. */
+  own: (site: string, device: string, from_ms: number, signal?: AbortSignal) =>
+    get<{ readonly items: readonly OwnPoint[] }>(`/sites/${at(site)}/devices/${at(device)}/history`, { from_ms: Math.floor(from_ms), limit: 5000 }, signal),
   training: (signal?: AbortSignal) => get<Items<TrainingView>>("/training", {}, signal),
   train: (site: string) => post<TrainingView>("/training", { site, algorithms: null }),
   commands: (site: string, signal?: AbortSignal) => get<Items<CommandView>>("/commands", { site }, signal),

@@ -2,12 +2,14 @@
 
 import type { JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import type { Problem } from "../api/client";
+import { api, type Problem } from "../api/client";
+import type { OwnPoint } from "../api/identity";
 import { known } from "../format/numbers";
 import { route, setQuery } from "../route";
 import { utcNow } from "../state/clock";
 import type { Device } from "../state/fleet";
 import { loadHistory, withGaps, type History } from "../state/history";
+import { join, OWN_OF } from "../state/own";
 import { problemOf } from "../state/resource";
 import { Empty, Failure, Loading, Panel } from "./basics";
 import { Chart, type Series } from "./Chart";
@@ -32,6 +34,7 @@ export function HistoryPanel({ title, device, charts }: { readonly title: string
   const [range, , seconds] = rangeOf(route.value.query["range"]);
   const columns = useMemo(() => [...new Set(charts.flatMap((chart) => chart.lines.map((line) => line.column)))], [charts]);
   const [held, setHeld] = useState<{ range: string; history: History; to_ms: number } | null>(null);
+  const [own, setOwn] = useState<readonly OwnPoint[]>([]);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [turn, setTurn] = useState(0);
 
@@ -53,6 +56,19 @@ export function HistoryPanel({ title, device, charts }: { readonly title: string
     return () => abort.abort();
   }, [device.id, device.at_ms, range, turn]);
 
+  // What the machine itself recorded is filled in after gaps, rarely: asked for with each range, not with each row.
+  useEffect(() => {
+    const abort = new AbortController();
+    setOwn([]);
+    if (device.kind === "miner") {
+      api.own(device.site, device.id, utcNow() - seconds * 1000, abort.signal).then(
+        (answer) => setOwn(answer.items),
+        () => undefined, // an older cloud has none; what was measured is drawn all the same
+      );
+    }
+    return () => abort.abort();
+  }, [device.id, range, turn]);
+
   const retry = (): void => setTurn((n) => n + 1);
   return (
     <Panel title={title} aside={<RangeChoice range={range} />}>
@@ -62,7 +78,7 @@ export function HistoryPanel({ title, device, charts }: { readonly title: string
       ) : held.history.at_ms.length === 0 ? (
         <Empty title="No data in this time">Choose a longer one, or wait for the first row.</Empty>
       ) : (
-        <Charts charts={charts} columns={columns} history={held.history} to_s={held.to_ms / 1000} seconds={seconds} />
+        <Charts charts={charts} columns={columns} history={held.history} own={own} to_s={held.to_ms / 1000} seconds={seconds} />
       )}
     </Panel>
   );
@@ -75,22 +91,31 @@ function startOf(at_s: readonly number[], to_s: number, seconds: number): number
   return to_s - Math.min(seconds, Math.max(LEAST_S, known * 1.02));
 }
 
-function Charts({ charts, columns, history, to_s, seconds }: {
+function Charts({ charts, columns, history, own: points, to_s, seconds }: {
   readonly charts: readonly ChartSpec[];
   readonly columns: readonly string[];
   readonly history: History;
+  readonly own: readonly OwnPoint[];
   readonly to_s: number;
   readonly seconds: number;
 }): JSX.Element {
-  const { at_s, values } = useMemo(() => withGaps(history), [history]);
+  const { at_s, values, own } = useMemo(() => {
+    const measured = withGaps(history);
+    return join(measured.at_s, measured.values, points);
+  }, [history, points]);
   return (
     <div class="charts">
       {charts.map((chart) => {
+        const scaled = (row: readonly (number | null)[]): (number | null)[] => row.map((value) => (known(value) ? value * chart.scale : null));
         const series: Series[] = chart.lines.map((line, i) => ({
           label: line.label,
           look: (i + 1) as 1 | 2 | 3,
-          values: (values[columns.indexOf(line.column)] ?? []).map((value) => (known(value) ? value * chart.scale : null)),
+          values: scaled(values[columns.indexOf(line.column)] ?? []),
         }));
+        const recorded = OWN_OF[chart.lines[0]?.column ?? ""];
+        if (recorded !== undefined && own[recorded].some(known)) {
+          series.push({ label: "machine's own record", look: 3, values: scaled(own[recorded]) });
+        }
         return (
           <Chart
             key={chart.title} title={chart.title} unit={chart.unit} digits={chart.digits} at_s={at_s} series={series}

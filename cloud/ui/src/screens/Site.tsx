@@ -19,6 +19,7 @@ import { HeatLegend } from "../components/HeatLegend";
 import { HeatMap } from "../components/HeatMap";
 import { ZoneBanner } from "../components/ZoneBanner";
 import { HistoryPanel } from "../components/HistoryPanel";
+import { Sync } from "../components/Sync";
 import { span } from "../format/time";
 import { Algorithms } from "./Fleet";
 
@@ -65,6 +66,7 @@ export function Site({ id }: { readonly id: string }): JSX.Element {
             <HistoryPanel key={meter.id} title={`Power at ${meter.id}`} device={meter} charts={POWER_CHART} />
           ))}
           <Panel title="Commands"><Commands site={id} /></Panel>
+          <Sync key={id} site={site} limit_s={limit} />
         </div>
       </div>
       <Equipment devices={devices} stale_s={limit} />
