@@ -61,10 +61,12 @@ async def events(
     told = [(event, local.deed(event)) for event in fresh if _may_matter(event)]
     ids = {_command_of(event) for event, _ in told} | {deed.command for _, deed in told if deed is not None}
     commands = await repository.known(session, site, {found for found in ids if found})
-    notes = []
+    notes: list[Note] = []
     for event, deed in told:
         command = _command_of(event)
         if event.key.startswith("order/"):
+            await trail.write(session, notes)  # what came first stands first, also within one millisecond
+            notes = []
             row = await _ordered(session, site, event, commands.get(command), now_ms)
             if row is not None:
                 commands[command] = row

@@ -1,7 +1,5 @@
 """Commands: signed for one site and one minute, stored before they are sent, followed to the end."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,75 +8,21 @@ import pytest
 from cloud.commands import schemas
 from cloud.commands import service as commands
 from cloud.kit.problems import Unavailable
-from shared.artifacts.signing import Keyring, PublicKeyEntry, Purpose, Role, Signed
+from shared.artifacts.signing import Keyring
 from shared.commands import (
     ActionOutcome,
-    CommandBody,
     CommandState,
-    CommandStatus,
     DoActions,
     SafeStopOrder,
     SetPreset,
     WriteRecord,
     WriteResult,
 )
-from shared.ids import CommandId, DeviceId, SiteId
-from shared.wire import codec, topics
-from support.cloud import AUTH, NOW_MS, SITE, Service, born, service, told
+from shared.ids import DeviceId, SiteId
+from support.cloud import AUTH, NOW_MS, SITE, Service
+from support.commands import Outbound, hear, word
 
 SAFE_STOP = {"site": SITE, "order": {"order": "safe-stop"}, "actor": "ann", "expires_s": 30}
-
-
-class Outbound:
-    """Stands for the command link: keeps what was published."""
-
-    def __init__(self) -> None:
-        self.is_up = True
-        self.sent: list[tuple[str, bytes, bool, int | None]] = []
-        self.fail: Unavailable | None = None
-
-    async def send(
-        self, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int | None = None
-    ) -> None:
-        if self.fail is not None:
-            raise self.fail
-        self.sent.append((topic, payload, retain, expiry_s))
-
-    def body(self, keyring: Keyring) -> CommandBody:
-        """The last command, verified."""
-        signed = codec.decode(self.sent[-1][1], Signed)
-        keyring.verify(Purpose.COMMAND, signed, Role.COMMAND)
-        return msgspec.msgpack.decode(signed.payload, type=CommandBody)
-
-
-@pytest.fixture
-async def cloud(tmp_path: Path) -> AsyncIterator[Service]:
-    async with service(tmp_path) as running:
-        await running.bench.commit(born())
-        yield running
-
-
-@pytest.fixture
-def outbound(cloud: Service, monkeypatch: pytest.MonkeyPatch) -> Outbound:
-    fake = Outbound()
-    link = cloud.context.command_link
-    monkeypatch.setattr(link, "send", fake.send)
-    monkeypatch.setattr(type(link), "is_up", property(lambda _self: fake.is_up))
-    return fake
-
-
-@pytest.fixture
-def keyring(cloud: Service) -> Keyring:
-    key = cloud.context.keys.command
-    return Keyring((PublicKeyEntry(id=key.key_id, role=Role.COMMAND, public=key.public_text),))
-
-
-def word(command: str, state: CommandState, at_ms: int, **more: Any) -> CommandStatus:
-    return CommandStatus(id=CommandId(command), state=state, detail=state.value, at_ms=at_ms, **more)
-
-
-async def hear(cloud: Service, status: CommandStatus, site: SiteId = SITE) -> None:
-    await cloud.bench.commit(told(topics.result(site, status.id), codec.encode(status)))
 
 
 async def confirmed(cloud: Service, order: dict[str, Any]) -> Any:
