@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,8 +77,12 @@ class Fleet:
             data=json.dumps(body).encode(),
             headers={**AUTH, "Content-Type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=10) as reply:
-            return json.loads(reply.read())
+        try:
+            with urllib.request.urlopen(request, timeout=30) as reply:
+                return json.loads(reply.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(f"{path}: {error.code} {error.read().decode()}") from None
 
     def start(self, *, verbose: bool = False) -> None:
         """Authority, certificates, broker, cloud."""
