@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from shared.clock import Clock, SystemClock
-from support import ui_campaigns
+from support import ui_access, ui_campaigns
 from support import ui_scene as scene
 from support.ui_scene import Json
 
@@ -42,6 +42,7 @@ class Dashboard(ThreadingHTTPServer):
         self.devices: Callable[[int], dict[str, list[Json]]] = scene.devices
         self.campaigns: Callable[[int], list[Json]] = ui_campaigns.campaigns
         self.approvals: Callable[[int], list[Json]] = lambda now: [ui_campaigns.approval(now)]
+        self.identity: Callable[[int], Json] = ui_access.identity
         self.posts: list[tuple[str, Json]] = []
         self.commands: list[Json] = scene.commands(self.clock.utc_ms())
         self.plans: dict[str, Json] = {}
@@ -128,6 +129,10 @@ class _Handler(BaseHTTPRequestHandler):
             return scene.telemetry(query["device"], columns, int(query["from_ms"]), now, int(query["limit"]))
         if path.startswith("/commands/"):
             return next((one for one in self.server.commands if path.endswith(one["id"])), None)
+        if path.startswith("/sites/"):
+            return self._of_site(path, now)
+        if path == "/identity":
+            return self.server.identity(now)
         site = query.get("site")
         lists: dict[str, Callable[[], list[Json]]] = {
             "/alarms": lambda: [
@@ -143,12 +148,28 @@ class _Handler(BaseHTTPRequestHandler):
             "/campaigns": lambda: self.server.campaigns(now),
             "/approvals": lambda: self.server.approvals(now),
             "/training": list,
+            "/enrolments": lambda: ui_access.enrolments(now),
+            "/certificates": lambda: ui_access.certificates(now),
             "/commands": lambda: self.server.commands,
         }
         if path not in lists:
             return None
         items = [one for one in lists[path]() if site is None or one.get("site") in (None, site)]
         return {"items": items, "next_cursor": None}
+
+    def _of_site(self, path: str, now: int) -> Json | None:
+        """What stands below one site."""
+        site, *rest = path.removeprefix("/sites/").split("/")
+        match rest:
+            case ["ledger"]:
+                return ui_access.ledger(site)
+            case ["raw-windows"]:
+                return {"items": ui_access.raw_windows(now) if site == "alpha" else []}
+            case ["raw-requests"]:
+                return {"items": ui_access.raw_requests(now) if site == "alpha" else []}
+            case ["devices", device, "history"]:
+                return ui_access.own_record(device, now)
+        return None
 
     def do_POST(self) -> None:
         body: Json = json.loads(self.rfile.read(int(self.headers["Content-Length"])))

@@ -23,6 +23,7 @@ PATHS = [
     "/alarms?state=all",
     "/log",
     "/models",
+    "/access",
 ]
 
 
