@@ -24,9 +24,9 @@ _INSERT = (
 _SITES = (
     "WITH RECURSIVE known (site) AS (SELECT min(site) FROM rollup UNION ALL "
     "SELECT (SELECT min(r.site) FROM rollup r WHERE r.site > known.site) FROM known WHERE site IS NOT NULL) "
+    "SELECT site FROM known WHERE site IS NOT NULL"
 )
 """Hops from one site to the next along the key; DISTINCT would read every row."""
-_HOP = _SITES + "SELECT site FROM known WHERE site IS NOT NULL"  # noqa: S608 - constant
 _key = itemgetter(0, 1, 2)
 
 
@@ -36,7 +36,7 @@ class SqliteSeries(SeriesReader):
     page_order = ("at_ms", "device")
 
     async def sites(self, session: AsyncSession, day: int) -> list[str]:
-        found = await session.execute(text(_HOP))
+        found = await session.execute(text(_SITES))
         return [str(site) for site in found.scalars()]
 
     async def write(self, session: AsyncSession, site: SiteId, rows: Sequence[RollupRow]) -> WriteReport:
@@ -81,11 +81,11 @@ class SqliteSeries(SeriesReader):
         return sorted(found)[:limit]
 
     async def drop_day(self, session: AsyncSession, day: int) -> int:
-        result = await session.execute(
-            text(
-                f"{_SITES}DELETE FROM rollup WHERE site IN (SELECT site FROM known WHERE site IS NOT NULL) "  # noqa: S608 - constant
-                "AND at_ms >= :first AND at_ms < :last"
-            ),
-            {"first": day * DAY_MS, "last": (day + 1) * DAY_MS},
-        )
-        return int(result.rowcount)  # type: ignore[attr-defined]  # a CursorResult; the stub says Result
+        statement = text("DELETE FROM rollup WHERE site = :site AND at_ms >= :first AND at_ms < :last")
+        gone = 0
+        for site in await self.sites(session, day):
+            result = await session.execute(
+                statement, {"site": site, "first": day * DAY_MS, "last": (day + 1) * DAY_MS}
+            )
+            gone += int(result.rowcount)  # type: ignore[attr-defined]  # a CursorResult; the stub says Result
+        return gone

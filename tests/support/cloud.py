@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud import app as cloud_app
 from cloud.config import CloudConfig, load
@@ -17,6 +18,7 @@ from cloud.ingest.decoding import Decoded, decode
 from cloud.kit.context import Context
 from cloud.kit.database import Database
 from cloud.migrations import runner
+from cloud.tables import RawWindowRow
 from cloud.timeseries.choose import store_for
 from shared.alarms import Event, EventKind, Severity
 from shared.artifacts.signing import SigningKey
@@ -232,6 +234,23 @@ class Bench:
 
     async def commit(self, *messages: Decoded) -> Committed:
         return await self.committer.commit(messages)
+
+    async def insert_window(self, session: AsyncSession, number: int, received_ms: int) -> None:
+        """A raw window of no contents, received then."""
+        session.add(
+            RawWindowRow(
+                site=SITE,
+                sha256=str(number),
+                kind="miner",
+                boot="b1",
+                from_ms=received_ms,
+                to_ms=received_ms,
+                samples=1,
+                devices=[],
+                received_ms=received_ms,
+                frame=b"",
+            )
+        )
 
     async def all(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a query, as plain tuples."""

@@ -1,17 +1,16 @@
 """One suite for every `TimeSeriesStore`: SQLite always, PostgreSQL where the system has it."""
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cloud.migrations.versions import v0001_series
 from cloud.timeseries.rows import COLUMNS, HEAD, from_record, to_record
-from cloud.timeseries.store import MAX_POINTS, SeriesFrame, SeriesQuery, WriteReport
+from cloud.timeseries.store import DAY_MS, HOUR_MS, MAX_POINTS, SeriesFrame, SeriesQuery, Tier, WriteReport
 from shared.ids import DeviceId, SiteId
-from shared.telemetry import COLUMN_NAMES, DeviceKind, Quality, RollupRow
+from shared.telemetry import COLUMN_NAMES, ROLLUP_COLUMNS, DeviceKind, MinerState, Quality, RollupRow
 from support.cloud import NOW_MS, SITE, Bench, row
-
-DAY_MS = 86_400_000
 
 
 async def write(bench: Bench, *rows: RollupRow, site: SiteId = SITE) -> WriteReport:
@@ -134,13 +133,211 @@ async def test_no_columns_gives_times_only(bench: Bench) -> None:
     assert (len(frame.at_ms), frame.values) == (1, ())
 
 
-async def test_expire_takes_old_days_only(bench: Bench) -> None:
+async def test_days_go_one_by_one_oldest_first(bench: Bench) -> None:
     today = NOW_MS - NOW_MS % DAY_MS
-    await write(bench, *[row(at_ms=today - day * DAY_MS) for day in range(5)])
+    await write(bench, *[row(at_ms=today - day * DAY_MS) for day in range(5)], row("m-02", today))
     async with bench.database.write() as session:
-        await bench.series.expire(session, today - 2 * DAY_MS)
-    assert [found.at_ms for found in await export(bench)] == [today - day * DAY_MS for day in (2, 1, 0)]
+        days = await bench.series.old_days(session, today - DAY_MS, 9)
+        assert days == [(today - back * DAY_MS) // DAY_MS for back in (4, 3, 2)]
+        assert await bench.series.old_days(session, today - DAY_MS, 1) == days[:1]
+        assert await bench.series.count_day(session, days[0]) == 1
+        assert [await bench.series.drop_day(session, day) for day in days[:2]] == [1, 1]
+        assert await bench.series.drop_day(session, days[0]) == 0
+    assert [found.at_ms for found in await export(bench)] == [
+        *(today - day * DAY_MS for day in (2, 1)),
+        *(today, today),
+    ]
     assert (await write(bench, row(at_ms=today - 4 * DAY_MS))).new == 1, "an old day can come back"
+
+
+async def test_a_day_in_pages(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cloud.timeseries.reading.EXPORT_PAGE", 2)
+    day = NOW_MS // DAY_MS
+    rows = [row(name, day * DAY_MS + 60_000 * n) for n in range(3) for name in ("m-01", "m-02")]
+    await write(bench, *rows, row(at_ms=day * DAY_MS - 1), row(at_ms=(day + 1) * DAY_MS))
+    await write(bench, *rows[:1], site=SiteId("south"))
+    async with bench.database.read() as session:
+        pages = [page async for page in bench.series.day(session, day)]
+    found = [(record[0], from_record(record)) for page in pages for record in page]
+    assert sorted(found, key=lambda pair: (pair[0], pair[1].at_ms, pair[1].device)) == [
+        *((SITE, sent) for sent in rows),
+        (SiteId("south"), rows[0]),
+    ]
+    assert len(pages) > 3
+
+
+# ---------------------------------------------------------------- hours
+
+HOUR = NOW_MS - NOW_MS % HOUR_MS - HOUR_MS
+
+
+async def roll_up(bench: Bench, until_ms: int = NOW_MS, limit: int = 100) -> int:
+    async with bench.database.write() as session:
+        return await bench.series.roll_up(session, until_ms, limit=limit)
+
+
+async def hours(bench: Bench, *columns: str, device: str = "m-01") -> SeriesFrame:
+    query = SeriesQuery(
+        site=SITE,
+        device=DeviceId(device),
+        columns=columns,
+        from_ms=0,
+        to_ms=2**62,
+        limit=100,
+        tier=Tier.HOURS,
+    )
+    async with bench.database.read() as session:
+        return await bench.series.read(session, query)
+
+
+async def test_an_hour_is_what_its_rows_say(bench: Bench) -> None:
+    """Means by samples, deviations pooled, increments added, the newest that is known."""
+    first = row(
+        at_ms=HOUR,
+        power_w_mean=100.0,
+        power_w_std=3.0,
+        power_w_max=110.0,
+        hw_errors_delta=5.0,
+        energy_kwh_last=7.0,
+        hashrate_ths_min=9.0,
+    )
+    second = msgspec.structs.replace(
+        row(at_ms=HOUR + 60_000, power_w_mean=200.0, power_w_std=4.0, power_w_max=230.0, hw_errors_delta=2.0),
+        samples=18,
+        failed=2,
+        quality=Quality.STALE,
+        state=MinerState.STOPPED,
+    )
+    await write(bench, second, first)
+    assert await roll_up(bench) == 1
+    names = (
+        "power_w_mean",
+        "power_w_std",
+        "power_w_max",
+        "hw_errors_delta",
+        "energy_kwh_last",
+        "hashrate_ths_min",
+        "fault_max",
+    )
+    frame = await hours(bench, *names)
+    assert (frame.tier, frame.at_ms, frame.step_s) == (Tier.HOURS, (HOUR,), 3600)
+    found = {name: column[0] for name, column in zip(names, frame.values, strict=True)}
+    spread = ((9 + 100**2) * 6 + (16 + 200**2) * 18) / 24 - 175.0**2
+    assert found == pytest.approx(
+        {
+            "power_w_mean": 175.0,
+            "power_w_std": spread**0.5,
+            "power_w_max": 230.0,
+            "hw_errors_delta": 7.0,
+            "energy_kwh_last": 7.0,
+            "hashrate_ths_min": 9.0,
+            "fault_max": None,
+        }
+    )
+    heads = await bench.all(
+        "SELECT kind, algorithm, samples, failed, quality, state, preset FROM rollup_hour"
+    )
+    assert heads == [("miner", "sha256d", 24, 2, 4, "stopped", "2970")]
+
+
+async def test_a_late_row_makes_its_hour_anew(bench: Bench) -> None:
+    await write(bench, row(at_ms=HOUR, power_w_max=1.0), row("m-02", HOUR, power_w_max=5.0))
+    assert (await roll_up(bench), await roll_up(bench)) == (1, 0)
+    await write(bench, row(at_ms=HOUR + 60_000, power_w_max=2.0))
+    assert await roll_up(bench) == 1
+    assert (await hours(bench, "power_w_max")).values == ((2.0,),)
+    assert (await hours(bench, "power_w_max", device="m-02")).values == ((5.0,),)
+
+
+async def test_an_hour_that_is_not_over_waits(bench: Bench) -> None:
+    await write(bench, row(at_ms=HOUR))
+    assert await roll_up(bench, HOUR + HOUR_MS - 1) == 0
+    assert await roll_up(bench, HOUR + HOUR_MS) == 1
+
+
+async def test_rolling_up_is_bounded_and_oldest_first(bench: Bench) -> None:
+    await write(bench, *[row(at_ms=HOUR - back * HOUR_MS, power_w_max=1.0) for back in range(5)])
+    assert await roll_up(bench, limit=2) == 2
+    assert (await hours(bench, "power_w_max")).at_ms == (HOUR - 4 * HOUR_MS, HOUR - 3 * HOUR_MS)
+    assert (await roll_up(bench, limit=9), await roll_up(bench)) == (3, 0)
+
+
+async def test_what_a_crash_took_back_is_rolled_up_again(bench: Bench) -> None:
+    await write(bench, row(at_ms=HOUR))
+
+    async def crash() -> None:
+        async with bench.database.write() as session:
+            await bench.series.roll_up(session, NOW_MS, limit=9)
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        await crash()
+    assert await roll_up(bench) == 1
+
+
+async def test_the_hour_of_all_numbers_is_between_the_rows(bench: Bench) -> None:
+    """Every column of the row has a rule; equal rows give themselves, and nothing known gives nothing."""
+    numbers = tuple(float(n) for n in range(1, 37))
+    same = [
+        msgspec.structs.replace(row(at_ms=HOUR + 60_000 * n), values=numbers, samples=n + 1) for n in range(3)
+    ]
+    await write(bench, *same, msgspec.structs.replace(row("m-02", HOUR), samples=0))
+    await roll_up(bench)
+    known = await hours(bench, *COLUMN_NAMES)
+    for column, expected, (value,) in zip(ROLLUP_COLUMNS, numbers, known.values, strict=True):
+        assert value == pytest.approx(expected * 3 if column.how == "delta" else expected), column.name
+    unknown = await hours(bench, *COLUMN_NAMES, device="m-02")
+    assert {value for column in unknown.values for value in column} == {None}
+
+
+async def test_the_rung_that_fits_is_chosen_and_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def rung(from_ms: int, to_ms: int) -> Tier:
+        query = SeriesQuery(
+            site=SITE,
+            device=DeviceId("m-01"),
+            columns=(),
+            from_ms=from_ms,
+            to_ms=to_ms,
+            limit=1,
+            tier=Tier.AUTO,
+        )
+        async with bench.database.read() as session:
+            return (await bench.series.read(session, query)).tier
+
+    assert await rung(0, 2**62) is Tier.ROWS, "nothing at all"
+    await write(bench, *[row(at_ms=HOUR - HOUR_MS + 600_000 * n) for n in range(12)])
+    assert await rung(0, 2**62) is Tier.ROWS, "hours are not there yet"
+    await roll_up(bench)
+    assert await rung(0, 2**62) is Tier.ROWS, "rows fit one reply"
+    monkeypatch.setattr("cloud.timeseries.reading.MAX_POINTS", 8)
+    assert await rung(0, 2**62) is Tier.HOURS
+    assert await rung(HOUR, HOUR + HOUR_MS) is Tier.ROWS
+    monkeypatch.undo()
+    async with bench.database.write() as session:
+        await bench.series.drop_day(session, HOUR // DAY_MS)
+        await bench.series.drop_day(session, (HOUR - HOUR_MS) // DAY_MS)
+    assert await rung(0, 2**62) is Tier.HOURS, "only hours reach back that far"
+
+
+# ---------------------------------------------------------------- early
+
+
+async def test_rows_written_early_are_all_in_or_none(bench: Bench) -> None:
+    """What the engine promises to somebody who only believes that the rows are new."""
+    old, new = row(power_w_mean=1.0), row("m-02", power_w_mean=2.0)
+    await write(bench, old)
+    async with bench.database.write() as session:
+        assert not await bench.series.write_early(session, [to_record(SITE, r) for r in (new, old)])
+    assert await export(bench) == [old]
+    assert (await write(bench, new, old)).new == 1
+
+
+async def test_after_a_collision_everything_is_looked_at_until_it_is_over(bench: Bench) -> None:
+    await write(bench, row("m-01"))
+    assert (await write(bench, row("m-01"), row("m-02"))).new == 1
+    assert (await write(bench, row("m-02"), row("m-03"))).new == 1
+    assert (await write(bench, row("m-04"))).new == 1
+    assert len(await export(bench)) == 4
 
 
 NUMBERS = st.lists(
