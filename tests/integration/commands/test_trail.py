@@ -1,5 +1,6 @@
 """From the click to the read-back, over every process: one trail for whoever asks."""
 
+import re
 import subprocess
 import sys
 import time
@@ -130,6 +131,26 @@ def test_a_third_party_stops_what_it_may_and_the_cloud_sees_it(world: CommandWor
     )
     assert beyond.returncode == 1
     assert "does not reach device 'm-3'" in beyond.stdout
+
+
+def test_the_example_of_the_documentation_works_as_it_stands(world: CommandWorld, tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"
+    [example] = re.findall(r"~~~python\n(.*?)~~~", page.read_text(), re.DOTALL)
+    (tmp_path / "third_party.py").write_text(example)
+    ACME.save(tmp_path / "acme.key")
+    words = ["127.0.0.1", str(world.broker.port), SITE, str(tmp_path / "acme.key"), "m-1"]
+    done = subprocess.run(
+        [sys.executable, "-I", str(tmp_path / "third_party.py"), *words],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    states = [line.split()[0] for line in done.stdout.splitlines()]
+    assert states[0] == "received"
+    assert states[-1] == "done", done.stdout
+    assert world.audit(source="third-party", actor="Acme%20night%20desk")
 
 
 def test_an_unsynchronised_clock_refuses_and_the_plan_says_so(world: CommandWorld) -> None:
