@@ -140,9 +140,13 @@ def in_child(work: Callable[[], None]) -> int:
     return os.waitpid(pid, 0)[1]
 
 
+def _make(base: Path, stage: str) -> None:
+    asyncio.run(template(base, stage))
+
+
 def main(folder: Path, stage: str) -> None:
     """Kill at step 1, 2, 3 … until nothing is left to be killed in."""
-    intake.probe = tested  # type: ignore[assignment]  # see there
+    vars(intake)["probe"] = tested
     base = folder / "template"
     base.mkdir()
     before = None
@@ -155,7 +159,7 @@ def main(folder: Path, stage: str) -> None:
         return before
 
     # In a fork too, so that no thread of it lives on here; what it knew of clock and samples is fixed.
-    assert in_child(lambda: asyncio.run(template(base, stage)) and None) == 0
+    assert in_child(lambda: _make(base, stage)) == 0
     before = AgentBench(folder)
     before.close()
     before.next_seq, before.next_ms = 10_000, before.next_ms + 600_000

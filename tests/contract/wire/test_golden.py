@@ -11,17 +11,23 @@ import pytest
 
 from edge_agent import ipc
 from shared.alarms import Event, EventKind, Severity
+from shared.artifacts.keyring_update import KeyringUpdate
 from shared.artifacts.manifest import Assignment, Stage
-from shared.artifacts.signing import Signature, Signed
+from shared.artifacts.signing import PublicKeyEntry, Role, Signature, Signed
 from shared.commands import (
     ActionOutcome,
     CommandBody,
     CommandState,
     CommandStatus,
+    Curtail,
     DoActions,
+    OrderPreview,
+    PreviewOrder,
+    PreviewStep,
     Proposal,
     SafeStopOrder,
     SetPreset,
+    SignedBy,
     StopMining,
     WriteRecord,
     WriteResult,
@@ -111,6 +117,14 @@ MESSAGES: dict[str, object] = {
         rows=msgspec.Raw(msgspec.msgpack.encode((_ROW,))),
     ),
     "event": _EVENT,
+    "keyring_update": KeyringUpdate(
+        version=3,
+        issued_ms=1_780_000_000_000,
+        expires_ms=1_782_592_000_000,
+        keys=(PublicKeyEntry(id="root-1", role=Role.ROOT, public="AAAA"),),
+        sites=("north-1",),
+    ),
+    "ipc_keys": ipc.Keys(signed=Signed(payload=b"keyring", signatures=())),
     "rollup_row": _ROW,
     "tombstone": Tombstone(
         epoch="0a",
@@ -192,6 +206,47 @@ MESSAGES: dict[str, object] = {
             ),
         ),
     ),
+    "command_preview": CommandBody(
+        id=CommandId("c3-p"),
+        site=SiteId("demo"),
+        issued_ms=1,
+        expires_ms=2,
+        counter=5,
+        actor="desk",
+        order=PreviewOrder(of=Curtail(target_w=1e6, deadline_s=600.0, duration_s=3600.0)),
+    ),
+    "command_status_preview": CommandStatus(
+        id=CommandId("c3-p"),
+        state=CommandState.DONE,
+        detail="a preview: nothing was done",
+        at_ms=1,
+        outcome=ActionOutcome.APPLIED,
+        digest="00",
+        preview=OrderPreview(
+            steps=(PreviewStep(action=StopMining(device=DeviceId("m-07")), saves_w=3000.0),),
+            total_steps=1,
+            now_w=1.2e6,
+            expected_w=1.197e6,
+            reaches_target=False,
+            takes_s=30.0,
+        ),
+    ),
+    "command_status_third_party": CommandStatus(
+        id=CommandId("t1"),
+        state=CommandState.ACCEPTED,
+        detail="verified, its counter is stored",
+        at_ms=1,
+        digest="00",
+        by=SignedBy(
+            key="acme-1",
+            role="control",
+            actor="Acme",
+            order=Curtail(target_w=1e6, deadline_s=600.0, duration_s=3600.0),
+            counter=1,
+            issued_ms=1,
+            expires_ms=2,
+        ),
+    ),
     "assignment": Assignment(
         site=SiteId("demo"), counter=1, issued_ms=1, expires_ms=2, stage=Stage.ACTIVE, manifest=_SIGNED
     ),
@@ -209,6 +264,9 @@ MESSAGES: dict[str, object] = {
     "ipc_lease": ipc.Lease(ttl_s=20.0, cycle=7),
     "ipc_propose": ipc.Propose(proposal=_PROPOSAL),
     "ipc_order": ipc.Order(signed=_SIGNED),
+    "ipc_progress": ipc.Progress(
+        id=CommandId("c1"), state=CommandState.ACCEPTED, detail="verified", at_ms=1, digest="00"
+    ),
     "ipc_safe_stop": ipc.SafeStop(zone=None, reason="smell of smoke"),
     "ipc_samples_since": ipc.SamplesSince(boot="b1", seq=41),
     "ipc_result": ipc.Result(

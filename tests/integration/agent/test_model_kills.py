@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.slow
 REPO = Path(__file__).resolve().parents[3]
 
 
-async def kills(folder: Path, stage: str) -> tuple[list[dict[str, object]], int]:
+async def kills(folder: Path, stage: str) -> tuple[list[dict[str, Any]], int]:
     """What each next life found, and how many steps there were to be killed in."""
     env = os.environ | {
         "PYTHONPATH": f"{REPO}:{REPO / 'tests'}",
@@ -30,7 +31,7 @@ async def kills(folder: Path, stage: str) -> tuple[list[dict[str, object]], int]
     return [line for line in lines if "at" in line], lines[-1]["steps"]
 
 
-def valid(found: dict[str, object]) -> None:
+def valid(found: dict[str, Any]) -> None:
     """Exactly one version acts, it is the one that the slots name, and every slot can be loaded."""
     assert found["active"] in (1, 2), found
     assert found["slot_is_engine"], found

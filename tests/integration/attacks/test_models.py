@@ -192,7 +192,7 @@ class TestPapers:
     async def test_papers_that_do_not_fit_this_gateway(
         self, site: AgentBench, changes: dict[str, object], why: str
     ) -> None:
-        assert why in await refused(site, offered(DATA2, **changes), DATA2, "manifest")
+        assert why in await refused(site, _misfit(changes), DATA2, "manifest")
 
 
 class TestTheChildAlone:
@@ -219,6 +219,10 @@ class TestTheChildAlone:
         noise = np.random.default_rng(1).bytes(100_000)
         with pytest.raises(ArtifactError):
             await self.ask(noise)
+
+
+def _misfit(changes: dict[str, object]) -> Signed:
+    return make_assignment(msgspec.structs.replace(V2, **changes), counter=6)
 
 
 async def _serve_for(b: AgentBench, data: bytes, *, seconds: float) -> None:

@@ -69,7 +69,7 @@ def test_what_counts_as_what(
     outcome: ActionOutcome, more: dict[str, object], stepped_in: int, failed: int
 ) -> None:
     acts = Acts(REF)
-    answer(acts, 1, outcome, **more)
+    answer(acts, 1, outcome, **more)  # type: ignore[arg-type]  # fields of a result
     assert acts.tally == Tally(answered=1, intervened=stepped_in, failed=failed)
 
 

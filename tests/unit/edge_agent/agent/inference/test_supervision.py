@@ -322,7 +322,7 @@ class TestReports:
                 if str(e.data.get("state")).endswith("-report")
             }
             shadow, active = found["shadow-report"], found["active-report"]
-            assert shadow["version"], active["version"] == (2, 1)
+            assert (shadow["version"], active["version"]) == (2, 1)
             assert shadow["cycles"] == pytest.approx(120, abs=8)
             assert shadow["agreement"] == 1.0
             assert shadow["alarm_agreement"] == 1.0
