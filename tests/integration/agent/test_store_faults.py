@@ -181,7 +181,7 @@ def test_f03_what_is_configured_by_default_is_the_durable_store(tmp_path: Path) 
 @pytest.mark.slow
 def test_f05_filled_and_drained_the_file_keeps_its_cap_and_gives_room_back(tmp_path: Path) -> None:
     """`MW_F05_MB=1024` for the size of the complaint; smaller by default."""
-    cap = int(os.environ.get("MW_F05_MB", "24")) * 2**20
+    cap = int(os.environ.get("MW_F05_MB", "10")) * 2**20
     store = Store(tmp_path / FILE_NAME, ManualClock(), outbox_bytes=cap)
     dice = np.random.default_rng(1)
     template = rollup_row("m1", T0)
@@ -326,7 +326,7 @@ async def test_f06_without_raw_samples_to_delete_the_outbox_itself_shrinks(small
 
 
 _never = threading.Event()
-_dice = random.Random(8)  # noqa: S311 - chooses how slow a disk is
+_dice = random.Random(8)
 
 
 def _hang() -> None:
