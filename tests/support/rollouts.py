@@ -15,8 +15,8 @@ from shared.alarms import EventKind
 from shared.artifacts.manifest import Assignment, Family, Manifest, Scope, SelfTest, Stage
 from shared.artifacts.signing import Signed
 from shared.ids import SiteId
-from shared.wire import codec
-from support.cloud import NOW_MS, SITE, Service, batch, born, event, said
+from shared.wire import codec, topics
+from support.cloud import NOW_MS, SITE, Service, batch, born, event, told
 
 MODEL = bytes(range(256)) * 1200  # two and a bit chunks
 NAME = "miner-anomaly"
@@ -152,8 +152,8 @@ class Fleet:
             self._events += 1
             self._seq[site] = seq = self._seq.get(site, 0) + 1
             at_ms = self.context.clock.utc_ms()
-            told = event(self._events, kind, key=f"model:{NAME}", at_ms=at_ms, data=data)
-            messages.append(said(batch([told], seq), site=SiteId(site), stream="ev"))
+            message = batch([event(self._events, kind, key=f"model:{NAME}", at_ms=at_ms, data=data)], seq)
+            messages.append(told(topics.events(SiteId(site)), message, now_ms=at_ms))
         assert not (await self.running.bench.commit(*messages)).refused
 
     def pass_s(self, seconds: float) -> None:

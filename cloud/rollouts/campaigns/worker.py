@@ -10,6 +10,7 @@ from collections.abc import Callable
 from cloud.kit.changes import Changes
 from cloud.kit.database import Database
 from cloud.kit.problems import Unavailable
+from cloud.rollouts import renewal
 from cloud.rollouts.approvals import service as approvals
 from cloud.rollouts.campaigns import repository
 from cloud.rollouts.campaigns.moves import Moves, Signer
@@ -17,6 +18,7 @@ from cloud.rollouts.publishing import AssignmentPublisher
 from shared.clock import Clock
 
 TICK_S = 2.0
+RENEW_EVERY_S = 600.0
 _log = logging.getLogger(__name__)
 
 
@@ -37,6 +39,7 @@ class CampaignWorker:
         self._clock = clock
         self._publisher = publisher
         self._on_changes = on_changes
+        self._renew_due_s = clock.monotonic()
 
     async def run(self) -> None:
         """Work for ever; ends only by cancellation."""
@@ -44,6 +47,9 @@ class CampaignWorker:
             await self._clock.sleep(TICK_S)
             try:
                 await self.tick()
+                if self._clock.monotonic() >= self._renew_due_s:
+                    self._renew_due_s = self._clock.monotonic() + RENEW_EVERY_S
+                    await self.renew()
             except Exception:  # noqa: BLE001 - supervisor: a database that is away comes back
                 _log.exception("roll-outs cannot be looked at")
 
@@ -61,6 +67,20 @@ class CampaignWorker:
                 await self._step(campaign)
             except Exception:  # noqa: BLE001 - supervisor: one campaign must not hold up the others
                 _log.exception("roll-out %s cannot be moved", campaign)
+
+    async def renew(self) -> int:
+        """Sign anew what would end soon and still stands; how many."""
+        now_ms, life_days = self._clock.utc_ms(), self._signer.life_days
+        async with self._database.read() as session:
+            if not (rows := await renewal.due(session, now_ms, life_days)):
+                return 0
+        async with self._database.write() as session:
+            moves = Moves(session, self._signer, now_ms)
+            moves.to_publish += await renewal.renew(
+                session, rows, self._signer.key, now_ms=now_ms, life_days=life_days
+            )
+        await publish(moves, self._publisher, self._on_changes)
+        return len(moves.to_publish)
 
     async def _step(self, campaign: str) -> None:
         async with self._database.write() as session:
