@@ -5,6 +5,7 @@
 
 import argparse
 import asyncio
+import getpass
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -34,33 +35,33 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     issue.add_argument("--host", action="append", default=[], help="the broker's name or address; repeat it")
     desk = commands.add_parser("enrolments", help="gateways that ask for a certificate")
     steps = desk.add_subparsers(dest="step", required=True)
-    _common(steps.add_parser("list", help="who waits, and what was decided"))
-    add = _common(steps.add_parser("add", help="upload a request that 'minewarden enroll --offline' wrote"))
+    _person(steps.add_parser("list", help="who waits, and what was decided"))
+    add = _person(steps.add_parser("add", help="upload a request that 'minewarden enroll --offline' wrote"))
     add.add_argument("file", type=Path)
-    confirm = _common(
+    confirm = _person(
         steps.add_parser("confirm", help="sign, after somebody there has read the fingerprint out")
     )
     confirm.add_argument("which", help="the site or the request's id")
     confirm.add_argument("fingerprint", help="as it was read out, e.g. K7QM-2XF9-AB3D-W8HT")
     confirm.add_argument("--replace", action="store_true", help="revoke the certificate that the site has")
-    refuse = _common(steps.add_parser("refuse", help="say no"))
+    refuse = _person(steps.add_parser("refuse", help="say no"))
     refuse.add_argument("which", help="the site or the request's id")
     refuse.add_argument("--reason", default="")
-    fetch = _common(
+    fetch = _person(
         steps.add_parser("certificate", help="write an issued certificate to a file to be carried")
     )
     fetch.add_argument("which", help="the site or the request's id")
     fetch.add_argument("--out", type=Path, required=True)
-    shown = _common(
+    shown = _person(
         commands.add_parser("certificates", help="all certificates, with the days they have left")
     )
     shown.add_argument("--name", help="only this CN")
-    revoke = _common(
+    revoke = _person(
         commands.add_parser("revoke", help="take a site's certificates back and cut its connection")
     )
     revoke.add_argument("site", help="the site, or the CN of a role or third party")
     revoke.add_argument("--reason", default="")
-    admit = _common(
+    admit = _person(
         commands.add_parser("admit", help="a certificate for a third party that may send commands")
     )
     admit.add_argument("name", help="a short name; the CN becomes minewarden-control-<name>")
@@ -98,7 +99,8 @@ def run(given: argparse.Namespace, open_database: Open, clock: Clock | None = No
         return files_cli.init(config, time)
     if given.what == "ca":
         return asyncio.run(files_cli.issue(config, given, open_database(config), time))
-    return _ask_the_cloud(DeskClient(config), given, time)
+    actor = given.actor or f"{getpass.getuser()} (command line)"
+    return _ask_the_cloud(DeskClient(config, actor=actor, token_file=given.token_file), given, time)
 
 
 def _ask_the_cloud(desk: DeskClient, given: argparse.Namespace, clock: Clock) -> int:
@@ -121,3 +123,9 @@ def is_ours(given: argparse.Namespace) -> bool:
 def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, required=True, help="the cloud's TOML file")
     return parser
+
+
+def _person(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    parser.add_argument("--as", dest="actor", help="who decides, for the record; default: this login")
+    parser.add_argument("--token-file", type=Path, help="that person's own token, where people have such")
+    return _common(parser)

@@ -1,7 +1,6 @@
 """What a person decides at the command line: it asks the running cloud, as the dashboard does."""
 
 import argparse
-import getpass
 import json
 import sys
 from pathlib import Path
@@ -35,7 +34,7 @@ def enrolments(desk: DeskClient, step: str, given: argparse.Namespace) -> int:
         return _confirm(desk, given)
     if step == "refuse":
         for found in _which(desk, given.which, "waiting"):
-            desk.post(f"/enrolments/{found['id']}/refuse", {"actor": _actor(), "reason": given.reason})
+            desk.post(f"/enrolments/{found['id']}/refuse", {"actor": desk.actor, "reason": given.reason})
             print(f"request {found['id']} of site {found['site']} is refused")
         return 0
     found = desk.get(f"/enrolments/{_which(desk, given.which, 'issued')[0]['id']}")
@@ -47,7 +46,7 @@ def enrolments(desk: DeskClient, step: str, given: argparse.Namespace) -> int:
 
 def _confirm(desk: DeskClient, given: argparse.Namespace) -> int:
     """Several requests may wait for one site; the fingerprint says which of them is meant."""
-    body = {"fingerprint": heard(given.fingerprint), "actor": _actor(), "replace": given.replace}
+    body = {"fingerprint": heard(given.fingerprint), "actor": desk.actor, "replace": given.replace}
     refusals = []
     for found in _which(desk, given.which, "waiting"):
         try:
@@ -92,7 +91,7 @@ async def revoke(desk: DeskClient, given: argparse.Namespace, clock: Clock) -> i
     if not live:
         raise NotFound(f"{given.site!r} has no live certificate; see 'minewarden cloud certificates'")
     for item in live:
-        desk.post(f"/certificates/{item['serial']}/revoke", {"actor": _actor(), "reason": given.reason})
+        desk.post(f"/certificates/{item['serial']}/revoke", {"actor": desk.actor, "reason": given.reason})
         print(f"{item['serial']} of {given.site} is revoked")
     if live[0]["role"] not in ("site", "control"):
         print("new connections with it are refused; for those that are up, restart the broker")
@@ -116,7 +115,7 @@ def admit(desk: DeskClient, given: argparse.Namespace) -> int:
         "name": given.name,
         "sites": given.site,
         "request_pem": _text(given.request),
-        "actor": _actor(),
+        "actor": desk.actor,
     }
     made = desk.post("/certificates", body)
     replace_file(given.out, made["certificate_pem"])
@@ -136,7 +135,3 @@ def _text(file: Path) -> str:
         return file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: cannot be read: {error}") from error
-
-
-def _actor() -> str:
-    return f"{getpass.getuser()} (command line)"

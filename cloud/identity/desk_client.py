@@ -4,9 +4,10 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 from typing import Any, Final
 
-from cloud.config import CloudConfig
+from cloud.config import CloudConfig, read_secret
 from cloud.kit.problems import ApiError, Unavailable
 
 _TIMEOUT_S: Final = 30.0
@@ -15,10 +16,12 @@ _TIMEOUT_S: Final = 30.0
 class DeskClient:
     """GET and POST below `/api/v1`; raises `ApiError` with the cloud's own sentence."""
 
-    def __init__(self, config: CloudConfig) -> None:
+    def __init__(self, config: CloudConfig, *, actor: str, token_file: Path | None = None) -> None:
+        """`token_file` is a person's own token, where people have such; raises `ConfigError`."""
+        self.actor = actor
         host = f"[{config.http_host}]" if ":" in config.http_host else config.http_host
         self._base = f"http://{host}:{config.http_port}/api/v1"
-        self._token = config.token()
+        self._token = config.token() if token_file is None else read_secret(token_file, "--token-file")
 
     def get(self, path: str, **query: str) -> Any:
         """The reply's JSON."""

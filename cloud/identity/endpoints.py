@@ -4,7 +4,7 @@
 number of open requests, and it achieves nothing until a person confirms it.
 """
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from fastapi import APIRouter
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,8 +26,11 @@ from cloud.identity.schemas import (
     Refusal,
 )
 from cloud.kit.context import Here
-from cloud.kit.problems import Conflict, NotFound, TooLarge, TooMany, Unauthorized, responses
+from cloud.kit.people import Caller, Who
+from cloud.kit.problems import Conflict, Forbidden, NotFound, TooLarge, TooMany, Unauthorized, responses
 from cloud.tables import EnrolmentRow
+
+Signed = TypeVar("Signed", Confirmation, Refusal, ControlRequest)
 
 router = APIRouter(prefix="/api/v1", tags=["identity"])
 
@@ -87,23 +90,29 @@ async def get_enrolment(here: Here, enrolment: str) -> EnrolmentDetail:
         return await views.enrolment(session, row, authority, here.clock.utc_ms())
 
 
-@router.post("/enrolments/{enrolment}/confirm", responses=responses(Conflict, NotFound, Unauthorized))
-async def confirm_enrolment(here: Here, enrolment: str, body: Confirmation) -> EnrolmentView:
+@router.post(
+    "/enrolments/{enrolment}/confirm", responses=responses(Conflict, Forbidden, NotFound, Unauthorized)
+)
+async def confirm_enrolment(here: Here, who: Who, enrolment: str, body: Confirmation) -> EnrolmentView:
     """A person heard the fingerprint from whoever stands at the gateway: sign."""
     authority, settings = here.registrar.must()
     now_ms = here.clock.utc_ms()
     async with here.database.write() as session:
-        row = await service.confirm(session, enrolment, body, authority, now_ms, days=settings.site_days)
+        row = await service.confirm(
+            session, enrolment, _signed(who, body), authority, now_ms, days=settings.site_days
+        )
         view = await _view(here, session, row)
     here.registrar.poke()
     return view
 
 
-@router.post("/enrolments/{enrolment}/refuse", responses=responses(NotFound, Conflict, Unauthorized))
-async def refuse_enrolment(here: Here, enrolment: str, body: Refusal) -> EnrolmentView:
+@router.post(
+    "/enrolments/{enrolment}/refuse", responses=responses(Conflict, Forbidden, NotFound, Unauthorized)
+)
+async def refuse_enrolment(here: Here, who: Who, enrolment: str, body: Refusal) -> EnrolmentView:
     """A person says no."""
     async with here.database.write() as session:
-        row = await service.refuse(session, enrolment, body, here.clock.utc_ms())
+        row = await service.refuse(session, enrolment, _signed(who, body), here.clock.utc_ms())
         return await _view(here, session, row)
 
 
@@ -129,27 +138,31 @@ async def get_certificate(here: Here, serial: str) -> CertificateDetail:
         return views.certificate(row, await repository.live(session, now_ms, [row.name]), authority, now_ms)
 
 
-@router.post("/certificates", status_code=201, responses=responses(Conflict, Unauthorized))
-async def admit_third_party(here: Here, body: ControlRequest) -> CertificateDetail:
+@router.post("/certificates", status_code=201, responses=responses(Conflict, Forbidden, Unauthorized))
+async def admit_third_party(here: Here, who: Who, body: ControlRequest) -> CertificateDetail:
     """A certificate for a third party with the control role; its commands still need its own signing key."""
     authority, settings = here.registrar.must()
     now_ms = here.clock.utc_ms()
     async with here.database.write() as session:
-        row = await service.admit_third_party(session, body, authority, now_ms, days=settings.role_days)
+        row = await service.admit_third_party(
+            session, _signed(who, body), authority, now_ms, days=settings.role_days
+        )
         detail = views.certificate(row, [row], authority, now_ms)
     here.registrar.poke()
     return detail
 
 
 @router.post(
-    "/certificates/{serial}/revoke", status_code=202, responses=responses(Conflict, NotFound, Unauthorized)
+    "/certificates/{serial}/revoke",
+    status_code=202,
+    responses=responses(Conflict, Forbidden, NotFound, Unauthorized),
 )
-async def revoke_certificate(here: Here, serial: str, body: Refusal) -> CertificateView:
+async def revoke_certificate(here: Here, who: Who, serial: str, body: Refusal) -> CertificateView:
     """Take a certificate back. 202: the broker obeys within seconds, and `cut_ms` then says when."""
     here.registrar.must()
     now_ms = here.clock.utc_ms()
     async with here.database.write() as session:
-        row = await service.revoke(session, serial, body, now_ms)
+        row = await service.revoke(session, serial, _signed(who, body), now_ms)
         live = await repository.live(session, now_ms, [row.name])
         (view,) = views.certificates([row], live, now_ms)
     here.registrar.poke()
@@ -159,3 +172,8 @@ async def revoke_certificate(here: Here, serial: str, body: Refusal) -> Certific
 async def _view(here: Here, session: AsyncSession, row: EnrolmentRow) -> EnrolmentView:
     (view,) = await views.enrolments(session, [row], here.clock.utc_ms())
     return view
+
+
+def _signed(who: Caller, body: Signed) -> Signed:
+    """The body under the name that its token stands for; raises `Forbidden`."""
+    return body.model_copy(update={"actor": who.signs_as(body.actor)})
