@@ -115,5 +115,5 @@ def test_counts_and_times_are_those_of_the_code() -> None:
     assert f"ranges in one ack | {intervals.MAX_RANGES_PER_ACK} |" in TEXT
     assert f"life of an actuating command | {commands.MAX_COMMAND_LIFE_MS // 1000} s |" in TEXT
     assert f"{lanes.BACKLOG_PER_S:.0f} batches/s" in TEXT
-    assert f"pauses while {lanes.MAX_UNACKED}\n" in TEXT
+    assert f"pauses while {lanes.MAX_UNACKED} " in TEXT
     assert f"after {lanes.RESEND_S:.0f} s at first" in TEXT
