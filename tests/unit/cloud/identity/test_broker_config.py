@@ -1,5 +1,6 @@
 """The generated configuration as text; what it keeps out is tested with mosquitto itself."""
 
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ from cloud.config import load
 from cloud.identity.authority import Authority, read_key, write_key
 from cloud.identity.broker_config import BrokerPlan, mosquitto_conf
 from cloud.identity.broker_rules import acl
+from edge_agent.agent.identity import cli as enroll
 from shared.errors import ConfigError
 from support.cloud import NOW_MS, configure
 from support.identity import new_key
@@ -123,3 +125,17 @@ def test_a_key_that_others_may_read_is_not_used(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a private key") as refusal:
         read_key(tmp_path / "junk.key")
     assert "junk\n" not in str(refusal.value)
+
+
+def test_the_commands_of_the_documentation_are_understood() -> None:
+    text = (Path(__file__).resolve().parents[4] / "docs" / "install.md").read_text()
+    lines = [
+        line.split("minewarden ", 1)[1]
+        for line in text.splitlines()
+        if line.startswith(("as_cloud mine", "sudo runuser -u minewarden-agent"))
+    ]
+    assert len(lines) >= 10
+    for line in lines:
+        words = shlex.split(line.removeprefix("enroll "))
+        parser = enroll._parser() if line.startswith("enroll ") else cli._parser()
+        assert parser.parse_args(words[1:] if words[0] == "cloud" else words)
