@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from shared.artifacts.cli import main
 from shared.artifacts.signing import Keyring, PublicKeyEntry, Purpose, Role, Signed, SigningKey
 from shared.errors import ConfigError, SecurityError
+from shared.ids import DeviceId, SiteId, ZoneId
+from shared.wire.rights import control_rights
 
 KEY = SigningKey.generate("cmd-1")
 OTHER = SigningKey.generate("cmd-2")
@@ -97,3 +99,83 @@ class TestFiles:
         (tmp_path / "r.toml").write_text(text)
         with pytest.raises(ConfigError):
             Keyring.load(tmp_path / "r.toml")
+
+
+class TestControlKeys:
+    LIMITS = PublicKeyEntry(
+        id="acme-1",
+        role=Role.CONTROL,
+        public=KEY.public_text,
+        may=("curtail", "set-preset"),
+        zones=(ZoneId("hall-a"),),
+        devices=(DeviceId("m-1"), DeviceId("m-2")),
+    )
+
+    def test_limits_survive_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "r.toml").write_text(Keyring.dump((self.LIMITS,)))
+        assert Keyring.load(tmp_path / "r.toml").entry("acme-1") == self.LIMITS
+        assert Keyring.load(tmp_path / "r.toml").entry("nobody") is None
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("role='command'\nmay=['curtail']", "for the role 'control' only"),
+            ("role='operator'\nzones=['hall-a']", "for the role 'control' only"),
+            ("role='control'\nmay=['curtial']", "may names curtial, known are"),
+            ("role='control'\nmay=['reset-trip']", "may names reset-trip"),
+            ("role='control'\nmight=['curtail']", "unknown field"),
+        ],
+    )
+    def test_limits_that_mean_nothing_are_refused(self, tmp_path: Path, text: str, words: str) -> None:
+        (tmp_path / "r.toml").write_text(f"[[keys]]\nid='a'\npublic='{KEY.public_text}'\n{text}\n")
+        with pytest.raises(ConfigError, match=words):
+            Keyring.load(tmp_path / "r.toml")
+
+    def test_an_entry_is_made_from_the_public_half(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = [
+            "entry",
+            "--id",
+            "acme-1",
+            "--role",
+            "control",
+            "--public",
+            KEY.public_text,
+            "--may",
+            "curtail",
+        ]
+        assert (
+            main([*words, "--may", "set-preset", "--zone", "hall-a", "--device", "m-1", "--device", "m-2"])
+            == 0
+        )
+        (tmp_path / "r.toml").write_text(capsys.readouterr().out)
+        assert Keyring.load(tmp_path / "r.toml").entry("acme-1") == self.LIMITS
+
+    @pytest.mark.parametrize(
+        "more", [["--may", "everything"], ["--zone", "Hall A"], ["--public", "x"]], ids=str
+    )
+    def test_an_entry_that_means_nothing_is_not_printed(
+        self, capsys: pytest.CaptureFixture[str], more: list[str]
+    ) -> None:
+        assert main(["entry", "--id", "a", "--role", "control", "--public", KEY.public_text, *more]) == 2
+        assert not capsys.readouterr().out
+
+
+def test_a_digest_names_the_message_and_not_only_what_it_says() -> None:
+    signed = KEY.sign(Purpose.COMMAND, b"stop")
+    assert signed.digest == KEY.sign(Purpose.COMMAND, b"stop").digest
+    assert (
+        len(
+            {
+                signed.digest,
+                OTHER.sign(Purpose.COMMAND, b"stop").digest,
+                KEY.sign(Purpose.COMMAND, b"go").digest,
+            }
+        )
+        == 3
+    )
+
+
+def test_a_third_party_may_write_commands_and_read_results_and_nothing_else() -> None:
+    assert control_rights(SiteId("pit")) == (("write", "mw/1/pit/dn/cmd"), ("read", "mw/1/pit/up/res/#"))
