@@ -23,7 +23,7 @@ def test_who_waits_and_who_may_connect_stands_there(screen: Screen) -> None:
     delta = page.get_by_role("group", name="Enrolment of delta")
     expect(delta).to_contain_text("A gateway asks to be delta, 2 min ago. It gives up in")
     bravo = page.get_by_role("group", name="Enrolment of bravo")
-    expect(bravo).to_contain_text("1 more ask to be the same site.")
+    expect(bravo).to_contain_text("1 more asks to be the same site.")
     expect(bravo).to_contain_text("This site has a live certificate.")
     lines = page.get_by_role("listitem")
     expect(lines.filter(has_text="bravo").first).to_contain_text("12 days left · renewal is due")
@@ -104,7 +104,7 @@ def test_what_has_arrived_of_a_site_and_what_was_given_up(screen: Screen) -> Non
     expect(rows.filter(has_text="Roll-up rows")).to_contain_text("42 batches")
     expect(rows.filter(has_text="Scores")).to_contain_text("200 rows")
     expect(panel).to_contain_text("Given up: the site's store was full or damaged")
-    expect(panel).to_contain_text("2880 samples of 48 miners")
+    expect(panel).to_contain_text("2,880 samples of 48 miners")
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
     assert not screen.complaints
 

@@ -17,6 +17,8 @@ import { ask } from "./confirm";
 
 const POLL_MS = 15_000;
 const WINDOW_MS = 600_000;
+const grouped = new Intl.NumberFormat("en");
+const count = (number: number): string => grouped.format(number);
 
 export function Sync({ site, limit_s }: { readonly site: Site; readonly limit_s: number }): JSX.Element {
   const ledger = useResource(`ledger ${site.id}`, (abort) => api.ledger(site.id, abort));
@@ -29,7 +31,7 @@ export function Sync({ site, limit_s }: { readonly site: Site; readonly limit_s:
     return () => clearInterval(timer);
   }, [site.id]);
   const failed = [ledger, windows, store].find((one) => one.problem !== null);
-  const alarms = open.value.filter((alarm) => alarm.site === site.id && /^(store|outbox|uplink|disk)/.test(alarm.key));
+  const alarms = open.value.filter((alarm) => alarm.site === site.id && (alarm.kind === "store" || /^(store|outbox|disk|rows-lost)/.test(alarm.key)));
   return (
     <Panel title="What has arrived" aside={<Age of={site} limit_s={limit_s} />}>
       {failed?.problem ? <Failure problem={failed.problem} kept_ms={failed.loaded_ms} retry={reload} /> : null}
@@ -72,9 +74,9 @@ function Arrived({ site, ledger }: { readonly site: Site; readonly ledger: Ledge
             {sums.map((one) => (
               <tr key={one.stream}>
                 <th scope="row">{streamName(one.stream)}</th>
-                <td>{one.rows}</td>
-                <td class={one.missing ? "info-words" : ""}>{one.missing ? `${one.missing} batches` : "none"}</td>
-                <td class={one.lost_rows ? "not-ok-words" : ""}>{one.lost_rows ? `${one.lost_rows} rows` : "none"}</td>
+                <td>{count(one.rows)}</td>
+                <td class={one.missing ? "info-words" : ""}>{one.missing ? `${count(one.missing)} batches` : "none"}</td>
+                <td class={one.lost_rows ? "not-ok-words" : ""}>{one.lost_rows ? `${count(one.lost_rows)} rows` : "none"}</td>
                 <td class="muted">{one.twice}{one.unusable ? ` · ${one.unusable} unusable` : ""}</td>
               </tr>
             ))}
@@ -95,7 +97,7 @@ function Raw({ site, newest, asked, reload }: { readonly site: Site; readonly ne
     <div class="pad raw-window">
       <dl class="facts narrow">
         <Fact name="Newest raw window">
-          {newest ? <><When at_ms={newest.from_ms} />, {span((newest.to_ms - newest.from_ms) / 1000)}: {newest.samples} samples of {newest.devices.length} {newest.kind}s, {bytes(newest.size)}</> : "none yet"}
+          {newest ? <><When at_ms={newest.from_ms} />, {span((newest.to_ms - newest.from_ms) / 1000)}: {count(newest.samples)} samples of {newest.devices.length} {newest.kind}s, {bytes(newest.size)}</> : "none yet"}
         </Fact>
         <Fact name="Last asked for">
           {asked ? <>by {asked.actor}, <When at_ms={asked.asked_ms} relative />{asked.sent === false ? ", and the broker did not take it" : asked.sent === null ? ", not known whether it was sent" : ""}</> : "never"}

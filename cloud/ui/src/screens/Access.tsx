@@ -67,7 +67,7 @@ function Authority({ identity }: { readonly identity: Identity }): JSX.Element {
   return (
     <Panel title="Certificate authority">
       {identity.broker?.trouble ? <p class="note warn-note"><strong>The broker does not have the newest rules:</strong> {identity.broker.trouble}</p> : null}
-      <dl class="facts">
+      <dl class="facts wide">
         <Fact name="Fingerprint"><code class="fingerprint">{identity.ca_fingerprint ?? "—"}</code></Fact>
         <Fact name="Valid for">{daysWords(left)}</Fact>
         <Fact name="Renewed by themselves">{identity.renewals}{identity.refused_renewals ? `, ${identity.refused_renewals} refused` : ""}</Fact>
@@ -91,7 +91,7 @@ function Waiting({ enrolment, reload }: { readonly enrolment: Enrolment; readonl
           {left > 0 ? `It gives up in ${span(left)}.` : "It has given up."}
         </p>
         {enrolment.others_waiting ? (
-          <p class="not-ok-words"><strong>{enrolment.others_waiting} more ask to be the same site.</strong> At most one of them is yours: compare the fingerprint word by word.</p>
+          <p class="not-ok-words"><strong>{enrolment.others_waiting} more ask{enrolment.others_waiting === 1 ? "s" : ""} to be the same site.</strong> At most one of them is yours: compare the fingerprint letter by letter.</p>
         ) : null}
         {enrolment.site_has_certificate ? (
           <p><strong>This site has a live certificate.</strong> Confirming takes that one back: the gateway that holds it is cut off.{enrolment.replace ? " The new gateway says that it replaces the old one." : ""}</p>

@@ -53,6 +53,7 @@ export function Site({ id }: { readonly id: string }): JSX.Element {
             {alarms.length > 4 ? <p class="pad"><a href={href("/alarms", { site: id })}>{alarms.length - 4} more</a></p> : null}
           </Panel>
           <Panel title="Latest in the log" aside={<a href={href("/log", { site: id })}>Whole log</a>}><LatestEvents site={id} /></Panel>
+          <Sync key={id} site={site} limit_s={limit} />
         </div>
         <div class="stack">
           <Panel title="Totals" aside={<Age of={site} limit_s={limit} />}>
@@ -66,7 +67,6 @@ export function Site({ id }: { readonly id: string }): JSX.Element {
             <HistoryPanel key={meter.id} title={`Power at ${meter.id}`} device={meter} charts={POWER_CHART} />
           ))}
           <Panel title="Commands"><Commands site={id} /></Panel>
-          <Sync key={id} site={site} limit_s={limit} />
         </div>
       </div>
       <Equipment devices={devices} stale_s={limit} />
