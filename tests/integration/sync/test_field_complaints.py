@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -227,3 +228,37 @@ async def state_becomes(port: int, *, online: bool) -> None:
     async with asyncio.timeout(20):
         while (await retained_state(port)).online is not online:
             await asyncio.sleep(0.1)
+
+
+async def test_f27_a_bad_site_file_is_refused_whole_and_what_runs_goes_on(tmp_path: Path) -> None:
+    """Edited badly under a running agent: a start is refused with the reason, the running one goes on."""
+    async with running(tmp_path, 1) as site:
+        text = (tmp_path / "site.toml").read_text()
+        for bad, word in (
+            (text.replace("step_s = 5", "step_s = -5"), "step_s"),
+            (text + "\n[oops", "site.toml"),
+        ):
+            (tmp_path / "site.toml").write_text(bad)
+            code, said = await minewarden("agent", "run", "--site", str(tmp_path / "site.toml"))
+            assert code == 2
+            assert word in said
+            assert "Traceback" not in said
+        await site.poll(9)
+        await site.until(lambda found: recorded(found) >= 12)
+        assert await asyncio.to_thread(site.agent.stop, 15.0) == 0
+
+
+async def minewarden(*words: str) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-P",
+        "-m",
+        "shared.cli",
+        *words,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(30):
+        said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
