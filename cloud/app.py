@@ -46,7 +46,7 @@ from cloud.live.service import LiveReader
 from cloud.migrations import runner
 from cloud.models.blobs import BlobStore
 from cloud.models.training import Trainer
-from cloud.rollouts.campaigns.moves import Signer
+from cloud.rollouts.campaigns.hands import Signer
 from cloud.rollouts.campaigns.worker import CampaignWorker
 from cloud.rollouts.chunks import ChunkServer
 from cloud.rollouts.publishing import AssignmentPublisher

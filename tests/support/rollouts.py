@@ -8,7 +8,7 @@ import msgspec
 
 from cloud.kit.problems import Unavailable
 from cloud.models.service import Built, register
-from cloud.rollouts.campaigns.moves import Signer
+from cloud.rollouts.campaigns.hands import Signer
 from cloud.rollouts.campaigns.worker import CampaignWorker
 from cloud.training.report import Candidate
 from shared.alarms import EventKind

@@ -11,7 +11,8 @@ from cloud.kit.problems import ApiError, BadInput, Conflict, Forbidden, NotFound
 from cloud.rollouts import record
 from cloud.rollouts.approvals import service as approvals
 from cloud.rollouts.campaigns import orders, repository, service
-from cloud.rollouts.campaigns.moves import Moves, Signer
+from cloud.rollouts.campaigns.hands import Signer
+from cloud.rollouts.campaigns.moves import Moves
 from cloud.rollouts.campaigns.schemas import (
     CampaignAnswer,
     CampaignList,

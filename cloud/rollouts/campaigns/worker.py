@@ -13,7 +13,8 @@ from cloud.kit.problems import Unavailable
 from cloud.rollouts import renewal
 from cloud.rollouts.approvals import service as approvals
 from cloud.rollouts.campaigns import repository
-from cloud.rollouts.campaigns.moves import Moves, Signer
+from cloud.rollouts.campaigns.hands import Signer
+from cloud.rollouts.campaigns.moves import Moves
 from cloud.rollouts.publishing import AssignmentPublisher
 from shared.clock import Clock
 
@@ -76,9 +77,8 @@ class CampaignWorker:
                 return 0
         async with self._database.write() as session:
             moves = Moves(session, self._signer, now_ms)
-            moves.to_publish += await renewal.renew(
-                session, rows, self._signer.key, now_ms=now_ms, life_days=life_days
-            )
+            renewed = await renewal.renew(session, rows, self._signer.key, now_ms=now_ms, life_days=life_days)
+            moves.to_publish.extend(renewed)
         await publish(moves, self._publisher, self._on_changes)
         return len(moves.to_publish)
 
