@@ -57,6 +57,8 @@ class Quota:
     def __init__(self, outbox: Outbox, graves: Graves) -> None:
         self._outbox = outbox
         self._graves = graves
+        self._thinned_id = 0
+        """Whatever has a lower id was thinned, or may be on its way: no need to look there again."""
 
     @property
     def hard_limit(self) -> int:
@@ -107,9 +109,10 @@ class Quota:
                     break
             self._graves.bury(doomed, reason)
 
-    def _pending(self, stream: str, *, handed: bool = False, where: str = "") -> Iterator[Doomed]:
+    def _pending(
+        self, stream: str, *, handed: bool = False, above: int = 0, where: str = ""
+    ) -> Iterator[Doomed]:
         """Batches of a stream, oldest first; those that may be on their way only with `handed`."""
-        above = 0
         while True:
             found = self._outbox.db.execute(
                 f"SELECT {DOOMED_COLUMNS} FROM outbox WHERE priority = ? AND id > ? AND tombstone = 0 "  # noqa: S608 - our own words
@@ -134,7 +137,12 @@ class Quota:
             groups.setdefault(row.epoch, []).append(row)
         for group in groups.values():
             self._thin(group)
+        self._thinned_id = max((row.id for row in doomed), default=self._thinned_id)
         return bool(doomed)
+
+    def forget(self) -> None:
+        """The transaction was rolled back: what was thinned in it was not."""
+        self._thinned_id = 0
 
     def _fine(self, enough: int) -> tuple[list[Doomed], int]:
         """The oldest batches of less than a minute per row, and from when on such rows stay as they are.
@@ -144,7 +152,7 @@ class Quota:
         found: list[Doomed] = []
         size = 0
         where = f"AND step_s BETWEEN 1 AND {MINUTE_MS // 1000 - 1}"
-        for row in self._pending(TELEMETRY_STREAM, where=where):
+        for row in self._pending(TELEMETRY_STREAM, above=self._thinned_id, where=where):
             full = len(found) >= _SLICE or size >= enough
             if full and row.from_ms // MINUTE_MS > found[0].to_ms // MINUTE_MS:
                 return found, row.from_ms
