@@ -324,7 +324,10 @@ def test_training_and_roll_out_are_asked_for(desktop: Screen) -> None:
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert desktop.cloud.posts == [
         ("/training", {"site": "alpha", "algorithms": None}),
-        ("/rollouts", {"site": "bravo", "name": "miner-anomaly", "version": 7, "stage": "shadow"}),
+        (
+            "/rollouts",
+            {"site": "bravo", "name": "miner-anomaly", "version": 7, "stage": "shadow", "actor": "Ada"},
+        ),
     ]
 
 
