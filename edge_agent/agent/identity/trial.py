@@ -53,10 +53,12 @@ async def _ask(settings: Uplink, context: ssl.SSLContext) -> tuple[Trial, str]:
     try:
         try:
             async with asyncio.timeout(_ALERT_S):
-                answer = await reader.read(4)
+                await reader.read(4)
         except TimeoutError:
             writer.write(_CONNECT)
             answer = await reader.read(4)
+        else:
+            return Trial.UNKNOWN, "the broker hung up before it was asked anything"
     finally:
         writer.transport.abort()
     if answer and answer[0] >> 4 != 2:
