@@ -9,7 +9,7 @@ from cloud.devices.schemas import DeviceList, DeviceView, TelemetryView
 from cloud.kit.context import Here
 from cloud.kit.problems import NotFound, responses
 from cloud.sites.service import must_exist
-from cloud.timeseries.store import MAX_POINTS
+from cloud.timeseries.store import MAX_POINTS, Tier
 
 router = APIRouter(prefix="/api/v1", tags=["devices"])
 LATEST = 2**62
@@ -40,8 +40,9 @@ async def get_telemetry(
     from_ms: Time = 0,
     to_ms: Time = LATEST,
     limit: Annotated[int, Query(ge=1, le=MAX_POINTS)] = 1_000,
+    tier: Annotated[Tier, Query(description="rows, hours, or the finest that fits the span")] = Tier.AUTO,
 ) -> TelemetryView:
-    """One device's history in `[from_ms, to_ms)`, oldest first, at the site's own step."""
+    """One device's history in `[from_ms, to_ms)`, oldest first, at the site's own step or by the hour."""
     async with here.database.read() as session:
         return await service.history(
             session,
@@ -52,4 +53,5 @@ async def get_telemetry(
             from_ms=from_ms,
             to_ms=to_ms,
             limit=limit,
+            tier=tier,
         )

@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel
 
+from cloud.timeseries.store import Tier
+
 
 class Anomaly(BaseModel):
     """The newest score of the device by the site's model."""
@@ -51,10 +53,13 @@ class DeviceList(BaseModel):
 class TelemetryView(BaseModel):
     """Numbers by column: `values[i][j]` is `columns[i]` at `at_ms[j]`.
 
-    `next_from_ms` continues a cut answer, and is null where nothing was cut.
+    `tier` says whether these are rows at the site's own step or one per hour, in which a mean is weighted by
+    samples, an increment is the hour's sum and `last` the newest known. `next_from_ms` continues a cut answer
+    of the same tier, and is null where nothing was cut.
     """
 
     device: str
+    tier: Tier
     step_s: int | None
     columns: list[str]
     at_ms: list[int]

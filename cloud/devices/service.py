@@ -7,7 +7,7 @@ from cloud.devices.freshness import age_s, is_fresh
 from cloud.devices.schemas import Anomaly, DeviceView, TelemetryView
 from cloud.kit.problems import BadInput, NotFound
 from cloud.tables import DeviceLatestRow, DeviceRow, DeviceScoreRow
-from cloud.timeseries.store import SeriesQuery, TimeSeriesStore
+from cloud.timeseries.store import SeriesQuery, Tier, TimeSeriesStore
 from shared.ids import DeviceId, SiteId
 from shared.telemetry import COLUMN_NAMES
 
@@ -86,6 +86,7 @@ async def history(
     from_ms: int,
     to_ms: int,
     limit: int,
+    tier: Tier,
 ) -> TelemetryView:
     """A device's numbers; raises `NotFound` and `BadInput`."""
     names = tuple(name.strip() for name in columns.split(",") if name.strip()) if columns else COLUMN_NAMES
@@ -100,6 +101,7 @@ async def history(
         from_ms=from_ms,
         to_ms=to_ms,
         limit=limit,
+        tier=tier,
     )
     try:
         frame = await series.read(session, query)
@@ -107,6 +109,7 @@ async def history(
         raise BadInput(f"there is no column {error}; see the keys of a device's 'latest'") from error
     return TelemetryView(
         device=device,
+        tier=frame.tier,
         step_s=frame.step_s,
         columns=list(frame.columns),
         at_ms=list(frame.at_ms),
