@@ -91,7 +91,8 @@ async def revoke(desk: DeskClient, given: argparse.Namespace, clock: Clock) -> i
     if not live:
         raise NotFound(f"{given.site!r} has no live certificate; see 'minewarden cloud certificates'")
     for item in live:
-        desk.post(f"/certificates/{item['serial']}/revoke", {"actor": desk.actor, "reason": given.reason})
+        body = {"actor": desk.actor, "reason": given.reason, "only_this": True}
+        desk.post(f"/certificates/{item['serial']}/revoke", body)
         print(f"{item['serial']} of {given.site} is revoked")
     if live[0]["role"] not in ("site", "control"):
         print("new connections with it are refused; for those that are up, restart the broker")

@@ -24,13 +24,14 @@ from cloud.identity.schemas import (
     EnrolmentView,
     IdentityView,
     Refusal,
+    Revocation,
 )
 from cloud.kit.context import Here
 from cloud.kit.people import Caller, Who
 from cloud.kit.problems import Conflict, Forbidden, NotFound, TooLarge, TooMany, Unauthorized, responses
 from cloud.tables import EnrolmentRow
 
-Signed = TypeVar("Signed", Confirmation, Refusal, ControlRequest)
+Signed = TypeVar("Signed", Confirmation, Refusal, Revocation, ControlRequest)
 
 router = APIRouter(prefix="/api/v1", tags=["identity"])
 
@@ -157,8 +158,8 @@ async def admit_third_party(here: Here, who: Who, body: ControlRequest) -> Certi
     status_code=202,
     responses=responses(Conflict, Forbidden, NotFound, Unauthorized),
 )
-async def revoke_certificate(here: Here, who: Who, serial: str, body: Refusal) -> CertificateView:
-    """Take a certificate back. 202: the broker obeys within seconds, and `cut_ms` then says when."""
+async def revoke_certificate(here: Here, who: Who, serial: str, body: Revocation) -> CertificateView:
+    """Take a certificate back, a site's others too. 202: the broker obeys in seconds, `cut_ms` says when."""
     here.registrar.must()
     now_ms = here.clock.utc_ms()
     async with here.database.write() as session:

@@ -39,6 +39,13 @@ class Refusal(_Strict):
     reason: Reason = ""
 
 
+class Revocation(Refusal):
+    """Take a certificate back. Of a site all live ones go with it, unless `only_this` says otherwise: who had
+    the key may have had it renewed, and an earlier one may be on the same stolen disk."""
+
+    only_this: bool = False
+
+
 class ControlRequest(_Strict):
     """A certificate for a third party that may send signed commands to these sites (`*` is all)."""
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from cloud.identity import repository
 from cloud.identity.authority import Authority
 from cloud.identity.repository import ISSUED, REFUSED, WAITING
-from cloud.identity.schemas import Confirmation, ControlRequest, EnrolmentRequest, Refusal
+from cloud.identity.schemas import Confirmation, ControlRequest, EnrolmentRequest, Refusal, Revocation
 from cloud.kit.problems import BadInput, Conflict, NotFound, TooMany
 from cloud.tables import CertificateRow, EnrolmentRow
 from shared.errors import SecurityError
@@ -195,8 +195,8 @@ async def issue_role(
     return made
 
 
-async def revoke(session: AsyncSession, serial: str, body: Refusal, now_ms: int) -> CertificateRow:
-    """Take a certificate back; what the broker makes of it shows in `cut_ms`."""
+async def revoke(session: AsyncSession, serial: str, body: Revocation, now_ms: int) -> CertificateRow:
+    """Take a certificate back, and a site's others with it; what the broker makes of it shows in `cut_ms`."""
     row = await repository.certificate(session, serial, lock=True)
     if row is None:
         raise NotFound(f"there is no certificate with the serial {serial!r}")
@@ -204,7 +204,9 @@ async def revoke(session: AsyncSession, serial: str, body: Refusal, now_ms: int)
         raise Conflict(f"certificate {serial} was revoked already, by {row.revoked_by}")
     if row.not_after_ms <= now_ms:
         raise Conflict(f"certificate {serial} has expired; there is nothing to revoke")
-    _revoke(row, body.actor, body.reason or "no reason given", now_ms)
+    too = row.role == "site" and not body.only_this
+    for taken in await repository.live(session, now_ms, [row.name]) if too else [row]:
+        _revoke(taken, body.actor, body.reason or "no reason given", now_ms)
     await session.flush()
     return row
 

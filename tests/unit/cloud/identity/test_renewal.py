@@ -166,6 +166,24 @@ async def test_a_revoked_site_has_no_line_and_its_serial_is_on_the_list(site: Si
     await site.desk.post("/certificates/00ff/revoke", {"actor": "Ada"}, 404)
 
 
+async def test_a_sites_other_certificates_go_with_the_one_that_is_revoked(
+    site: Site, clock: ManualClock
+) -> None:
+    """A thief may have had the key renewed, and the disk may hold the one before."""
+    renewed = await site.renew(new_key())
+    await site.desk.post(f"/certificates/{renewed.serial}/revoke", {"actor": "Ada"}, 202)
+    items = (await site.desk.get("/certificates"))["items"]
+    assert [item["state"] for item in items] == ["revoked", "revoked"]
+
+
+async def test_one_certificate_alone_can_be_revoked(site: Site) -> None:
+    await site.renew(new_key())
+    body = {"actor": "Ada", "only_this": True}
+    await site.desk.post(f"/certificates/{site.pair.serial}/revoke", body, 202)
+    items = (await site.desk.get("/certificates"))["items"]
+    assert [item["state"] for item in items] == ["live", "revoked"]
+
+
 async def test_an_expired_site_loses_its_line(site: Site, clock: ManualClock) -> None:
     assert "user north\n" in await site.rules()
     clock.step_wall(91 * 86_400_000)
