@@ -2,6 +2,7 @@
 
 import dataclasses
 import random
+from typing import Any
 
 import msgspec
 import pytest
@@ -45,9 +46,9 @@ def campaign(
     )
 
 
-def site(number: int = 0, ring: int = 0, stage: Stage = Stage.SHADOW, **changes: object) -> Evidence:
+def site(number: int = 0, ring: int = 0, stage: Stage = Stage.SHADOW, **changes: Any) -> Evidence:
     """A site that has held everything for longer than the soak time."""
-    facts: dict[str, object] = {
+    facts: dict[str, Any] = {
         "site": f"s-{number}",
         "ring": ring,
         "stage": stage,
@@ -61,7 +62,7 @@ def site(number: int = 0, ring: int = 0, stage: Stage = Stage.SHADOW, **changes:
         "has_baseline": True,
         "baseline_intervention": 0.01,
     }
-    return Evidence(**{**facts, **changes})  # type: ignore[arg-type]  # the facts above, with some changed
+    return Evidence(**{**facts, **changes})
 
 
 def worst(**changes: float | None) -> Numbers:
@@ -116,7 +117,7 @@ class TestOneSite:
             ({"worst": worst(error_rate=0.06)}, Standing.BAD, "errors 6.0%"),
         ],
     )
-    def test_what_is_not_good(self, changes: dict[str, object], standing: Standing, words: str) -> None:
+    def test_what_is_not_good(self, changes: dict[str, Any], standing: Standing, words: str) -> None:
         found = judge(site(**changes), campaign(), NOW)
         assert found.standing is standing
         assert words in found.why
@@ -144,7 +145,7 @@ class TestOneSite:
 
 
 class TestRings:
-    def ten(self, **changes: object) -> list[Evidence]:
+    def ten(self, **changes: Any) -> list[Evidence]:
         return [site(number, **changes) for number in range(10)]
 
     def test_most_sites_are_enough(self) -> None:
@@ -221,7 +222,7 @@ def cases(draw: st.DrawFn) -> Case:
     rings = tuple(draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
     at = (draw(st.integers(0, len(rings) - 1)), draw(st.integers(0, 1)))
     shape = campaign(*rings, at=at, state=draw(st.sampled_from(CampaignState)), why="so")
-    reports = []
+    reports: list[Evidence] = []
     for ring in range(at[0] + 1):
         for _ in range(rings[ring]):
             stage = Stage.ACTIVE if ring < at[0] or at[1] else Stage.SHADOW

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cloud.ingest.decoding import Wanted
+from cloud.kit.problems import Unavailable
 from cloud.models.service import register
 from cloud.rollouts.chunks import ChunkServer
 from cloud.rollouts.publishing import AssignmentPublisher
@@ -25,7 +26,7 @@ from shared.wire.envelope import CHUNK_BYTES, Chunk, ChunkRequest
 from support.cloud import NOW_MS, SITE, Service, batch, born, event, said, service
 from support.rollouts import MODEL, Outbound, built
 
-ASSIGN = {"site": SITE, "name": "miner-anomaly", "version": 1, "stage": "shadow"}
+ASSIGN: dict[str, Any] = {"site": SITE, "name": "miner-anomaly", "version": 1, "stage": "shadow"}
 
 
 class World:
@@ -178,6 +179,25 @@ async def test_a_broker_that_is_away_gets_it_later_and_one_that_forgot_gets_it_a
     assert len({payload for _, payload, _ in world.outbound.sent}) == 1, (
         "the same signed bytes, the same counter"
     )
+
+
+async def test_a_broker_that_gives_no_answer_gets_it_again_without_a_new_connect(world: World) -> None:
+    """No answer in time is no disconnect, so waiting for the next connect could take weeks."""
+    await world.add_model()
+    clock = ManualClock(utc_ms=NOW_MS)
+    publisher = AssignmentPublisher(world.outbound, world.running.context.database, clock)  # type: ignore[arg-type]  # the fake sends
+    async with world.running.context.database.write() as session:
+        row = await make(session, RolloutRequest(**ASSIGN), world.running.context.keys, NOW_MS, 90)
+    task = asyncio.create_task(publisher.run())
+    world.outbound.is_up = False
+    with pytest.raises(Unavailable):
+        await publisher.publish(row)
+    world.outbound.is_up = True
+    async with asyncio.timeout(5):
+        while not world.outbound.sent:
+            await asyncio.sleep(0.002)
+    task.cancel()
+    assert world.outbound.assigned() == {SITE: (1, Stage.SHADOW)}
 
 
 async def test_an_older_assignment_never_replaces_a_newer_one_at_the_broker(world: World) -> None:
