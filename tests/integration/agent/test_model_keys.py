@@ -1,5 +1,6 @@
 """Keys rotate on the whole way: broker → agent → guardian; a removed one is gone at once, on both sides."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 
 from edge_agent import ipc
+from edge_agent.agent.app import Agent
 from edge_agent.agent.inference.keys import KeyDesk
 from edge_agent.guardian.agents.peers import Peer
 from edge_agent.guardian.interlocks.inputs import ModelClaim
@@ -18,8 +20,10 @@ from shared.artifacts.keyring_update import KeyringUpdate, TrustedKeys, sign_upd
 from shared.artifacts.manifest import Assignment, Stage, assign, bless
 from shared.artifacts.signing import Keyring, PublicKeyEntry, Role, Signed, SigningKey
 from shared.commands import CommandState, SafeStopOrder
-from support.agent import KEYS, SITE, make_assignment
+from shared.wire import codec, topics
+from support.agent import KEYS, SITE, free_port, make_assignment
 from support.agent_bench import AgentBench
+from support.agent_world import world
 from support.guardian import KEYS as GUARDIAN_KEYS
 from support.guardian import SITE as GUARDIAN_SITE
 from support.guardian import GuardianBench, signed_order
@@ -107,6 +111,28 @@ class TestAgent:
             assert len([e for e in b.events() if e.key == "keyring"]) == 3
             await desk.greet_guardian()
             assert len(b.said(ipc.Keys)) == passed + 1
+
+
+@pytest.mark.slow
+async def test_from_the_broker_to_the_guardian_and_again_to_one_that_comes_back(tmp_path: Path) -> None:
+    async with world(tmp_path, status_port=free_port()) as w:
+        keys = trusted(tmp_path)
+        agent = Agent(w.site, clock=w.clock, transport=w.broker, keyring=keys)
+        await agent.open()
+        stop = asyncio.Event()
+        task = asyncio.create_task(agent.run(stop))
+        try:
+            await w.guardian.hear(ipc.SamplesSince)
+            signed = update(1, WITHOUT_RELEASE)
+            w.broker.deliver(topics.keyring(SITE), codec.encode(signed), retain=True)
+            assert await w.guardian.hear(ipc.Keys) == [ipc.Keys(signed=signed)]
+            assert keys.version == 1
+            w.guardian.drop_links()
+            assert await w.guardian.hear(ipc.Keys, count=2) == [ipc.Keys(signed=signed)] * 2
+            await w.until(lambda: any(event.key == "keyring" for event in w.cloud.events))
+        finally:
+            stop.set()
+            await task
 
 
 PEER = Peer(pid=1, uid=os.getuid(), gid=os.getgid())

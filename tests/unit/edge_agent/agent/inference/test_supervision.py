@@ -1,11 +1,13 @@
 """A model that acts is taken back by itself: every reason, and none of them twice."""
 
 import asyncio
+import errno
 from pathlib import Path
 
 import pytest
 
 from edge_agent import ipc
+from edge_agent.agent.inference import memory
 from edge_agent.agent.inference.slots import SlotMap
 from edge_agent.agent.inference.supervision import REPORT_EVERY_S
 from edge_agent.agent.inference.transitions import MAX_STARTS
@@ -342,3 +344,28 @@ class TestReports:
             assert b.keeper.refused == {"transfer": 1}
             settings(b, confirm_within_s=1.0)
             assert b.keeper.supervision.trial is None
+
+
+async def test_a_disk_that_refuses_does_not_keep_a_bad_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no say from the first moment; what is to be written is written when the disk takes it."""
+    async with life(tmp_path) as b:
+        await two_versions(b)
+
+        def full(*_args: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as disk:
+            disk.setattr(memory, "durable_write", full)
+            assert await b.keeper.rollback("operator")
+            assert running(b) == (None, None)
+            assert b.said(ipc.Unassign)
+            leases = len(b.said(ipc.Lease))
+            await b.steps(2)
+            assert len(b.said(ipc.Lease)) == leases + 2, "and the site's lease goes on"
+            assert b.slots.current().active == V2.sha256
+        await b.steps(2)
+        assert running(b) == (1, None)
+        assert b.slots.current() == SlotMap(active=V1.sha256)
+        assert why_back(b)["reason"] == "operator"
