@@ -30,6 +30,14 @@ class CloudProcess:
                 self.process.wait(timeout=0.1)  # ends early only where the process does
                 raise AssertionError(self.log())
 
+    def start_worker(self, number: int) -> subprocess.Popen[bytes]:
+        """One more ingest process on the same configuration; the caller ends it."""
+        command = [sys.executable, "-P", "-m", "cloud", "ingest", "--worker", str(number)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            [*command, "--config", str(self._config)], stdout=self._log, stderr=self._log, env=environment
+        )
+
     def answers(self, path: str) -> bool:
         url = f"http://127.0.0.1:{self.port}{path}"
         with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5) as reply:

@@ -58,6 +58,9 @@ class FakeSite:
         for seq in [seq for seq in self.pending if seq in covered]:
             del self.pending[seq]
 
+    def is_connected(self) -> bool:
+        return bool(self._client.is_connected())
+
     def add(self, seq: int, payload: bytes) -> None:
         """Put a batch into the outbox."""
         with self._changed:
