@@ -1,6 +1,11 @@
 """Where in a TOML text a key stands, so that an error points at the text and not at a data structure."""
 
 import re
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
 
 
 class TomlLines:
@@ -50,3 +55,26 @@ class TomlLines:
             # A quoted key may hold any character, and then nothing matches: drop it one by one.
             probe = shorter if shorter != probe else probe[:-1]
         return self._line_of.get(probe)
+
+
+def with_words(message: str, key: str, structs: Iterable[type[msgspec.Struct]]) -> str:
+    """msgspec's "Invalid enum value 'x'" with the words that the end of `key` takes in these structs."""
+    if not message.startswith("Invalid enum value"):
+        return message
+    field = re.sub(r"\[\d*\]|\[\.\.\.\]", "", key).rpartition(".")[2]
+    words: dict[str, None] = {}
+    for struct in structs:
+        for one in msgspec.structs.fields(struct):
+            if one.encode_name == field:
+                words |= dict.fromkeys(_words(one.type))
+    said = message.replace("Invalid enum value", "is").strip()
+    return f"{said}, expected one of {', '.join(words)}" if words else message
+
+
+def _words(kind: Any) -> list[str]:
+    """The words that a type takes, where it is an enumeration or holds one."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [str(member.value) for member in kind]
+    if get_origin(kind) is Literal:
+        return [str(word) for word in get_args(kind)]
+    return [word for part in get_args(kind) for word in _words(part)]

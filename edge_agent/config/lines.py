@@ -9,7 +9,7 @@ import msgspec
 
 from edge_agent.config.structs import Strict
 from shared.inventory import DeviceEntry, SimulatorSettings
-from shared.toml_lines import TomlLines
+from shared.toml_lines import TomlLines, with_words
 
 
 class Lines:
@@ -36,6 +36,7 @@ class Lines:
         elif missing := re.search(r"missing required field `([^`]+)`", message):
             key = f"{key}.{missing[1]}".lstrip(".")
             message = "is missing, and safety-relevant keys have no default"
+        message = with_words(message, key, all_structs())
         return self.at(key or "(top level)", message)
 
     @staticmethod

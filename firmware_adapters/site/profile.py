@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from firmware_adapters.site.profile_check import MOST_POINTS, comparable, problems_between, problems_of
+from firmware_adapters.site.profile_rules import Strict
 from firmware_adapters.site.profile_shape import (
     LEAVE,
     BacnetRules,
@@ -33,7 +34,7 @@ from firmware_adapters.site.profile_shape import (
 )
 from shared.errors import ConfigError
 from shared.inventory import DeviceEntry, is_own_file
-from shared.toml_lines import TomlLines
+from shared.toml_lines import TomlLines, with_words
 
 __all__ = [
     "LEAVE",
@@ -166,6 +167,7 @@ def _field(text: str) -> tuple[str, str]:
     if field is not None:
         key = f"{key}.{field[1]}".lstrip(".")
         sentence = "unknown key" if unknown else "is missing"
+    sentence = with_words(sentence, key, Strict.__subclasses__())
     return key, f"{key}: {sentence}".lstrip(": ")
 
 
