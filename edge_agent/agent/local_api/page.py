@@ -165,6 +165,10 @@ def _model(status: Status) -> str:
     text = "none: the site runs on rules"
     if active is not None:
         text = f"{escape(active.name)} v{active.version}, {escape(active.stage)}"
+        if status.model.confirmed is False:
+            text += ", on trial"
+    if status.model.pinned is not None:
+        text += f", pinned: {escape(status.model.pinned)}"
     if candidate is not None:
         agreement = "" if shadow.agreement is None else f", {shadow.agreement:.0%} agreement"
         name = f"{escape(candidate.name)} v{candidate.version}"
