@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge_agent import config
 from edge_agent.agent.app import Agent
 from edge_agent.agent.identity.files import CA, IdentityFiles
-from edge_agent.agent.identity.pair import when
+from edge_agent.agent.identity.pair import key_pem, when
 from edge_agent.agent.identity.trial import Trial, try_pair
 from edge_agent.agent.uplink.mqtt import MqttTransport
 from edge_agent.agent.uplink.transport import Delivery, Link, LinkLost, Message
@@ -143,6 +144,34 @@ def test_a_carried_request_comes_back_as_a_certificate(ours: Fleet, tmp_path: Pa
     pair = gateway.files.pair()
     assert pair is not None
     assert pair.name == "far-away"
+
+
+async def test_an_admitted_third_party_commands_its_sites_until_it_is_revoked(
+    ours: Fleet, tmp_path: Path
+) -> None:
+    """It brings its own request; the broker learns of it by itself. Its commands still need a signature."""
+    own = await asyncio.to_thread(Gateway(ours, tmp_path / "own", "served").enrolled)
+    key, request, certificate = new_key(), tmp_path / "acme.csr", tmp_path / "acme.crt"
+    request.write_text(request_for("acme", key))
+    admit = ("admit", "acme", "--request", str(request), "--site", "served", "--out", str(certificate))
+    await asyncio.to_thread(ours.must, *admit)
+    both = tmp_path / "acme.pem"
+    both.write_bytes(certificate.read_bytes() + key_pem(key))
+    settings = msgspec.structs.replace(own.uplink, cert_file=str(both))
+    acme = MqttTransport(settings, SiteId("minewarden-control-acme"))
+    will = Message(topic="mw/1/served/dn/cmd", payload=b"", retain=False)
+    async with own.session() as site, acme.session(will=will) as party:
+        arriving = aiter(site.messages())
+        heard = asyncio.ensure_future(anext(arriving))
+        async with asyncio.timeout(20):
+            while not heard.done():  # the broker has the new rules within a moment
+                await party.publish(Message(topic=topics.command(own.site), payload=b"signed elsewhere"))
+                await asyncio.wait({heard}, timeout=0.2)
+        assert (await heard).payload == b"signed elsewhere"
+    out = await asyncio.to_thread(ours.must, "revoke", "minewarden-control-acme")
+    assert "its connection is ended" in out
+    with pytest.raises(LinkLost):
+        await acme.session(will=will).__aenter__()
 
 
 async def _talk_until_cut(gateway: Gateway, started: asyncio.Event) -> None:
