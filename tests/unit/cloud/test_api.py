@@ -320,7 +320,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("path", READS_OF_ONE)
     async def test_what_is_not_there(self, cloud: Service, path: str) -> None:
-        filled = path.replace("{version}", "1")
+        filled = path.replace("{version}", "1").replace("{number}", "1")
         for name in ("site", "device", "name", "job", "command", "code"):
             filled = filled.replace("{" + name + "}", "none")
         self.assert_problem(await cloud.client.get(filled, params={"device": "none"}), 404)
