@@ -199,6 +199,26 @@ async def test_the_list_tells_what_the_screen_needs(desk: Service, clock: Manual
     assert (await desk.get("/certificates"))["items"][0]["state"] == "expired"
 
 
+async def test_where_people_have_tokens_the_token_says_who_confirmed(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    (tmp_path / "ada.token").write_text("ada-has-a-token-of-her-own")
+    people = '[[people]]\nname = "Ada"\ntoken_file = "ada.token"\n'
+    async with certified_service(tmp_path, clock=clock, more=people) as desk:
+        key = new_key()
+        asked = await ask(desk, body_for("north", key))
+        await desk.post(f"/enrolments/{asked['id']}/confirm", said("north", key), 403)
+        hers = {"Authorization": "Bearer ada-has-a-token-of-her-own"}
+        for actor, status in (("Grace", 403), ("ada", 200)):
+            reply = await desk.client.post(
+                f"/api/v1/enrolments/{asked['id']}/confirm",
+                json=said("north", key, actor=actor),
+                headers=hers,
+            )
+            assert reply.status_code == status, reply.text
+        assert (await desk.get(f"/enrolments/{asked['id']}"))["actor"] == "Ada"
+
+
 async def test_a_cloud_without_an_authority_says_so(tmp_path: Path) -> None:
     async with service(tmp_path) as running:
         reply = await running.client.post("/api/v1/enrolments", json=body_for("north"), headers=AUTH)
