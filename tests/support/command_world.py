@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import queue
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -103,6 +104,7 @@ class CommandWorld:
         )
         (site_folder / "keyring.toml").write_text(Keyring.dump((*known, acme)))
         self._counter = 0
+        self._pause = threading.Event()
         self._clients: list[Client] = []
 
     def start(self) -> None:
@@ -167,7 +169,7 @@ class CommandWorld:
         until = time.monotonic() + within_s
         while not what():
             assert time.monotonic() < until, f"not within {within_s:.0f} s: {words}\n{self.logs()}"
-            time.sleep(0.05)
+            self._pause.wait(0.05)
 
     def logs(self) -> str:
         return f"{self.cloud.log()[-3000:]}\n{self.site.log()[-3000:]}"
