@@ -111,7 +111,7 @@ class Recorder:
             last_ms = max(row.at_ms for row in rows)
             end_ms = last_ms + self._step_ms
             boot, seq = self._cursor.boot, self._cursor.seq
-            while self._open and self._over(self._open[0][2], end_ms):
+            while self._open and self._open[0][2] < end_ms:
                 boot, seq, _ = self._open.popleft()
             self._cursor = Cursor(boot=boot, seq=seq, step_ms=last_ms)
         return over + rows
@@ -124,11 +124,6 @@ class Recorder:
             self._cursor = Cursor(boot=boot, seq=seq, step_ms=self._over_rows[-1].at_ms)
         self._open.clear()
         self.newest_ms = now_ms
-
-    @staticmethod
-    def _over(at_ms: int, end_ms: int) -> bool:
-        """Before the end, or so far after it that the wall clock must have been set back since."""
-        return at_ms < end_ms or at_ms - end_ms > CLOCK_STEP_MS
 
     def _committed(self, at_ms: int) -> bool:
         """Whether a row for this time was committed before the restart; a clock set back is not that."""

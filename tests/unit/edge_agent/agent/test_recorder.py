@@ -1,6 +1,7 @@
 """Samples to rows over restarts: the same rows as without, whatever the moment of the crash."""
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,3 +120,37 @@ def test_steps_stay_whole_after_the_wall_clock_was_set_back() -> None:
     assert (row.at_ms, row.samples) == (back, 2)
     assert recorder.late == 0
     assert recorder.cursor.seq == 18
+
+
+def uncut(samples: list[Sample]) -> list[RollupRow]:
+    """The rows of one life that sees every sample when it comes."""
+    recorder = Recorder(STEP_S, None)
+    rows: list[RollupRow] = []
+    for sample in samples:
+        assert not recorder.add([sample])
+        rows += recorder.close(sample.at_ms)
+    return rows
+
+
+@pytest.mark.parametrize("hours", [6, -6])
+@pytest.mark.parametrize("back", [True, False])
+def test_f28_a_crash_around_a_jump_of_the_clock_loses_no_sample(hours: int, *, back: bool) -> None:
+    """Rows from before a jump are committed while the first samples after it lie in an open step."""
+    jumped = [
+        counting(msgspec.structs.replace(s, at_ms=s.at_ms + (hours * 3_600_000 if away else 0)), n)
+        for n in range(18)
+        for s in sweep(1 + 4 * n, START + n * 1_700)
+        if (away := 4 <= n < (11 if back else 18)) is not None
+    ]
+    want = uncut(jumped)
+    for cut in range(1, len(jumped)):
+        first = Recorder(STEP_S, None)
+        rows: list[RollupRow] = []
+        for sample in jumped[:cut]:
+            assert not first.add([sample])
+            rows += first.close(sample.at_ms)
+        second = Recorder(STEP_S, first.cursor if rows else None)
+        boot, seq = second.seen
+        assert not second.add([s for s in jumped if s.boot != boot or s.seq > seq])
+        rows += second.close(jumped[-1].at_ms)
+        assert sorted(rows, key=by_key) == sorted(want, key=by_key), cut
