@@ -125,6 +125,8 @@ async def run(wanted: argparse.Namespace, folder: Path) -> int:
     wanted.report.write_text(json.dumps(text, indent=2) + "\n")
     for example in verdict.examples[:SHOWN]:
         say(f"WRONG {example}")
+    if never := sorted(set(wanted.only or ALL) - set(world.faults)):
+        say(f"not reached in this time: {', '.join(never)}")
     for event in verdict.events_lost[:SHOWN]:
         say(f"WRONG journal entry {event} is not in the database")
     longest_s = max((a.to_s - a.from_s for a in world.guardian.absences if a.to_s is not None), default=0.0)

@@ -174,7 +174,11 @@ class World:
 
     async def start_cloud(self, *more: str) -> None:
         self.cloud.start(*more)
-        await self.until(lambda: self._answers(self.http_port, "/health/ready"), 60.0)
+        try:
+            await self.until(lambda: self._answers(self.http_port, "/health/ready"), 60.0)
+        except TimeoutError as error:
+            last = self.cloud.log.read_text().splitlines()[-1:]
+            raise AssertionError(f"the cloud is not ready after 60 s; it said last: {last}") from error
 
     async def restart_agent(self, *more: str) -> None:
         """Kill it wherever it is, and start it anew."""
