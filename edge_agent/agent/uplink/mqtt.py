@@ -34,12 +34,14 @@ class MqttTransport:
     def __init__(self, settings: Uplink, site: SiteId) -> None:
         """Raises `ConfigError` for a password or certificate file that cannot be read.
 
-        The certificates are read again at each connect: they are renewed while we run.
+        The certificates are read again at each connect: they are renewed while we run. A gateway that is not
+        enrolled yet has none; it records and waits for them.
         """
         self._settings = settings
         self._site = site
         self._password = _read_password(settings.password_file)
-        _tls(settings)
+        if settings.cert_file is None or Path(settings.cert_file).exists():
+            _tls(settings)
         self._ping_s = ping_s(settings.keep_alive_s)
 
     @asynccontextmanager
