@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud.kit.problems import Forbidden, Unauthorized
 from cloud.rollouts import repository
-from cloud.tables import AssignmentRow, ModelRow
+from cloud.tables import AssignmentRow, CertificateRow, ModelRow
 from shared.artifacts.manifest import Assignment, Stage
 from shared.artifacts.signing import Signed
 
@@ -39,7 +39,17 @@ async def admit(session: AsyncSession, authorization: str, sha256: str, now_ms: 
     )
     if model != sha256:
         raise Forbidden("this file is not the one that is assigned to the site")
+    if await _shut_out(session, site):
+        raise Forbidden("every certificate of this site is revoked")
     return site
+
+
+async def _shut_out(session: AsyncSession, site: str) -> bool:
+    """Whether the site had certificates and none is left; a site without any speaks by other means."""
+    revoked = list(
+        await session.scalars(select(CertificateRow.revoked_ms).where(CertificateRow.name == site))
+    )
+    return bool(revoked) and all(at_ms is not None for at_ms in revoked)
 
 
 async def _newest(session: AsyncSession, site: str) -> AssignmentRow | None:

@@ -188,7 +188,7 @@ class Intake:
         try:
             while (request := fetch.request()) is not None:
                 if self._http is not None:
-                    ways["https"] += await self._http.fill(fetch, signed, stop=self._superseded)
+                    ways["https"] += await self._http.fill(fetch, signed, stop=self._stop)
                 if (request := fetch.request()) is not None:
                     self._ask_cloud(request)
                     ways["mqtt"] += await self._collect(fetch, len(request.chunks))
@@ -202,6 +202,11 @@ class Intake:
             return data, ", ".join(f"{n} of {fetch.total} chunks {way}" for way, n in ways.items() if n)
         finally:
             self._fetch = None
+
+    def _stop(self) -> bool:
+        """Asked between two chunks: a slow link is no stuck part."""
+        self._tick()
+        return self._superseded()
 
     async def _collect(self, fetch: Fetch, expected: int) -> int:
         taken = 0

@@ -11,6 +11,7 @@ import pytest
 from cloud.models.service import Built, register
 from cloud.rollouts.schemas import RolloutRequest
 from cloud.rollouts.service import make
+from cloud.tables import CertificateRow
 from cloud.training.report import Candidate
 from shared.artifacts.manifest import Family, Manifest, Scope, SelfTest, Stage
 from shared.artifacts.signing import Signed
@@ -119,7 +120,7 @@ async def test_who_may_not_fetch_gets_nothing(running: Service) -> None:
         "Assignment",
         "Bearer " + "x" * 40,
         f"Assignment {site}.{counter}.",
-        f"Assignment {site}.{counter}.{signature[:-2]}AA",
+        f"Assignment {site}.{counter}.{signature[1:]}{signature[0]}",
         f"Assignment elsewhere.{counter}.{signature}",
         f"Assignment {site}.{int(counter) + 1}.{signature}",
         f"Assignment {site}.{'9' * 40}.{signature}",
@@ -131,6 +132,35 @@ async def test_who_may_not_fetch_gets_nothing(running: Service) -> None:
     second = await assigned(running)
     assert await status(running, first) == 401, "a newer assignment ends the ticket of the one before"
     assert await status(running, second) == 200
+
+
+async def test_a_site_whose_certificates_are_all_revoked_is_shut_out_here_too(running: Service) -> None:
+    ticket = await assigned(running)
+
+    async def add(serial: str, revoked_ms: int | None) -> None:
+        async with running.context.database.write() as session:
+            session.add(
+                CertificateRow(
+                    serial=serial,
+                    name=SITE,
+                    role="site",
+                    sites=[],
+                    fingerprint="f",
+                    pem="p",
+                    how="enrolled",
+                    actor="ada",
+                    not_before_ms=0,
+                    not_after_ms=2**40,
+                    issued_ms=0,
+                    revoked_ms=revoked_ms,
+                    reason="",
+                )
+            )
+
+    await add("1", NOW_MS)
+    assert await status(running, ticket) == 403
+    await add("2", None)
+    assert await status(running, ticket) == 200, "it was enrolled anew"
 
 
 async def test_a_withdrawn_or_expired_assignment_opens_nothing(running: Service) -> None:
