@@ -83,7 +83,20 @@ def drawings(records: list[Record]) -> dict[str, str]:
         "outbox-rows.svg": chart("Durable rows into the store", "rows per batch", "rows/s", rows),
         **_guardian(records),
         **_polling(records),
+        **_ingest(records),
     }
+
+
+def _ingest(records: list[Record]) -> dict[str, str]:
+    """What a million rows cost by number of sites; nothing where it was not measured."""
+    lines: list[Series] = []
+    for engine, shown, peer in (("postgresql", "PostgreSQL", "COPY"), ("sqlite", "SQLite", "executemany")):
+        found = [r for r in records if r["benchmark"] == f"ingest cost of a million rows, {engine}"]
+        lines.append((f"{shown}, ingest", [(r["n"], r["value"]) for r in found]))
+        lines.append((f"{shown}, bare {peer}", [(r["n"], r["peer_value"]) for r in found]))
+    if not all(points for _, points in lines):
+        return {}
+    return {"ingest-cost.svg": chart("A million rows, from the wire to committed", "sites", "s", lines)}
 
 
 def _polling(records: list[Record]) -> dict[str, str]:

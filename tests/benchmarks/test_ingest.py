@@ -10,14 +10,9 @@ makes of a queue: a backlog that drains, or many sites).
 
 import asyncio
 import itertools
-import shutil
-import signal
 import sqlite3
-import subprocess
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +35,13 @@ from shared.units import Algorithm
 from shared.wire import codec, topics
 from shared.wire.envelope import Batch
 from support import postgres
+from support.bench_ingest import Sink, durable_server
 from support.benchmark import REPEATS, Line, Turns
-from support.cloud import free_port
 
 SITE = SiteId("north")
 PER_BATCH = 1_000
-BATCHES = 16
+GROUP = 16
+BATCHES = 64
 """Per turn."""
 STEP_S = 60
 EPOCH = "bench"
@@ -90,22 +86,10 @@ def _payload(rows: Sequence[RollupRow], seq: int) -> bytes:
     return codec.encode(body, compress=True)
 
 
-class _Sink:
-    """Stands for the broker: takes acknowledgements and drops them."""
-
-    generation = 1
-
-    def acknowledge(self, mid: int, qos: int, generation: int) -> None:
-        """Nothing to do."""
-
-    def post(self, topic: str, payload: bytes) -> None:
-        """Nothing to do."""
-
-
 def _loop(database: Database) -> Ingest:
     clock = SystemClock()
     return Ingest(
-        _Sink(),  # type: ignore[arg-type]  # has what ingest uses
+        Sink(),  # type: ignore[arg-type]  # has what ingest uses
         Committer(database, store_for(database), clock),
         clock,
         on_changes=lambda _changes: None,
@@ -144,7 +128,8 @@ async def _in_turns(url: str, write: Callable[[Records], Awaitable[None]], *, at
         wire = [_payload(rows, seq + number + 1) for number, rows in enumerate(batches)]
         seq += BATCHES
         records = [[to_record(SITE, row) for row in rows] for rows in batches]
-        groups = [list(itertools.chain(*records))] if at_once else records
+        size = GROUP if at_once else 1
+        groups = [list(itertools.chain(*records[start : start + size])) for start in range(0, BATCHES, size)]
 
         async def peer(groups: list[Records] = groups) -> None:
             for group in groups:
@@ -180,34 +165,8 @@ async def test_ingest_sqlite(tmp_path: Path, report: Callable[[Line], None], at_
     turns = await _in_turns(f"sqlite+aiosqlite:///{tmp_path / 'ours.sqlite'}", write, at_once=at_once)
     assert raw.execute("SELECT count(*) FROM rollup").fetchone() == ((REPEATS + 1) * BATCHES * PER_BATCH,)
     raw.close()
-    n = PER_BATCH * (BATCHES if at_once else 1)
+    n = PER_BATCH * (GROUP if at_once else 1)
     report(turns.line("ingest sqlite", unit="rows/s", peer="sqlite3 executemany, WAL, synchronous=FULL", n=n))
-
-
-@contextmanager
-def durable_server() -> Iterator[int]:
-    """PostgreSQL as it comes, fsync on; yields the port. The tests' own server writes nothing to the disk."""
-    user, folder = postgres._user(), Path(tempfile.mkdtemp(prefix="minewarden-bench-"))
-    folder.chmod(0o711)
-    data, port = folder / "data", free_port()
-    data.mkdir()
-    if user is not None:
-        shutil.chown(data, user)
-    make = [postgres._program("initdb"), "-D", str(data), "-U", "tester", "-A", "trust", "-E", "UTF8"]
-    subprocess.run([*make, "--locale=C"], check=True, capture_output=True, user=user, cwd="/")
-    command = [postgres._program("postgres"), "-D", str(data), "-p", str(port)]
-    command += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
-    process = subprocess.Popen(command, user=user, cwd="/", stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        assert any("ready to accept connections" in line for line in process.stderr)
-        yield port
-    finally:
-        process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
-        process.stderr.close()
-        process.wait(timeout=30)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.skipif(postgres.why_not() is not None, reason=str(postgres.why_not()))
@@ -229,5 +188,5 @@ async def test_ingest_postgresql(report: Callable[[Line], None], at_once: bool) 
         turns = await _in_turns(f"postgresql+asyncpg://tester@127.0.0.1:{port}/ours", write, at_once=at_once)
         assert await raw.fetchval("SELECT count(*) FROM plain") == (REPEATS + 1) * BATCHES * PER_BATCH
         await raw.close()
-    n = PER_BATCH * (BATCHES if at_once else 1)
+    n = PER_BATCH * (GROUP if at_once else 1)
     report(turns.line("ingest postgresql", unit="rows/s", peer="COPY into a plain table, fsync on", n=n))
