@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+import msgspec
 from sqlalchemy import func, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -36,48 +37,61 @@ async def last_version(session: AsyncSession, name: str) -> int:
     return await session.scalar(select(func.max(ModelRow.version)).where(ModelRow.name == name)) or 0
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What counts at a site, as (name, version)."""
+
+    here: list[tuple[str, int]]
+    """Assigned and not taken back since, the newest assignment first."""
+    fallen: set[tuple[str, int]]
+    """Withdrawn here, given up by the site, or halted anywhere: these must not count any more."""
+    words: dict[tuple[str, int], str]
+    """What the site said last of each version; periodic numbers are not a word."""
+
+
 async def champion(session: AsyncSession, site: str) -> ModelRow | None:
     """The blessed model that this site was assigned last, or else the newest trained on its data.
 
     Never one that was withdrawn here, that this site rolled back or refused, or whose roll-out was halted.
     """
-    here, fallen = await standing(session, site)
-    blessed = [row for row in here if row.status == "blessed"]
-    if blessed:
-        return blessed[0]
+    found = (await standings(session, [site]))[site]
+    if found.here:
+        rows = {(row.name, row.version): row for row in await by_versions(session, found.here)}
+        for key in found.here:
+            if key in rows and rows[key].status == "blessed":
+                return rows[key]
     trained = await session.scalars(
         select(ModelRow)
         .where(ModelRow.site == site, ModelRow.status == "blessed")
         .order_by(ModelRow.version.desc())
     )
-    return next((row for row in trained if (row.name, row.version) not in fallen), None)
+    return next((row for row in trained if (row.name, row.version) not in found.fallen), None)
 
 
-async def standing(session: AsyncSession, site: str) -> tuple[list[ModelRow], set[tuple[str, int]]]:
-    """The versions that count at this site, assigned last first; and those that must not count any more."""
-    fallen = await _halted(session)
-    fallen |= {key for key, state in (await last_words(session, site)).items() if state in GONE}
-    newest: dict[tuple[str, int], str] = {}
-    for name, version, stage in await session.execute(
-        select(AssignmentRow.name, AssignmentRow.version, AssignmentRow.stage)
-        .where(AssignmentRow.site == site)
+async def standings(session: AsyncSession, sites: Collection[str]) -> dict[str, Standing]:
+    """What counts at each of these sites; three queries, however many there are."""
+    halted = await _halted(session)
+    words: dict[str, dict[tuple[str, int], str]] = {site: {} for site in sites}
+    for site, name, version, state in await session.execute(
+        select(ModelReportRow.site, ModelReportRow.name, ModelReportRow.version, ModelReportRow.state)
+        .where(ModelReportRow.site.in_(sorted(sites)), ModelReportRow.state.notlike("%-report"))
+        .order_by(ModelReportRow.at_ms, ModelReportRow.row)
+    ):
+        words[site][name, version] = state
+    stages: dict[str, dict[tuple[str, int], str]] = {site: {} for site in sites}
+    for site, name, version, stage in await session.execute(
+        select(AssignmentRow.site, AssignmentRow.name, AssignmentRow.version, AssignmentRow.stage)
+        .where(AssignmentRow.site.in_(sorted(sites)))
         .order_by(AssignmentRow.counter.desc())
     ):
-        newest.setdefault((name, version), stage)
-    fallen |= {key for key, stage in newest.items() if stage == "withdrawn"}
-    order = [key for key in newest if key not in fallen]
-    rows = {(row.name, row.version): row for row in await by_versions(session, order)} if order else {}
-    return [rows[key] for key in order if key in rows], fallen
-
-
-async def last_words(session: AsyncSession, site: str) -> dict[tuple[str, int], str]:
-    """What the site said last of each version; periodic numbers are not a word."""
-    found = await session.execute(
-        select(ModelReportRow.name, ModelReportRow.version, ModelReportRow.state)
-        .where(ModelReportRow.site == site, ModelReportRow.state.notlike("%-report"))
-        .order_by(ModelReportRow.at_ms, ModelReportRow.row)
-    )
-    return {(name, version): state for name, version, state in found}
+        stages[site].setdefault((name, version), stage)
+    found = {}
+    for site, said in words.items():
+        given_up = {key for key, state in said.items() if state in GONE}
+        withdrawn = {key for key, stage in stages[site].items() if stage == "withdrawn"}
+        fallen = halted | given_up | withdrawn
+        here = [key for key in stages[site] if key not in fallen]
+        found[site] = Standing(here=here, fallen=fallen, words=said)
+    return found
 
 
 async def _halted(session: AsyncSession) -> set[tuple[str, int]]:

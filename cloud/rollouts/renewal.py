@@ -22,14 +22,13 @@ AT_ONCE = 50
 async def due(session: AsyncSession, now_ms: int, life_days: float) -> list[AssignmentRow]:
     """The newest assignments of sites that are old enough and still stand."""
     before_ms = now_ms - round(life_days * (1 - LEFT) * service.DAY_MS)
-    found: list[AssignmentRow] = []
-    for row in await repository.newest_assignments(session):
-        if row.issued_ms > before_ms or row.stage == Stage.WITHDRAWN or len(found) >= AT_ONCE:
-            continue
-        here, _ = await models.standing(session, row.site)
-        if any((model.name, model.version) == (row.name, row.version) for model in here):
-            found.append(row)
-    return found
+    old = [
+        row
+        for row in await repository.newest_assignments(session)
+        if row.issued_ms <= before_ms and row.stage != Stage.WITHDRAWN
+    ]
+    standings = await models.standings(session, [row.site for row in old])
+    return [row for row in old if (row.name, row.version) in standings[row.site].here][:AT_ONCE]
 
 
 async def renew(

@@ -35,26 +35,29 @@ class Hands:
         self.changes = Changes()
 
     async def assign(self, row: CampaignRow, member: CampaignSiteRow, model: ModelRow, stage: Stage) -> None:
-        """Give the site this stage; the first time, remember what it ran before."""
+        """Give the site this stage."""
         if member.joined_ms is None:
             member.joined_ms = self._now_ms
-            await self._remember_baseline(row, member)
         given = await self._give(member.site, model, stage)
         member.stage, member.counter, member.assigned_ms = stage.value, given.counter, self._now_ms
         self.changed(row, member.site)
 
-    async def _remember_baseline(self, row: CampaignRow, member: CampaignSiteRow) -> None:
-        """What acts at the site now; never a version that was withdrawn, rolled back or halted."""
-        words = await models.last_words(self._session, member.site)
-        here, _ = await models.standing(self._session, member.site)
-        for model in here:
-            mine = model.name == row.name and model.version != row.version
-            if mine and words.get((model.name, model.version)) == "active":
-                member.baseline_version = model.version
-                member.baseline_intervention = await repository.last_intervention(
-                    self._session, member.site, model.name, model.version
-                )
-                return
+    async def remember_baselines(self, row: CampaignRow, members: list[CampaignSiteRow]) -> None:
+        """What acts at sites that are new to the roll-out; never a version that was taken back before."""
+        new = {member.site: member for member in members if member.joined_ms is None}
+        for site, standing in (await models.standings(self._session, new)).items():
+            acting = (
+                version
+                for name, version in standing.here
+                if name == row.name
+                and version != row.version
+                and standing.words.get((name, version)) == "active"
+            )
+            new[site].baseline_version = next(acting, None)
+        rates = await repository.last_interventions(self._session, row.name, new)
+        for site, member in new.items():
+            if member.baseline_version is not None:
+                member.baseline_intervention = rates.get((site, member.baseline_version))
 
     async def withdraw(self, row: CampaignRow, seen: Picture, member: CampaignSiteRow) -> None:
         """Take the version back from the site, unless a person put something else there."""
@@ -86,7 +89,7 @@ class Hands:
         if member.baseline_version is None:
             return False
         model = await models.model(self._session, row.name, member.baseline_version)
-        words = await models.last_words(self._session, member.site)
+        words = (await models.standings(self._session, [member.site]))[member.site].words
         if model is None or words.get((model.name, model.version)) in models.GONE:
             return False
         try:

@@ -219,6 +219,7 @@ class Moves:
         row.ring, row.step, row.entered_ms = to.ring, to.step, self._now_ms
         row.why = f"ring {to.ring + 1}, {stage}: assigned"
         model = await must_have(self._session, row.name, row.version)
+        await self._hands.remember_baselines(row, [member for member in members if member.ring == to.ring])
         for member in members:
             if member.ring == to.ring:
                 await self._hands.assign(row, member, model, stage)

@@ -218,21 +218,26 @@ async def numbers(session: AsyncSession, rows: Collection[int]) -> dict[str, Mod
     return {report.site: report for report in found}
 
 
-async def last_intervention(session: AsyncSession, site: str, name: str, version: int) -> float | None:
-    """How often the guardian stepped in at the site under this version, as it last said."""
-    found: float | None = await session.scalar(
-        select(ModelReportRow.intervention_rate)
+async def last_interventions(
+    session: AsyncSession, name: str, sites: Collection[str]
+) -> dict[tuple[str, int], float]:
+    """How often the guardian stepped in at (site, version), as the sites last said."""
+    newest = (
+        select(func.max(ModelReportRow.row))
         .where(
-            ModelReportRow.site == site,
             ModelReportRow.name == name,
-            ModelReportRow.version == version,
+            ModelReportRow.site.in_(sorted(sites)),
             ModelReportRow.state == "active-report",
             ModelReportRow.intervention_rate.is_not(None),
         )
-        .order_by(ModelReportRow.row.desc())
-        .limit(1)
+        .group_by(ModelReportRow.site, ModelReportRow.version)
     )
-    return found
+    found = await session.execute(
+        select(ModelReportRow.site, ModelReportRow.version, ModelReportRow.intervention_rate).where(
+            ModelReportRow.row.in_(newest)
+        )
+    )
+    return {(site, version): rate for site, version, rate in found if rate is not None}
 
 
 async def steps(session: AsyncSession, campaign_id: str | None, limit: int = 200) -> list[RolloutStepRow]:

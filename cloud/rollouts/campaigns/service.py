@@ -84,9 +84,9 @@ async def _must_be_free(session: AsyncSession, body: CampaignRequest, sites: set
     if busy := await repository.busy(session, sites):
         site, campaign = sorted(busy.items())[0]
         raise Conflict(f"site {site!r} is in roll-out {campaign}; end that one first")
-    for site in sorted(sites):
-        here, _ = await models.standing(session, site)
-        if newer := [row.version for row in here if row.name == body.name and row.version > body.version]:
+    for site, standing in sorted((await models.standings(session, sites)).items()):
+        here = (version for name, version in standing.here if name == body.name)
+        if newer := [version for version in here if version > body.version]:
             raise Conflict(
                 f"site {site!r} has version {newer[0]} already, and sites refuse an older one; "
                 "roll that one back first"

@@ -94,9 +94,10 @@ async def test_a_version_that_fell_is_no_baseline(fleet: Fleet) -> None:
         await fleet.model()
         await assign(fleet, version)
         await fleet.report("north", "active", version)
+        await fleet.report("north", "active-report", version, **{**GOOD, "intervention_rate": version / 10})
     fleet.pass_s(1)
     await fleet.report("north", "rolled-back", 2)
     await fleet.model()
     campaign = (await fleet.begin(version=3, sites=["north"]))["campaign"]
     ((site,),) = [ring["sites"] for ring in campaign["rings"]]
-    assert site["before"] == 1
+    assert (site["before"], site["intervention_before"]) == (1, 0.1)

@@ -226,7 +226,7 @@ def cases(draw: st.DrawFn) -> Case:
     for ring in range(at[0] + 1):
         for _ in range(rings[ring]):
             stage = Stage.ACTIVE if ring < at[0] or at[1] else Stage.SHADOW
-            changes = draw(
+            changes: dict[str, Any] = draw(
                 st.fixed_dictionaries(
                     {},
                     optional={
