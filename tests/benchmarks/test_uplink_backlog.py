@@ -48,7 +48,7 @@ def test_uplink_backlog(tmp_path: Path, report: Callable[[Line], None]) -> None:
     rows = MINERS * MINUTES
     report(
         Line(
-            benchmark="uplink_backlog_live_p99",
+            benchmark="uplink backlog",
             value=rounded(value),
             unit="s",
             ratio=rounded(value / peer),

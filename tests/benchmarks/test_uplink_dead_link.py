@@ -38,7 +38,7 @@ async def test_uplink_dead_link(keep_alive_s: int, tmp_path: Path, report: Calla
     assert value < 1.5 * keep_alive_s
     report(
         Line(
-            benchmark="uplink_dead_link",
+            benchmark="uplink dead link",
             value=rounded(value),
             unit="s",
             ratio=rounded(value / peer),
