@@ -50,7 +50,8 @@ from cloud.rollouts.campaigns.hands import Signer
 from cloud.rollouts.campaigns.worker import CampaignWorker
 from cloud.rollouts.chunks import ChunkServer
 from cloud.rollouts.publishing import AssignmentPublisher
-from cloud.timeseries.choose import keeper_for, store_for
+from cloud.timeseries.choose import keeper_for, open_store
+from cloud.timeseries.store import TimeSeriesStore
 from cloud.web import pages
 from shared.clock import Clock
 from shared.ids import SiteId
@@ -78,7 +79,8 @@ async def running(config: CloudConfig, clock: Clock, *, connect: bool = True) ->
     try:
         listens = subscriptions(1, config.ingest_workers, sqlite=database.is_sqlite)
         await runner.upgrade(database)
-        context, work = _assemble(config, clock, database, keys)
+        series = await open_store(database)
+        context, work = _assemble(config, clock, database, keys, series)
         if connect:
             context.ingest.start(listens)
             context.command_link.start()
@@ -95,9 +97,8 @@ async def running(config: CloudConfig, clock: Clock, *, connect: bool = True) ->
 
 
 def _assemble(
-    config: CloudConfig, clock: Clock, database: Database, keys: Keys
+    config: CloudConfig, clock: Clock, database: Database, keys: Keys, series: TimeSeriesStore
 ) -> tuple[Context, dict[str, Coroutine[Any, Any, None]]]:
-    series = store_for(database)
     blobs = BlobStore(config.data_dir / "models")
     ingest_link = Link(config.broker, ingest_login(config.broker), keep_session=True, window=WINDOW)
     command_link = Link(config.broker, command_login(config.broker))

@@ -17,7 +17,7 @@ from cloud.ingest.sharing import subscriptions
 from cloud.kit.broker import Link, ingest_login
 from cloud.kit.database import Database
 from cloud.migrations import runner
-from cloud.timeseries.choose import store_for
+from cloud.timeseries.choose import open_store
 from shared.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ async def serve(config: CloudConfig, database: Database, clock: Clock, worker: i
     link = Link(config.broker, login, window=WINDOW)
     ingest = Ingest(
         link,
-        Committer(database, store_for(database), clock),
+        Committer(database, await open_store(database), clock),
         clock,
         on_changes=lambda _changes: None,
         on_wanted=lambda _wanted: None,

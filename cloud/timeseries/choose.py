@@ -1,9 +1,11 @@
 """Which store goes with which database, and who keeps it."""
 
+import logging
 from importlib.util import find_spec
 
 from cloud.config import CloudConfig
 from cloud.kit.database import Database
+from cloud.timeseries import timescale
 from cloud.timeseries.postgres import PostgresSeries
 from cloud.timeseries.retention import ColdTier, Keeper, Policy
 from cloud.timeseries.sqlite import SqliteSeries
@@ -11,10 +13,33 @@ from cloud.timeseries.store import TimeSeriesStore
 from shared.clock import Clock
 from shared.errors import ConfigError
 
+_log = logging.getLogger(__name__)
+
 
 def store_for(database: Database) -> TimeSeriesStore:
     """The time-series store of this database."""
     return SqliteSeries() if database.is_sqlite else PostgresSeries()
+
+
+async def open_store(database: Database) -> TimeSeriesStore:
+    """The same, with TimescaleDB used where this database has it; after the migrations."""
+    if database.is_sqlite:
+        return SqliteSeries()
+    async with database.write() as session:
+        version = await timescale.detect(session)
+        used = version is not None and await timescale.set_up(session)
+    if not used:
+        if version is not None:
+            _log.warning(
+                "TimescaleDB %s is there, but rollup has rows in plain partitions; it stays so", version
+            )
+        return PostgresSeries()
+    async with database.writer.connect() as connection:
+        alone = await connection.execution_options(isolation_level="AUTOCOMMIT")
+        for statement in timescale.aggregate_statements():
+            await alone.exec_driver_sql(statement)
+    _log.info("TimescaleDB %s holds the roll-up rows", version)
+    return timescale.TimescaleSeries()
 
 
 def keeper_for(config: CloudConfig, database: Database, series: TimeSeriesStore, clock: Clock) -> Keeper:

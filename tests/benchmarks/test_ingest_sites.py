@@ -1,8 +1,8 @@
 """What a million rows cost as the number of sites grows: 1, 10, 100 simulated senders, the same rows in all.
 
 Each sender is a site of 200 miners whose steps come as batches of their own, dealt in turn as a broker does.
-The ingest loop takes them as they are; the peer copies the same rows, 16,000 at a time, with nothing to check,
-no ledger and no newest row of each device.
+The ingest loop takes them as they are; the peer copies the same rows, 16,000 at a time, with nothing to
+check, no ledger and no newest row of each device.
 """
 
 import asyncio
