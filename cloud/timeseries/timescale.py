@@ -50,9 +50,9 @@ def aggregate_statements() -> tuple[str, ...]:
     numbers = ", ".join(f"{_expression(column)} AS {column.name}" for column in ROLLUP_COLUMNS)
     bucket = f"time_bucket({HOUR_MS}::bigint, at_ms)"
     view = (
-        "CREATE MATERIALIZED VIEW IF NOT EXISTS rollup_hourly WITH (timescaledb.continuous) AS "
+        "CREATE MATERIALIZED VIEW IF NOT EXISTS rollup_hourly WITH (timescaledb.continuous) AS "  # noqa: S608 - constant names
         f"SELECT site, device, {bucket} AS hour_ms, sum(samples) AS samples, sum(failed) AS failed, "
-        f"max(quality) AS quality, {numbers} FROM rollup GROUP BY site, device, {bucket} WITH NO DATA"  # noqa: S608 - constant names
+        f"max(quality) AS quality, {numbers} FROM rollup GROUP BY site, device, {bucket} WITH NO DATA"
     )
     policy = (
         "SELECT add_continuous_aggregate_policy('rollup_hourly', "
