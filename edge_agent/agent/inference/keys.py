@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from edge_agent.agent.events import event
 from edge_agent.agent.inference.transitions import TellGuardian
 from edge_agent.agent.records import Records
+from edge_agent.agent.service import log
 from edge_agent.ipc import Keys
 from shared.alarms import EventKind, Severity
 from shared.artifacts.keyring_update import TrustedKeys
@@ -51,9 +52,12 @@ class KeyDesk:
             if update is None:
                 return
             await self._tell_guardian(Keys(signed=signed))
+            try:
+                await self._on_change()
+            except (OSError, StoreError) as error:  # what lost its key has no say any more, written or not
+                log.error("the disk refuses a change of models: %s", error)
             text = f"Keyring version {update.version} counts now, with {len(update.keys)} keys"
             await self._emit(text, Severity.LOW, accepted=True)
-            await self._on_change()
 
     async def greet_guardian(self) -> None:
         """A guardian that was away gets the keyring in force; it knows one that it has already."""
@@ -67,14 +71,16 @@ class KeyDesk:
             await self._emit(text, Severity.HIGH, accepted=False)
 
     async def _emit(self, text: str, severity: Severity, *, accepted: bool) -> None:
-        await self._records.emit(
-            event(
-                EventKind.SYSTEM,
-                "keyring",
-                text,
-                at_ms=self._clock.utc_ms(),
-                severity=severity,
-                advice="" if accepted else "Look who sent it, and deliver the newest signed keyring again.",
-                data={"version": self._keys.version, "accepted": accepted},
-            )
+        told = event(
+            EventKind.SYSTEM,
+            "keyring",
+            text,
+            at_ms=self._clock.utc_ms(),
+            severity=severity,
+            advice="" if accepted else "Look who sent it, and deliver the newest signed keyring again.",
+            data={"version": self._keys.version, "accepted": accepted},
         )
+        try:
+            await self._records.emit(told)
+        except StoreError as error:  # the keys count whether or not the disk takes the word of it
+            log.error("%s (not recorded: %s)", text, error)
