@@ -188,7 +188,7 @@ def test_a_restarted_agent_still_tells_how_a_command_ended(world: CommandWorld) 
 def test_an_outage_of_the_network_loses_no_word_and_local_deeds_come_into_the_same_trail(
     world: CommandWorld,
 ) -> None:
-    """An order that ends while the broker is dead is told when it is back; so is what a person did meanwhile."""
+    """An order that ends while the broker is dead is told when it is back, and so is what a person did."""
     assert world.site.guardian is not None
     client = world.client()
     order = DoActions(actions=(StopMining(device=DeviceId("m-2")),))
