@@ -83,11 +83,11 @@ async def list_enrolments(
 @router.get("/enrolments/{enrolment}", responses=responses(Conflict, NotFound))
 async def get_enrolment(here: Here, enrolment: str) -> EnrolmentDetail:
     """One request; the gateway looks here for its certificate."""
-    authority, _ = here.registrar.must()
     async with here.database.read() as session:
         row = await repository.enrolment(session, enrolment)
         if row is None:
             raise NotFound(f"there is no enrolment {enrolment!r}")
+        authority, _ = here.registrar.must()
         return await views.enrolment(session, row, authority, here.clock.utc_ms())
 
 
@@ -130,12 +130,12 @@ async def list_certificates(here: Here, name: str | None = None) -> CertificateL
 @router.get("/certificates/{serial}", responses=responses(Conflict, NotFound))
 async def get_certificate(here: Here, serial: str) -> CertificateDetail:
     """One certificate with its text."""
-    authority, _ = here.registrar.must()
     now_ms = here.clock.utc_ms()
     async with here.database.read() as session:
         row = await repository.certificate(session, serial)
         if row is None:
             raise NotFound(f"there is no certificate with the serial {serial!r}")
+        authority, _ = here.registrar.must()
         return views.certificate(row, await repository.live(session, now_ms, [row.name]), authority, now_ms)
 
 
