@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class Server:
     def __init__(self, data: Path) -> None:
         self._data = data
         self._made = 0
+        self._has_template = False
         self.port = free_port()
 
     def start(self) -> None:
@@ -68,6 +69,23 @@ class Server:
         command = [_program("createdb"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "tester", name]
         subprocess.run(command, check=True, capture_output=True)
         return self.url(name)
+
+    def copied(self, make: Callable[[str], None]) -> str:
+        """A database as `make(url)` left its first one: much quicker than migrating one per test."""
+        where = ["-h", "127.0.0.1", "-p", str(self.port), "-U", "tester"]
+        if not self._has_template:
+            subprocess.run([_program("createdb"), *where, "made"], check=True, capture_output=True)
+            make(self.url("made"))
+            self._has_template = True
+        sql = [
+            "-c",
+            "DROP DATABASE IF EXISTS copied WITH (FORCE)",
+            "-c",
+            "CREATE DATABASE copied TEMPLATE made",
+        ]
+        command = [_program("psql"), "-q", *where, "-d", "postgres", *sql]
+        subprocess.run(command, check=True, capture_output=True)
+        return self.url("copied")
 
     def emptied(self) -> str:
         """The shared database with nothing in it: much quicker than a new one per test."""
