@@ -78,8 +78,11 @@ def drain(store: Store, cloud: Cloud, *, ids: Iterable[int] | None = None) -> No
             return
 
 
-def all_explained(store: Store, cloud: Cloud) -> None:
-    """Every number came or was given up; every row recorded came or is counted in a tombstone."""
+def all_explained(store: Store, cloud: Cloud, *, exactly: bool = True) -> None:
+    """Every number came or was given up; every row recorded came or is counted in a tombstone.
+
+    Not `exactly`: some may be both, where what was on its way had to be given up and arrived after all.
+    """
     ledger = store._db.execute("SELECT epoch, stream, batches, rows FROM ledger").fetchall()
     recorded: Counter[str] = Counter()
     for epoch, stream, batches, rows in ledger:
@@ -87,4 +90,5 @@ def all_explained(store: Store, cloud: Cloud) -> None:
         assert cloud.covered((epoch, stream)).ranges == ((1, batches),), (epoch, stream)
     for stream, rows in recorded.items():
         came = sum(batch.count for batch in cloud.batches if batch.stream == stream)
-        assert rows == came + cloud.explained(stream), stream
+        told = came + cloud.explained(stream)
+        assert rows == told or (rows < told and not exactly), stream

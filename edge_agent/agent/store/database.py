@@ -125,6 +125,7 @@ class Store:
 
     def _roll_back(self, held: int, pressure: Pressure) -> None:
         self._outbox.held, self.pressure = held, pressure
+        self._outbox.forget()
         self._graves.forget()
         self._quota.forget()
         if self._db.in_transaction:

@@ -19,10 +19,14 @@ from shared.frames import Frame
 from shared.telemetry import COLUMN_NAMES, HistoryRow, RollupRow
 from shared.wire import codec
 from shared.wire.envelope import Ack, Batch
+from shared.wire.intervals import IntervalSet
 from shared.wire.topics import RAW_STREAM, TELEMETRY_STREAM
 
 ROWS_PER_BATCH: Final = 2_000
 """A batch of this many roll-up rows is about 0.7 MB plain, far below the 4 MiB body limit."""
+
+
+_RANGES: Final = 64
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,10 +60,28 @@ class Outbox:
         self.thin_epoch = secrets.token_hex(8)
         self.handed: set[int] = set()
         """Ids of batches that may be on their way."""
+        self._sent: dict[tuple[str, str], IntervalSet] = {}
         self.held = 0
         """Bytes of batch bodies."""
         self._clock = clock
         self.count()
+        self._recall()
+
+    def _recall(self) -> None:
+        """What earlier openings may have sent; where a file does not say which, all up to its mark."""
+        for epoch, stream, published, sent in self.db.execute(
+            "SELECT epoch, stream, published, sent FROM ledger WHERE published > 0"
+        ).fetchall():
+            numbers = _intervals(sent) if sent else IntervalSet(((1, published),))
+            found = self.db.execute(
+                "SELECT id, seq FROM outbox WHERE epoch = ? AND stream = ? AND seq <= ?",
+                (epoch, stream, published),
+            )
+            self.handed.update(row_id for row_id, seq in found if seq in numbers)
+
+    def forget(self) -> None:
+        """The transaction was rolled back: what was noted as sent in it is read again."""
+        self._sent.clear()
 
     def count(self) -> None:
         """Look how much the outbox holds."""
@@ -181,15 +203,46 @@ class Outbox:
         return [rows[i] for i in ids if i in rows]
 
     def mark_published(self, rows: Iterable[OutboxRow]) -> None:
-        """Raise the highest number that may be out, per epoch and stream."""
-        highest: dict[tuple[str, str], int] = {}
+        """Note which numbers may be out, and the highest of them, per epoch and stream."""
+        groups: dict[tuple[str, str], list[int]] = {}
+        rows = list(rows)
+        self._mark_covered([row.id for row in rows])
         for row in rows:
-            key = (row.epoch, row.stream)
-            highest[key] = max(highest.get(key, 0), row.seq)
+            groups.setdefault((row.epoch, row.stream), []).append(row.seq)
+        for key, numbers in groups.items():
+            before = self._sent.get(key)
+            if before is None:
+                before = self._read_sent(key)
+            after = _few(IntervalSet((*before, *((seq, seq) for seq in numbers))))
+            self._sent[key] = after
+            if after != before:
+                self.db.execute(
+                    "UPDATE ledger SET published = max(published, ?), sent = ? "
+                    "WHERE epoch = ? AND stream = ?",
+                    (max(numbers), msgspec.msgpack.encode(after.ranges), *key),
+                )
+
+    def _mark_covered(self, ids: Sequence[int]) -> None:
+        """An ack for what a tombstone covers may come once that is out, and be above its own number."""
+        marks = ",".join("?" * len(ids))
+        covered = self.db.execute(
+            f"SELECT last_seq, of_epoch, stream, last_seq FROM outbox WHERE tombstone AND id IN ({marks})",  # noqa: S608 - only "?" is inserted
+            list(ids),
+        ).fetchall()
         self.db.executemany(
-            "UPDATE ledger SET published = ? WHERE epoch = ? AND stream = ? AND published < ?",
-            [(seq, epoch, stream, seq) for (epoch, stream), seq in highest.items()],
+            "UPDATE ledger SET published = ?, "
+            "sent = CASE WHEN published = 0 AND length(sent) = 0 THEN x'90' ELSE sent END "
+            "WHERE epoch = ? AND stream = ? AND published < ?",
+            covered,
         )
+
+    def _read_sent(self, key: tuple[str, str]) -> IntervalSet:
+        row = self.db.execute(
+            "SELECT published, sent FROM ledger WHERE epoch = ? AND stream = ?", key
+        ).fetchone()
+        if row is None or not row[0]:
+            return IntervalSet()
+        return _intervals(row[1]) if row[1] else IntervalSet(((1, row[0]),))
 
     def apply(self, ack: Ack) -> list[int]:
         """Delete what an ack covers; returns the ids. Raises `WireError` for an ack that cannot be true."""
@@ -220,6 +273,18 @@ class Outbox:
             (len(gone), ack.epoch, ack.stream),
         )
         return [row_id for row_id, _ in gone]
+
+
+def _intervals(data: bytes) -> IntervalSet:
+    return IntervalSet(msgspec.msgpack.decode(data, type=list[tuple[int, int]]))
+
+
+def _few(numbers: IntervalSet) -> IntervalSet:
+    """At most `_RANGES` ranges: of more, the oldest are taken as one, which only means "may be out"."""
+    over = len(numbers.ranges) - _RANGES
+    if over <= 0:
+        return numbers
+    return IntervalSet(((numbers.ranges[0][0], numbers.ranges[over][1]), *numbers.ranges[over + 1 :]))
 
 
 def step_of(rows: Iterable[RollupRow]) -> int:

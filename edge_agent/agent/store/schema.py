@@ -63,6 +63,12 @@ def _thinning(db: Database) -> None:
         db.execute("UPDATE outbox SET priority = ? WHERE stream = ?", (priority_of(stream), stream))
 
 
+@migrations(name="0003-sent")
+def _sent(db: Database) -> None:
+    # Which numbers were handed out, as intervals: what may be on its way is known over a restart as well.
+    db.execute("ALTER TABLE ledger ADD COLUMN sent BLOB NOT NULL DEFAULT x''")
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a connection's file to the newest schema; each migration is one transaction."""
     migrations.apply(Database(connection, recursive_triggers=False, execute_plugins=False))

@@ -18,6 +18,8 @@ THINNED: Final = "thinned"
 FULL: Final = "outbox full"
 TOO_OLD: Final = "too old"
 DAMAGED: Final = "store damaged"
+MOST_ROWS: Final = 5_000_000
+"""A tombstone tells of so many rows at most; clouds refuse numbers that nobody can have meant."""
 
 
 class Doomed(msgspec.Struct, frozen=True, array_like=True):
@@ -126,6 +128,8 @@ class Graves:
             (key[0], key[1], first, last, row_id),
         ).fetchone()
         if row_id in self._outbox.handed or pending is not None:
+            return None
+        if before.count + stone.count > MOST_ROWS:
             return None
         return row_id, msgspec.structs.replace(
             before,
