@@ -618,6 +618,14 @@ async def test_48_stops_are_on_their_way_within_one_turn_while_every_web_server_
     await bench.close()
 
 
+async def test_f21_fans_that_fell_back_by_themselves_are_told_again(bench: GuardianBench) -> None:
+    await bench.run(200.0, lease=False)
+    assert (bench.mode, bench.wall.setpoint) == (Mode.SAFE, 100.0)
+    bench.wall.setpoint = 35.0  # the drive restarted with its own idea
+    await bench.run(15.0, lease=False)
+    assert bench.wall.setpoint == 100.0
+
+
 async def test_a_miner_that_mines_again_by_itself_is_stopped_again(bench: GuardianBench) -> None:
     await lose_cooling(bench)
     bench.miner(3).state = MinerState.MINING
