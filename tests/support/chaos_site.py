@@ -26,6 +26,9 @@ POLL_MS = 2_500
 RING_MS = 120_000
 """The least that a guardian keeps for an agent that comes back (contracts, Gateway socket)."""
 PER_FRAME = 200
+HOLD_S = 50.0
+"""Site time stands still while an agent has been starting for so long: on a busy machine that is the doing of
+the speed-up. At its own pace a start takes a few seconds, far less than the ring reaches back."""
 EVENT_EVERY = 4
 """Sweeps per journal entry."""
 
@@ -169,10 +172,19 @@ class Guardian:
         self.story.jumps.append(Jump(sweep=self.story.sweeps, by_ms=by_ms))
         self._maker.at_ms += by_ms
 
+    @property
+    def _absent_s(self) -> float:
+        """Site time since the last agent went; 0 while one is here."""
+        last = self.absences[-1]
+        return self.site_s - last.from_s if last.to_s is None else 0.0
+
     async def _poll(self) -> None:
         loop = asyncio.get_running_loop()
-        began, every_s = loop.time(), POLL_MS / 1000 / self._speed
+        due_s, every_s = loop.time(), POLL_MS / 1000 / self._speed
         while True:
+            while self._absent_s > HOLD_S:
+                await asyncio.sleep(every_s)
+                due_s = loop.time()
             self._ring.append((self.story.sweeps * POLL_MS, self._maker.sweep()))
             self.story.sweeps += 1
             while self._ring[0][0] < self.story.sweeps * POLL_MS - RING_MS:
@@ -181,7 +193,8 @@ class Guardian:
                 self._write_journal()
             for connection in list(self._connections):
                 connection.wake()
-            await asyncio.sleep(max(0.0, began + self.story.sweeps * every_s - loop.time()))
+            due_s += every_s
+            await asyncio.sleep(max(0.0, due_s - loop.time()))
 
     def _write_journal(self) -> None:
         seq = len(self._journal) + 1

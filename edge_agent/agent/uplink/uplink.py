@@ -29,6 +29,8 @@ _WINDOW: Final = 10
 _PAST_WINDOW: Final = 8
 """Batches that wait for the broker's word at once, live and past: together fewer than paho keeps in flight,
 so that none waits in a queue of the library."""
+_NOW: Final = 3
+"""The newest so many batches of what waits at a connect are not the past: people look at them first."""
 _IDLE_S: Final = 0.25
 _DISK_NAP_S: Final = 1.0
 _FIRST_S: Final = 0.5
@@ -271,11 +273,13 @@ class Uplink(Service):
                     await self._idle()
 
     async def _look(self, mark: int) -> int:
-        """Sort what is new in the outbox into its lane; the first look finds the backlog."""
+        """Sort what is new in the outbox into its lane; the first finds the backlog, with now at its end."""
         store, call = self._records.store, self._records.writer.call
         if mark < 0:
             found = await call(store.waiting)
-            self._lanes.add_backlog(found)
+            now = sorted(found, reverse=True)[:_NOW]
+            self._lanes.add_live(now)
+            self._lanes.add_backlog(row_id for row_id in found if row_id not in now)
         else:
             found = await call(store.waiting, above=mark, newest=True)
             self._lanes.add_live(found)
