@@ -127,8 +127,9 @@ class Graves:
             "SELECT 1 FROM outbox WHERE epoch = ? AND stream = ? AND seq BETWEEN ? AND ? AND id <> ? LIMIT 1",
             (key[0], key[1], first, last, row_id),
         ).fetchone()
-        if row_id in self._outbox.handed or pending is not None:
-            return None
+        here = self._outbox.db.execute("SELECT 1 FROM outbox WHERE id = ?", (row_id,)).fetchone()
+        if here is None or row_id in self._outbox.handed or pending is not None:
+            return None  # acked meanwhile, on its way, or it would cover what still waits
         if before.count + stone.count > MOST_ROWS:
             return None
         return row_id, msgspec.structs.replace(
