@@ -15,8 +15,16 @@ PATH = Path("/etc/minewarden/site.toml")
     ("old", "new", "words"),
     [
         ('kind = "miner"', 'kind = "minr"', "devices[3].kind: is 'minr', expected one of miner, "),
-        ('algorithm = "sha256d"', 'algorithm = "sha256"', "algorithm: is 'sha256', expected one of sha256d, "),
-        ('role = "inlet_air_c"', 'role = "inlet"', "role: is 'inlet', expected one of inlet_air_c, water_c, "),
+        (
+            'algorithm = "sha256d"',
+            'algorithm = "sha256"',
+            "algorithm: is 'sha256', expected one of sha256d, ",
+        ),
+        (
+            'role = "inlet_air_c"',
+            'role = "inlet"',
+            "role: is 'inlet', expected one of inlet_air_c, water_c, ",
+        ),
     ],
 )
 def test_a_word_that_is_not_known_is_answered_with_those_that_are(old: str, new: str, words: str) -> None:
