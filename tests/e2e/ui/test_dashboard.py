@@ -216,7 +216,7 @@ def test_an_empty_fleet_and_a_failing_list_are_told_apart(desktop: Screen) -> No
     expect(desktop.page.get_by_role("alert")).to_contain_text("The database cannot be reached now")
     desktop.cloud.failing.clear()
     desktop.page.get_by_role("button", name="Try again").click()
-    expect(desktop.page.get_by_text("miner-anomaly v8")).to_be_visible()
+    expect(desktop.page.get_by_role("heading", name="miner-anomaly v8", exact=True)).to_be_visible()
 
 
 # ---------------------------------------------------------------- writes

@@ -126,7 +126,7 @@ async def fans(
     def two(text: str) -> str:
         return text.replace("[[zones.sensors]]", _SECOND_POINT + "\n[[zones.sensors]]", 1)
 
-    monkeypatch.setattr(app, "check_points", lambda _site: None)  # the profile of the bench has one fan
+    monkeypatch.setattr(app, "check_points", lambda *_: None)  # the profile of the bench has one fan
     bench = GuardianBench(make_site(tmp_path, edit=two))
     link = bench.guardian.links[WALL]
     fake = TwoFans(link.entry)
