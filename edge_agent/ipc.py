@@ -377,7 +377,7 @@ class Unassign(_Frame, frozen=True, kw_only=True, tag="unassign"):
 
 
 class Keys(_Frame, frozen=True, kw_only=True, tag="keys"):
-    """A signed keyring update, passed on untouched: the guardian verifies it against the keys that it holds."""
+    """A signed keyring update, untouched: the guardian verifies it against the keys that it holds."""
 
     signed: Signed
 
@@ -408,16 +408,7 @@ class JournalSince(_Frame, frozen=True, kw_only=True, tag="journal-since"):
 
 
 FromAgent = (
-    Lease
-    | Propose
-    | Order
-    | Assign
-    | Unassign
-    | Keys
-    | SafeStop
-    | PlanRequest
-    | SamplesSince
-    | JournalSince
+    Lease | Propose | Order | Assign | Unassign | Keys | SafeStop | PlanRequest | SamplesSince | JournalSince
 )
 
 

@@ -4,7 +4,7 @@ The order inside is fixed so that what arrives is independent of how the message
 acknowledged here; the caller does that once `commit` has returned.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import select
@@ -74,6 +74,8 @@ class _Work:
         self.early = False
         """Whether the rows are in already."""
         self.records: list[Record] = []
+        self.owed_rows: dict[tuple[str, str], Record] = {}
+        """Newest rows of devices that earlier commits have left."""
         self.newest: dict[tuple[str, str], int] = {}
         self.rows = 0
         self.new_rows = 0
@@ -91,20 +93,38 @@ class Committer:
         self._newest: dict[tuple[str, str], int] = {}
         """(site, device) → a time that is committed as its newest, or an older one: times only rise. Saves
         the database from looking at every row of a backlog."""
+        self._owed: dict[tuple[str, str], Record] = {}
+        """(site, device) → its newest row, where more was on its way when that was committed."""
 
-    async def commit(self, messages: Sequence[Decoded]) -> Committed:
-        """Apply all or nothing; raises what the database raises."""
+    async def commit(self, messages: Sequence[Decoded], *, more: bool = False) -> Committed:
+        """Apply all or nothing; raises what the database raises.
+
+        With `more` to come at once, the newest rows of devices are left to a later commit, or to `settle`.
+        They are copies of what this one writes: a backlog would replace each of them in every commit.
+        """
         try:
-            return await self._commit(messages, early=True)
+            return await self._commit(messages, early=True, more=more)
         except _NotNewError:
-            return await self._commit(messages, early=False)
+            return await self._commit(messages, early=False, more=more)
+
+    @property
+    def owes(self) -> bool:
+        """Whether newest rows of devices wait for `settle`."""
+        return bool(self._owed)
+
+    async def settle(self) -> None:
+        """Write the newest rows that were left; raises what the database raises, and owes them still."""
+        owed = dict(self._owed)
+        async with self._database.write() as session:
+            newest = await cloud.devices.intake.newest_rows(session, owed.values(), self._newest)
+        self._settled(owed, newest)
 
     async def redeem(self, message: Decoded, number: int) -> Committed:
         """Apply a message of the quarantine and take it out there, or neither; raises `NotFound`."""
         return await self._commit([message], early=False, redeemed=number)
 
     async def _commit(
-        self, messages: Sequence[Decoded], *, early: bool, redeemed: int | None = None
+        self, messages: Sequence[Decoded], *, early: bool, more: bool = False, redeemed: int | None = None
     ) -> Committed:
         """With `early`, rows go in before anything is locked: the long part, and others work meanwhile.
 
@@ -112,6 +132,7 @@ class Committer:
         """
         async with self._database.write() as session:
             work = _Work(session, self._clock.utc_ms())
+            work.owed_rows = {} if more else dict(self._owed)
             if redeemed is not None:
                 work.owed = (await quarantine.take_out(session, redeemed)).owed
             if early:
@@ -125,10 +146,13 @@ class Committer:
             work.ledgers = await ledger.load(session, _streams(messages), work.now_ms)
             for message in messages:
                 await self._apply(work, message)
-            await self._store(work)
+            await self._store(work, more=more)
             for stream in work.ledgers.values():
                 stream.write_back()
-        self._remember(work.newest)
+        if more:
+            self._owed.update(_newest_of(work.records, self._owed))
+        else:
+            self._settled(work.owed_rows, work.newest)
         return Committed(
             acks=tuple((key[0], ack) for key, stream in work.ledgers.items() for ack in stream.acks()),
             changes=work.changes,
@@ -188,10 +212,15 @@ class Committer:
                     work.session, site, fresh, work.changes, now_ms=work.now_ms
                 )
 
-    async def _store(self, work: _Work) -> None:
+    async def _store(self, work: _Work, *, more: bool) -> None:
         """All rows of all messages at once, and one newest row per device, however many came of it."""
-        if not work.records:
-            return
+        if work.records:
+            await self._store_rows(work)
+        if not more and (work.records or work.owed_rows):
+            rows = [*work.owed_rows.values(), *work.records]
+            work.newest = await cloud.devices.intake.newest_rows(work.session, rows, self._newest)
+
+    async def _store_rows(self, work: _Work) -> None:
         if work.early:
             await self._series.mark(work.session, work.records)
             report = WriteReport(rows=len(work.records), new=len(work.records))
@@ -199,9 +228,12 @@ class Committer:
             report = await self._series.write_records(work.session, work.records)
         work.rows += report.rows
         work.new_rows += report.new
-        work.newest = await cloud.devices.intake.newest_rows(work.session, work.records, self._newest)
 
-    def _remember(self, newest: dict[tuple[str, str], int]) -> None:
+    def _settled(self, rows: dict[tuple[str, str], Record], newest: dict[tuple[str, str], int]) -> None:
+        """These are committed. What another commit has left meanwhile is owed still."""
+        for key, row in rows.items():
+            if self._owed.get(key) is row:
+                del self._owed[key]
         if len(self._newest) > MAX_REMEMBERED:
             self._newest.clear()
         self._newest.update(newest)
@@ -232,6 +264,19 @@ class Committer:
             now_ms=work.now_ms,
         )
         await quarantine.prune(work.session)
+
+
+def _newest_of(
+    records: Iterable[Record], known: Mapping[tuple[str, str], Record]
+) -> dict[tuple[str, str], Record]:
+    """The newest row of each device, where it is newer than the known one."""
+    found: dict[tuple[str, str], Record] = {}
+    for record in records:
+        key = (record[0], record[1])
+        other = found.get(key) or known.get(key)
+        if other is None or record[2] > other[2]:
+            found[key] = record
+    return found
 
 
 def _all_rows(messages: Iterable[Decoded]) -> list[Record]:

@@ -9,6 +9,7 @@ A message that the database itself refuses is cut out and quarantined; it never 
 
 import asyncio
 import logging
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -35,6 +36,8 @@ DECODE_AT_ONCE = 8
 ROW_LANES = 2
 """Commits of roll-up batches that run at once: they are commutative, and while the database works on one the
 next is on its way. Everything else has an order and goes through one lane of its own."""
+SETTLE_S = 2.0
+"""While more is to come, the newest rows of devices are written this often, and not in every commit."""
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0
 _MESSAGE_FAULTS = (
     DataError,
@@ -127,6 +130,7 @@ class Ingest:
         self._others: deque[Arrival] = deque()
         self._batches: deque[Arrival] = deque()
         self._ready_rows = 0
+        self._settled_s = -math.inf
         self._moved = asyncio.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self.counters = Counters()
@@ -192,7 +196,21 @@ class Ingest:
                 await self._moved.wait_for(lambda: len(lane) > 0)
                 arrivals = self._take_group(lane)
                 self._moved.notify_all()
-            await self.handle(arrivals)
+            more = len(lane) > 0 and self._clock.monotonic() - self._settled_s < SETTLE_S
+            await self.handle(arrivals, more=more)
+            if not more:
+                self._settled_s = self._clock.monotonic()
+            elif not lane:
+                await self._settle()
+
+    async def _settle(self) -> None:
+        """What the last commits left. Where it fails, the next commit writes it."""
+        if not self._committer.owes:
+            return
+        try:
+            await self._committer.settle()
+        except Exception as error:  # noqa: BLE001 - supervisor: the rows are in, this copy of them can wait
+            self._note_trouble(error)
 
     def _take_group(self, lane: deque[Arrival]) -> list[Arrival]:
         """What fits one commit, at least one message."""
@@ -207,8 +225,11 @@ class Ingest:
         self._ready_rows -= rows
         return group
 
-    async def handle(self, arrivals: Sequence[Arrival]) -> None:
-        """Commit these, whatever it takes, and acknowledge each after its commit."""
+    async def handle(self, arrivals: Sequence[Arrival], *, more: bool = False) -> None:
+        """Commit these, whatever it takes, and acknowledge each after its commit.
+
+        `more`: there is more to commit at once (see `Committer.commit`).
+        """
         if self._queue.qsize() > 2 * WINDOW:
             # The connection flaps while the database is away. What an earlier connection brought comes again
             # from the broker, or from the site, which has no ack; so memory stays bounded.
@@ -217,7 +238,7 @@ class Ingest:
             return
         try:
             now_ms = self._clock.utc_ms()
-            committed = await self._persist([arrival.decoded(now_ms) for arrival in arrivals])
+            committed = await self._persist([arrival.decoded(now_ms) for arrival in arrivals], more=more)
         except _MESSAGE_FAULTS as error:
             await self._isolate(arrivals, error)
             return
@@ -234,12 +255,12 @@ class Ingest:
     def _is_current(self, arrival: Arrival) -> bool:
         return arrival.qos == 0 or arrival.generation == self._link.generation
 
-    async def _persist(self, messages: Sequence[Decoded]) -> Committed:
+    async def _persist(self, messages: Sequence[Decoded], *, more: bool) -> Committed:
         """Try until it is committed; only a fault of a message itself comes out as an exception."""
         wait_s = FIRST_RETRY_S
         while True:
             try:
-                committed = await self._committer.commit(messages)
+                committed = await self._committer.commit(messages, more=more)
             except _MESSAGE_FAULTS:
                 raise
             except Exception as error:

@@ -12,6 +12,7 @@ COPY); a day's partition is made when its first row arrives, and dropped whole w
 
 import datetime
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # ships no types
@@ -117,7 +118,11 @@ async def _driver(session: AsyncSession) -> Any:
 
 
 async def _copy(driver: Any, records: Sequence[Record]) -> bool:
-    """Copy all rows, or none and False where one of them is there already."""
+    """Copy all rows, or none and False where one of them is there already.
+
+    In the key's order: rows of one device are neighbours in the index, whatever the steps they are of.
+    """
+    records = sorted(records, key=itemgetter(0, 1, 2))
     await driver.execute("SAVEPOINT direct")
     try:
         await driver.copy_records_to_table("rollup", records=records, columns=COLUMNS)

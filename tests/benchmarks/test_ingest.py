@@ -2,8 +2,9 @@
 
 Ours is the ingest loop itself: it decodes and checks each batch, writes the rows so that a repeat changes
 nothing, notes the batch in the ledger, keeps each device's newest row, marks the hour, commits, and says so.
-The peers only write: `executemany` into the same table (SQLite), COPY into a plain table without key or
-partition (PostgreSQL). Both sides commit durably after the same number of rows: a step of a site of 1,000
+The peers only write: `executemany` into the same table (SQLite), COPY into one table with the same key
+(PostgreSQL; the table of scale.md D.1 had its index too), and COPY into a table without any key, as the limit
+of the machine. Both sides commit durably after the same number of rows: a step of a site of 1,000
 miners alone (`n` 1,000, a site that is up to date), and sixteen of them together (`n` 16,000, what the loop
 makes of a queue: a backlog that drains, or many sites).
 """
@@ -170,8 +171,9 @@ async def test_ingest_sqlite(tmp_path: Path, report: Callable[[Line], None], at_
 
 
 @pytest.mark.skipif(postgres.why_not() is not None, reason=str(postgres.why_not()))
+@pytest.mark.parametrize("keyed", [True, False])
 @pytest.mark.parametrize("at_once", [False, True])
-async def test_ingest_postgresql(report: Callable[[Line], None], at_once: bool) -> None:
+async def test_ingest_postgresql(report: Callable[[Line], None], at_once: bool, keyed: bool) -> None:
     with durable_server() as port:
         raw = await asyncpg.connect(host="127.0.0.1", port=port, user="tester", database="postgres")
         await raw.execute("CREATE DATABASE ours")
@@ -179,7 +181,7 @@ async def test_ingest_postgresql(report: Callable[[Line], None], at_once: bool) 
         await raw.execute(
             "CREATE TABLE plain (site text, device text, at_ms bigint, step_s integer, kind text, "
             "algorithm text, samples integer, failed integer, quality smallint, state text, preset text, "
-            f"{numbers})"
+            f"{numbers}{', PRIMARY KEY (site, device, at_ms)' if keyed else ''})"
         )
 
         async def write(records: Records) -> None:
@@ -189,4 +191,5 @@ async def test_ingest_postgresql(report: Callable[[Line], None], at_once: bool) 
         assert await raw.fetchval("SELECT count(*) FROM plain") == (REPEATS + 1) * BATCHES * PER_BATCH
         await raw.close()
     n = PER_BATCH * (GROUP if at_once else 1)
-    report(turns.line("ingest postgresql", unit="rows/s", peer="COPY into a plain table, fsync on", n=n))
+    peer = f"COPY into one table {'with the same key' if keyed else 'without a key'}, fsync on"
+    report(turns.line("ingest postgresql", unit="rows/s", peer=peer, n=n))

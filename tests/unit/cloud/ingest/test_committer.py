@@ -98,6 +98,27 @@ async def test_the_newest_row_of_a_device_stays_whatever_comes_late(bench: Bench
     assert await bench.one("SELECT count(*) FROM rollup") == 2
 
 
+async def test_with_more_to_come_the_newest_rows_wait_for_a_later_commit(bench: Bench) -> None:
+    async def latest() -> list[tuple[object, ...]]:
+        return await bench.all("SELECT device, at_ms FROM device_latest ORDER BY device")
+
+    first, second = row("m-01", at_ms=NOW_MS - 120_000), row("m-01", at_ms=NOW_MS - 60_000)
+    await bench.committer.commit([said(batch([second], 1))], more=True)
+    await bench.committer.commit([said(batch([first, row("m-02")], 2))], more=True)
+    assert (await latest(), bench.committer.owes) == ([], True)
+    assert await bench.one("SELECT count(*) FROM rollup") == 3, "the rows themselves never wait"
+    await bench.commit(said(batch([row("m-03")], 3)))
+    newest = [("m-01", second.at_ms), ("m-02", row().at_ms), ("m-03", row().at_ms)]
+    assert (await latest(), bench.committer.owes) == (newest, False)
+
+
+async def test_newest_rows_that_wait_are_settled_when_nothing_more_comes(bench: Bench) -> None:
+    await bench.committer.commit([said(batch([row("m-01")], 1))], more=True)
+    await bench.committer.settle()
+    assert await bench.all("SELECT device FROM device_latest") == [("m-01",)]
+    assert not bench.committer.owes
+
+
 async def test_birth_makes_site_and_inventory(bench: Bench) -> None:
     await bench.commit(born())
     assert await bench.all("SELECT id, name, step_s FROM sites") == [(SITE, "North hall", 60)]
