@@ -73,6 +73,7 @@ class Pipeline(Service):
         self._rows: list[RollupRow] = []
         self._losses: list[Loss] = []
         self._overflow = 0
+        self._late_told = 0
         self._raw_due_s = 0.0
         self._disk = DiskAlarm(clock, records)
         self.link: GuardianLink | None = None
@@ -261,10 +262,12 @@ class Pipeline(Service):
             raise
 
     async def _flush_rows(self) -> None:
-        rows, losses = self._rows, self._losses
+        rows, losses, late = self._rows, self._losses, self._recorder.late
         if not rows and not losses:
             return
         overflow = [self._overflow_event(self._overflow)] if self._overflow else []
+        if late > self._late_told:
+            overflow.append(self._late_event(late - self._late_told))
         self._rows, self._losses = [], []
         commit = Commit(
             rollups=tuple(rows),
@@ -276,7 +279,7 @@ class Pipeline(Service):
         except StoreError:
             self._rows, self._losses = rows + self._rows, losses + self._losses
             raise
-        self._overflow = 0
+        self._overflow, self._late_told = 0, late
 
     def _stream_ms(self) -> int:
         """How far time has come in the sample stream.
@@ -318,6 +321,12 @@ class Pipeline(Service):
                 "first_seq": loss.first_seq,
                 "last_seq": loss.last_seq,
             },
+        )
+
+    def _late_event(self, samples: int) -> Event:
+        return self._store_event(
+            "samples-late",
+            f"{samples} samples came after their steps' rows; they are in the raw samples only",
         )
 
     def _overflow_event(self, rows: int) -> Event:

@@ -46,13 +46,20 @@ class SlowCommitter:
         self.failures: list[Exception] = []
         self.poison: Callable[[Decoded], Exception | None] = lambda _message: None
 
-    async def commit(self, messages: Sequence[Decoded]) -> Committed:
+    @property
+    def owes(self) -> bool:
+        return self._real.owes
+
+    async def settle(self) -> None:
+        await self._real.settle()
+
+    async def commit(self, messages: Sequence[Decoded], *, more: bool = False) -> Committed:
         if self.failures:
             raise self.failures.pop(0)
         for message in messages:
             if (error := self.poison(message)) is not None:
                 raise error
-        committed = await self._real.commit(messages)
+        committed = await self._real.commit(messages, more=more)
         self._log.append(("commit", len(messages)))
         return committed
 

@@ -81,6 +81,17 @@ async def test_a_jump_becomes_one_loss_event_with_its_numbers(tmp_path: Path) ->
         assert loss.data == {"count": 7, "boot": "boot-1", "first_seq": 9, "last_seq": 15}
 
 
+async def test_samples_that_come_after_their_row_are_told(tmp_path: Path) -> None:
+    """The wall clock was set back by less than we take for a clock that was set."""
+    async with agent_bench(tmp_path) as b:
+        await b.steps(6)
+        assert not [event for event in b.events() if event.key == "samples-late"]
+        b.next_ms -= 10_000
+        await b.steps(6)
+        told = [event for event in b.events() if event.key == "samples-late"]
+        assert sum(int(event.title.split()[0]) for event in told) == b.pipeline._recorder.late > 0
+
+
 async def test_no_step_is_closed_by_the_wall_clock_while_a_replay_runs(tmp_path: Path) -> None:
     """Otherwise the ring's older samples would come too late for their own steps."""
     async with agent_bench(tmp_path) as b:
