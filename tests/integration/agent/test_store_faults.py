@@ -224,12 +224,13 @@ def test_f05_filled_and_drained_the_file_keeps_its_cap_and_gives_room_back(tmp_p
         store.commit(Commit(rollups=numbers))
         store.forget_rollups_before(T0 + 10**12)
     assert store.held_bytes <= cap
-    assert size() <= cap * 1.1, "what was dropped is used again"
+    batch = 2**20  # 2,000 rows, as roll-up and as batch, are there before anything is dropped for them
+    assert size() <= cap * 1.1 + batch, "what was dropped is used again"
     cloud = Cloud()
     drain(store, cloud)
     all_explained(store, cloud)
     drained = size()
-    assert drained <= cap * 1.1
+    assert drained <= cap * 1.1 + batch
     while store.shrink(2_000):
         pass
     assert size() < 2 * 2**20, "and goes back to the disk"
