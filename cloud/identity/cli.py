@@ -1,6 +1,7 @@
-"""`minewarden cloud ca | enrolments | certificates | revoke | admit | broker-config`.
+"""`minewarden cloud ca | enrolments | certificates | revoke | admit | broker-config | publish-keyring`.
 
-`ca` and `broker-config` work on files; everything else asks the running cloud, as the dashboard does.
+`ca` and `broker-config` work on files, `publish-keyring` on the broker; everything else asks the running
+cloud, as the dashboard does.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cloud.config import CloudConfig, load
-from cloud.identity import desk_cli, files_cli
+from cloud.identity import desk_cli, files_cli, keyring_cli
 from cloud.identity.broker import ACL, CRL
 from cloud.identity.broker_config import CONF, BrokerPlan
 from cloud.identity.desk_client import DeskClient
@@ -70,6 +71,11 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
         "--site", action="append", required=True, help="a site it may command ('*': all); repeat"
     )
     admit.add_argument("--out", type=Path, required=True, help="file for the certificate")
+    keyring = _common(
+        commands.add_parser("publish-keyring", help="leave a root-signed keyring at the broker for sites")
+    )
+    keyring.add_argument("file", type=Path, help="what 'minewarden keys root-sign' wrote")
+    keyring.add_argument("--site", action="append", default=[], help="only this site; repeat it")
     broker = _common(commands.add_parser("broker-config", help="write mosquitto's configuration"))
     _broker_options(broker)
 
@@ -95,6 +101,8 @@ def run(given: argparse.Namespace, open_database: Open, clock: Clock | None = No
     config, time = load(given.config), clock or SystemClock()
     if given.what == "broker-config":
         return files_cli.broker_config(config, given, time)
+    if given.what == "publish-keyring":
+        return asyncio.run(keyring_cli.publish(config, given, open_database(config)))
     if given.what == "ca" and given.step == "init":
         return files_cli.init(config, time)
     if given.what == "ca":
@@ -117,7 +125,15 @@ def _ask_the_cloud(desk: DeskClient, given: argparse.Namespace, clock: Clock) ->
 
 def is_ours(given: argparse.Namespace) -> bool:
     """Whether the parsed command is one of this module's."""
-    return given.what in ("ca", "enrolments", "certificates", "revoke", "admit", "broker-config")
+    return given.what in (
+        "ca",
+        "enrolments",
+        "certificates",
+        "revoke",
+        "admit",
+        "broker-config",
+        "publish-keyring",
+    )
 
 
 def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
