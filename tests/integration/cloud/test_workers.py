@@ -1,11 +1,11 @@
 """Several ingest processes on one broker and one PostgreSQL: nothing lost, nothing twice."""
 
 import asyncio
+import contextlib
 import random
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,14 @@ def payload(seq: int) -> bytes:
     return batch(rows, seq)
 
 
-@contextmanager
+@contextlib.contextmanager
 def worker(cloud: CloudProcess, number: int) -> Iterator[subprocess.Popen[bytes]]:
     process = cloud.start_worker(number)
     try:
+        while f"ingest worker {number} of" not in cloud.log():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.1)  # ends early only where the process does
+                raise AssertionError(cloud.log())
         yield process
     finally:
         if process.poll() is None:
