@@ -269,6 +269,7 @@ def test_a_miner_is_stopped_and_set_by_order(desktop: Screen) -> None:
     )
     page.get_by_role("button", name="Ask the site first").click()
     page.get_by_role("button", name="Set preset").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_text(f"{scene.ODD}: preset 2300")).to_be_visible()
     confirmed = [post for path, post in desktop.cloud.posts if path.endswith("/confirm")]
     assert confirmed == [{"actor": "Ada", "expires_s": 30, "blind": False}] * 2
