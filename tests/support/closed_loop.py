@@ -28,7 +28,8 @@ from edge_agent.guardian.interlocks.inputs import Demand, Finding, ModelClaim
 from edge_agent.guardian.interlocks.state import Durable, ZoneState
 from edge_agent.guardian.polling.backoff import pause_s
 from edge_agent.guardian.polling.cadence import urgent_devices
-from edge_agent.guardian.polling.poller import BACK_OFF_CAP_S, FACTS_EVERY_S, FACTS_RETRY_S
+from edge_agent.guardian.polling.poller import BACK_OFF_CAP_S
+from edge_agent.guardian.polling.rare import FACTS_EVERY_S, FACTS_RETRY_S
 from edge_agent.guardian.requests import Refusal, Request, Source
 from edge_agent.guardian.storage import durable
 from edge_agent.guardian.storage.latches import placed

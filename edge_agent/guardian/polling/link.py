@@ -117,6 +117,11 @@ class DeviceLink:
         return self._packed.look()
 
     @property
+    def answers(self) -> bool:
+        """Whether its last read brought something."""
+        return self._failing is None
+
+    @property
     def has_details(self) -> bool:
         """Whether there is anything for the slow loop to ask."""
         return self._has_boards or self._has_pools
@@ -227,7 +232,8 @@ class DeviceLink:
 
     async def read_facts(self) -> bool:
         """Ask the device what it is; False where it did not tell."""
-        told = await self._ask("facts", self.adapter.facts)
+        async with self._lock:
+            told = await self._ask("facts", self.adapter.facts)
         if told is None:
             return False
         known = judged(self.entry.adapter, told)

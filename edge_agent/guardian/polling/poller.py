@@ -2,37 +2,30 @@
 
 * *fast*: `read`, at the device's cadence, sooner while something goes on (`pace`), later and apart while it
   fails (`backoff`); a device that says how long it wants to be left alone is left alone so long;
-* *slow*: boards and pools, where the adapter has them, every `DETAILS_EVERY_S`;
-* *rare*: facts, every `FACTS_EVERY_S`.
+* *slow*: boards and pools, where the adapter has them, every `rare.DETAILS_EVERY_S`;
+* *rare*: facts, every `rare.FACTS_EVERY_S`.
 
-Slow and rare reads follow a good fast one, each device at a moment of its own and at most `RARE_READS` at a
-time; where none is free, the next fast read tries again. So a site of thousands that starts is first seen,
-and then asked what it is. Devices that decide trips (`cadence.urgent_devices`) have no back-off. A gap that
-ends is handed to `backfill`.
+Slow and rare reads follow a good fast one, each device at a moment of its own, by a queue (`rare`). So a site
+of thousands that starts is first seen, and then asked what it is. Devices that decide trips
+(`cadence.urgent_devices`) have no back-off. A gap that ends is handed to `backfill`.
 """
 
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from edge_agent.guardian.polling.backfill import Backfill, Backfills
 from edge_agent.guardian.polling.backoff import pause_s
 from edge_agent.guardian.polling.link import DeviceLink
 from edge_agent.guardian.polling.pace import Pace, Warm
+from edge_agent.guardian.polling.rare import RareReads
 from shared.clock import Clock
 from shared.ids import DeviceId, ZoneId
 from shared.telemetry import Sample
 
-DETAILS_EVERY_S = 300.0
-FACTS_EVERY_S = 600.0
-FACTS_RETRY_S = 30.0
 BACK_OFF_CAP_S = 30.0
 LEFT_ALONE_S = 600.0
 """No device is left alone for longer, whatever it asks for."""
-APART = 0.25
-"""Part of a rare cadence by which each turn of it may come sooner or later."""
-RARE_READS = 8
 SOONEST_S = 0.05
 TICK_S = 0.1
 """Ordinary reads begin at multiples of this, many at once: a processor that wakes up for each of five hundred
@@ -62,16 +55,16 @@ class Poller:
         self._clock = clock
         self._periods_s = periods_s
         self._urgent = urgent
-        self._on_facts = on_facts
         self._jitter = random.Random(len(links))  # noqa: S311 - spreads polls, guards nothing
         self.pace = Pace(warm or {}, len(links))
         self._backfills = Backfills(on_history)
-        self._rare = asyncio.Semaphore(RARE_READS)
+        self._rare = RareReads(clock, self._jitter, on_facts=on_facts)
 
     async def run(self) -> None:
         """Poll every device; returns only by cancellation."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._backfills.run(), name="backfill")
+            group.create_task(self._rare.run(), name="rare reads")
             for number, link in enumerate(self._links.values()):
                 group.create_task(self._device(link, number), name=f"poll {link.device}")
 
@@ -79,8 +72,7 @@ class Poller:
         urgent = link.device in self._urgent
         plain_s = self._periods_s[link.device]
         failures = 0
-        now_s = self._clock.monotonic()
-        due = _Due(facts_s=now_s, details_s=now_s + DETAILS_EVERY_S * self._jitter.random())
+        self._rare.add(link)
         # Spread over one period: devices that are read together are late together.
         await self._clock.sleep(plain_s * number / max(len(self._links), 1))
         while True:
@@ -88,7 +80,7 @@ class Poller:
             sample = await link.read()
             failures = failures + 1 if sample.failure else 0
             if failures == 0:
-                await self._follow(link, due)
+                self._follow(link)
             next_s += self._pause_s(link, sample, failures, plain_s, urgent=urgent)
             if not urgent:
                 next_s = round(next_s / TICK_S) * TICK_S
@@ -106,39 +98,9 @@ class Poller:
         alone_s = min(link.retry_after_s or 0.0, LEFT_ALONE_S)
         return max(pause_s(plain_s, failures, cap_s=BACK_OFF_CAP_S, jitter=self._jitter), alone_s)
 
-    async def _follow(self, link: DeviceLink, due: "_Due") -> None:
+    def _follow(self, link: DeviceLink) -> None:
         """What comes after a good read, where it is due."""
         gap = link.take_gap()
         if gap is not None:
             self._backfills.add(link, gap)
-        now_s = self._clock.monotonic()
-        facts, details = now_s >= due.facts_s, link.has_details and now_s >= due.details_s
-        if not (facts or details) or self._rare.locked():
-            return
-        async with self._rare:
-            if facts:
-                due.facts_s = await self._read_facts(link)
-            else:
-                await link.read_details()
-                due.details_s = self._clock.monotonic() + self._apart(DETAILS_EVERY_S)
-
-    async def _read_facts(self, link: DeviceLink) -> float:
-        """Ask what the device is; when to ask again (s, monotonic)."""
-        before = link.facts
-        told = await link.read_facts()
-        # Only news: whoever listens tells the whole site's inventory to agents.
-        if told and link.facts != before:
-            self._on_facts(link.device)
-        return self._clock.monotonic() + (self._apart(FACTS_EVERY_S) if told else FACTS_RETRY_S)
-
-    def _apart(self, period_s: float) -> float:
-        """The period, a little shorter or longer each time."""
-        return period_s * self._jitter.uniform(1 - APART, 1 + APART)
-
-
-@dataclass(slots=True)
-class _Due:
-    """When one device's rarer reads are due (s, monotonic)."""
-
-    facts_s: float
-    details_s: float
+        self._rare.follow(link)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from edge_agent.config import SiteFile
-from edge_agent.guardian.polling import poller
+from edge_agent.guardian.polling import rare
 from edge_agent.guardian.polling.backoff import pause_s
 from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.link import DeviceLink, Samples
@@ -20,9 +20,10 @@ from firmware_adapters.capabilities import Observation
 from shared.capabilities import DeviceFacts
 from shared.clock import ManualClock
 from shared.errors import AuthFailed, MalformedReply, Unreachable
+from shared.ids import DeviceId
 from shared.telemetry import DeviceKind, MinerState, Quality, Reading, Sample
 from support.guardian import LADDER, FakeMiner, FakeWall, miner_id
-from support.polling import Rig
+from support.polling import POLL_S, Rig
 
 
 def sample(seq: int, *, at_s: float = 0.0, failure: str | None = None, **fields: object) -> Sample:
@@ -251,7 +252,7 @@ class TestPoller:
         self, rig: Rig, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Slow facts of a few keep no device from its next read."""
-        monkeypatch.setattr(poller, "RARE_READS", 1)
+        monkeypatch.setattr(rare, "RARE_READS", 1)
         running = most = 0
 
         def slow(fake: FakeMiner) -> None:
@@ -273,6 +274,57 @@ class TestPoller:
         assert most == 1
         assert sorted(told) == sorted(rig.fakes)
         assert all(fake.reads >= 20 for fake in rig.fakes.values())
+
+    async def test_facts_come_in_the_order_in_which_they_were_due(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who finds all places taken keeps its place in the queue: none of thousands waits for luck."""
+        monkeypatch.setattr(rare, "RARE_READS", 1)
+        asked: list[DeviceId] = []
+
+        def slow(device: DeviceId, fake: FakeMiner) -> None:
+            plain = fake.facts
+
+            async def facts() -> DeviceFacts:
+                asked.append(device)
+                await rig.clock.sleep(0.75 * POLL_S)
+                return await plain()
+
+            fake.facts = facts  # type: ignore[method-assign] # takes its time
+
+        for device, fake in rig.fakes.items():
+            slow(device, fake)
+        await rig.poll((len(rig.fakes) + 1) * POLL_S)
+        assert asked == list(rig.fakes)
+
+    async def test_one_that_fell_silent_in_the_queue_keeps_nobody_waiting(
+        self, rig: Rig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(rare, "RARE_READS", 1)
+        first, silent, last = list(rig.fakes)[:3]
+        gate = asyncio.Event()
+        plain = rig.fakes[first].facts
+
+        async def held() -> DeviceFacts:
+            await gate.wait()
+            return await plain()
+
+        rig.fakes[first].facts = held  # type: ignore[method-assign] # holds the only place
+        asked = False
+
+        async def noted() -> DeviceFacts:
+            nonlocal asked
+            asked = True
+            raise Unreachable("cable")
+
+        rig.fakes[silent].facts = noted  # type: ignore[method-assign] # is not to be asked
+
+        def cut() -> None:
+            rig.fakes[silent].fail = Unreachable("cable")
+
+        told = await rig.poll(5 * POLL_S, at={2 * POLL_S: cut, 4 * POLL_S: gate.set})
+        assert not asked
+        assert last in told
 
     async def test_facts_that_did_not_change_are_no_news(self, rig: Rig) -> None:
         """Five thousand tell theirs every ten minutes; each would send the whole inventory to agents."""
