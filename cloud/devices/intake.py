@@ -9,23 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud.kit.upsert import insert_new, upsert
 from cloud.tables import DeviceScoreRow, ScoreRowTable
+from cloud.timeseries.rows import HEAD
 from shared.ids import SiteId
 from shared.telemetry import ScoreRow
 
-_NAMES = (
-    "site",
-    "device",
-    "at_ms",
-    "step_s",
-    "kind",
-    "algorithm",
-    "samples",
-    "failed",
-    "quality",
-    "state",
-    "preset",
-    "numbers",
-)
+_NAMES = (*HEAD, "numbers")
 _TYPES = ("varchar",) * 2 + ("bigint",) * 2 + ("varchar",) * 2 + ("bigint",) * 3 + ("varchar", "text", "json")
 _ARRAYS = ", ".join(f"${place}::{kind}[]" for place, kind in enumerate(_TYPES, start=1))
 _CHANGES = ", ".join(f"{name} = new.{name}" for name in _NAMES[2:])

@@ -1,5 +1,6 @@
 """Queries that are the same SQL on both engines."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 
 from sqlalchemy import text
@@ -22,15 +23,15 @@ EXPORT_PAGE = 2_000
 TABLES = {Tier.ROWS: "rollup", Tier.HOURS: "rollup_hour"}
 
 
-class SeriesReader:
+class SeriesReader(ABC):
     """The reading half of a store. An engine adds in which order it pages best, and who has rows."""
 
     page_order: tuple[str, str]
     """Columns (at_ms and device) in which the rows of a site's day are read along an index."""
 
+    @abstractmethod
     async def sites(self, session: AsyncSession, day: int) -> list[str]:
         """Sites that may have rows on that day, by name."""
-        raise NotImplementedError
 
     async def read(self, session: AsyncSession, query: SeriesQuery) -> SeriesFrame:
         limit = max(1, min(query.limit, MAX_POINTS))

@@ -19,6 +19,7 @@ from shared.clock import Clock
 
 _HANG_S = 600
 _MAX_REQUEST = 64 * 1024
+_FLOOD = b"[" * 10_000_000
 
 
 class WireTraps(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +33,8 @@ class WireTraps(msgspec.Struct, frozen=True, kw_only=True):
     """Connections are accepted and never answered."""
     garbage: bool = False
     """A reply that is nothing this firmware would say; over HTTP with status 200."""
+    flood: bool = False
+    """Ten megabytes of opening brackets; over HTTP with status 200."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -88,6 +91,8 @@ class WebEmulator(Emulator):
             if transport is not None:
                 transport.abort()
             return web.Response()
+        if self.wire.flood:
+            return web.Response(body=_FLOOD, content_type="application/json")
         local = str(transport.get_extra_info("sockname")[0])
         answer = self._answer(view, request.method, request.path_qs, request.headers, body, local)
         if not self.wire.half_reply:
@@ -152,7 +157,10 @@ class SocketEmulator(Emulator):
         if self.wire.hang or not view.reachable:
             writer.transport.abort()
             return
-        said = b"\xff\x00 no such thing" if self.wire.garbage else self._reply(view, raw)
+        if self.wire.flood:
+            said = _FLOOD
+        else:
+            said = b"\xff\x00 no such thing" if self.wire.garbage else self._reply(view, raw)
         writer.write(said[: len(said) // 2] if self.wire.half_reply else said)
         await writer.drain()
 

@@ -22,7 +22,6 @@ from cloud.ingest.committer import Committer
 from cloud.ingest.service import Arrival, Ingest
 from cloud.kit.database import Database
 from cloud.migrations import runner
-from cloud.migrations.versions.v0001_series import NUMBERS
 from cloud.timeseries.choose import store_for
 from cloud.timeseries.rows import COLUMNS, to_record
 from shared.clock import SystemClock
@@ -32,7 +31,7 @@ from shared.units import Algorithm
 from shared.wire import codec, topics
 from shared.wire.envelope import Batch
 from support import postgres
-from support.bench_ingest import Sink, durable_server
+from support.bench_ingest import Sink, durable_server, plain_table
 from support.benchmark import Line, Turns
 
 MINERS = 200
@@ -162,12 +161,7 @@ async def test_cost_by_sites_postgresql(report: Callable[[Line], None], sites: i
     with durable_server() as port:
         raw = await asyncpg.connect(host="127.0.0.1", port=port, user="tester", database="postgres")
         await raw.execute("CREATE DATABASE ours")
-        numbers = ", ".join(f"{name} double precision" for name in NUMBERS)
-        await raw.execute(
-            "CREATE TABLE plain (site text, device text, at_ms bigint, step_s integer, kind text, "
-            "algorithm text, samples integer, failed integer, quality smallint, state text, preset text, "
-            f"{numbers})"
-        )
+        await raw.execute(plain_table())
 
         async def write(records: Records) -> None:
             await raw.copy_records_to_table("plain", records=records, columns=COLUMNS)

@@ -59,7 +59,7 @@ FAULTS = ("gone", "hang", "half a reply", "garbage")
 
 
 def wire_faults(machine: Machine, misbehave: Callable[..., object]) -> dict[str, Callable[[], None]]:
-    """`FAULTS` of an emulated miner; `misbehave` takes the fields of its `WireTraps`."""
+    """`FAULTS` of an emulated miner and a flood; `misbehave` takes the fields of its `WireTraps`."""
 
     def begin(**trap: bool) -> Callable[[], None]:
         def do() -> None:
@@ -72,6 +72,7 @@ def wire_faults(machine: Machine, misbehave: Callable[..., object]) -> dict[str,
         "hang": begin(hang=True),
         "half a reply": begin(half_reply=True),
         "garbage": begin(garbage=True),
+        "ten megabytes of nesting": begin(flood=True),
     }
 
 

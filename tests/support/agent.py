@@ -17,9 +17,7 @@ from edge_agent.config import SiteFile
 from shared.alarms import Event, EventKind, Severity
 from shared.artifacts.manifest import (
     Assignment,
-    Family,
     Manifest,
-    Scope,
     SelfTest,
     Stage,
     TensorSpec,
@@ -42,6 +40,7 @@ from shared.telemetry import (
     Sample,
 )
 from shared.units import Algorithm
+from support.manifests import draft
 
 SITE = SiteId("testsite")
 ZONE = ZoneId("box-1")
@@ -343,39 +342,31 @@ def make_manifest(
     x = np.linspace(0, 1, spec.width, dtype="<f4").reshape(1, -1)
     middle = np.array(center if center is not None else typical(spec), dtype=np.float32)
     expected = np.abs(x[:, -len(middle) :] - middle).astype("<f4") / np.float32(scale)
-    manifest = Manifest(
-        name=name,
-        version=version,
-        family=Family.MINER_ANOMALY,
-        algorithm="tiny",
-        sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data),
-        opset=17,
-        inputs=(TensorSpec(name="x", dtype="float32", shape=(None, spec.width)),),
-        outputs=(TensorSpec(name="score", dtype="float32", shape=(None,)),),
-        feature_spec=spec.id,
-        feature_spec_hash=spec.hash(),
-        step_s=spec.step_s,
-        window=spec.window,
-        thresholds={"*": threshold},
-        calibration={},
-        data_sha256="0" * 64,
-        data_from_ms=T0 - 3_600_000,
-        data_to_ms=T0,
-        metrics={},
-        min_agent="0.1.0",
-        scope=Scope(),
-        self_test=SelfTest(
+    fitting: dict[str, object] = {
+        "name": name,
+        "version": version,
+        "algorithm": "tiny",
+        "inputs": (TensorSpec(name="x", dtype="float32", shape=(None, spec.width)),),
+        "outputs": (TensorSpec(name="score", dtype="float32", shape=(None,)),),
+        "feature_spec": spec.id,
+        "feature_spec_hash": spec.hash(),
+        "step_s": spec.step_s,
+        "window": spec.window,
+        "thresholds": {"*": threshold},
+        "data_sha256": "0" * 64,
+        "data_from_ms": T0 - 3_600_000,
+        "data_to_ms": T0,
+        "self_test": SelfTest(
             shape=(1, spec.width),
             input=x.tobytes(),
             output=expected.max(axis=1).astype("<f4").tobytes(),
             output_shape=(1,),
             atol=1e-4 / scale if scale > 0 else 1e-3,
         ),
-        issued_ms=T0,
-        expires_ms=T0 + 365 * 86_400_000,
-    )
-    return msgspec.structs.replace(manifest, **changes)
+        "issued_ms": T0,
+        "expires_ms": T0 + 365 * 86_400_000,
+    }
+    return draft(data, **{**fitting, **changes})
 
 
 def make_assignment(

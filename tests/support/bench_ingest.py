@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cloud.migrations.versions.v0001_series import NUMBERS
 from support import postgres
 from support.cloud import free_port
 
@@ -22,6 +23,16 @@ class Sink:
 
     def post(self, topic: str, payload: bytes) -> None:
         """Nothing to do."""
+
+
+def plain_table(*, keyed: bool = False) -> str:
+    """Makes `plain`, the peer's table on PostgreSQL: the same columns; `keyed`: with the same key as ours."""
+    numbers = ", ".join(f"{name} double precision" for name in NUMBERS)
+    return (
+        "CREATE TABLE plain (site text, device text, at_ms bigint, step_s integer, kind text, "
+        "algorithm text, samples integer, failed integer, quality smallint, state text, preset text, "
+        f"{numbers}{', PRIMARY KEY (site, device, at_ms)' if keyed else ''})"
+    )
 
 
 @contextmanager

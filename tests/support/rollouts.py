@@ -1,6 +1,5 @@
 """Builders for tests of roll-outs: models to assign, sites that answer, a cloud whose broker is a list."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +11,12 @@ from cloud.rollouts.campaigns.hands import Signer
 from cloud.rollouts.campaigns.worker import CampaignWorker
 from cloud.training.report import Candidate
 from shared.alarms import EventKind
-from shared.artifacts.manifest import Assignment, Family, Manifest, Scope, SelfTest, Stage
+from shared.artifacts.manifest import Assignment, Manifest, Scope, Stage
 from shared.artifacts.signing import Signed
 from shared.ids import SiteId
 from shared.wire import codec, topics
 from support.cloud import NOW_MS, SITE, Service, batch, born, event, told
+from support.manifests import draft
 
 MODEL = bytes(range(256)) * 1200  # two and a bit chunks
 NAME = "miner-anomaly"
@@ -33,32 +33,7 @@ GOOD: dict[str, Any] = {
 
 def manifest(scope: Scope | None = None, data: bytes = MODEL) -> Manifest:
     """A manifest of `MODEL` before registration: the registry gives it version, issue and expiry."""
-    return Manifest(
-        name=NAME,
-        version=0,
-        family=Family.MINER_ANOMALY,
-        algorithm="pca",
-        sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data),
-        opset=17,
-        inputs=(),
-        outputs=(),
-        feature_spec="f",
-        feature_spec_hash="h",
-        step_s=60,
-        window=3,
-        thresholds={"*": 4.0},
-        calibration={},
-        data_sha256="d",
-        data_from_ms=1,
-        data_to_ms=2,
-        metrics={},
-        min_agent="0.1.0",
-        scope=scope or Scope(),
-        self_test=SelfTest(shape=(1,), input=b"", output=b"", output_shape=(1,), atol=0.1),
-        issued_ms=0,
-        expires_ms=0,
-    )
+    return draft(data, scope=scope or Scope())
 
 
 def built(*, accepted: bool = True, chosen: bool = True, scope: Scope | None = None) -> Built:

@@ -45,6 +45,8 @@ from edge_agent.guardian.storage.recorder import Recorder
 from shared.clock import Clock
 from shared.commands import (
     AnyAction,
+    CommandBody,
+    Priority,
     StartMining,
     StopMining,
     WriteRecord,
@@ -253,6 +255,15 @@ class Desk:
             if isinstance(decision, Permit):
                 memory = arbiter.note(memory, decision, context)
         return decisions
+
+    def decide_order(
+        self, body: CommandBody, actions: Iterable[AnyAction], why: str
+    ) -> list[Permit | Refusal]:
+        """Ask about a signed order's actions: its preview asks exactly what the order itself will ask."""
+        return self.decide_all(
+            Request(id=body.id, action=action, priority=Priority.ORDER, source=Source.ORDER, why=why)
+            for action in actions
+        )
 
     @contextlib.contextmanager
     def held(self, claim: Claim, devices: Iterable[DeviceId], zones: Iterable[ZoneId]) -> Iterator[None]:

@@ -18,7 +18,7 @@ from edge_agent.guardian.arbiter import Permit
 from edge_agent.guardian.cycle import Cycle
 from edge_agent.guardian.interlocks.asks import Denied
 from edge_agent.guardian.operators.persons import Persons
-from edge_agent.guardian.requests import Claim, Refusal, RefusalKind, Request, Source
+from edge_agent.guardian.requests import Claim, Refusal, RefusalKind
 from edge_agent.guardian.storage.recorder import Recorder
 from edge_agent.ipc import Progress, Result
 from shared.artifacts.signing import Signed
@@ -250,17 +250,7 @@ class Intake:
         if clashes := clashing(actions):
             self.refused[RefusalKind.CONFLICT] += 1
             return self._ended(body, ActionOutcome.REJECTED, clashes[0], violations=clashes, asked=actions)
-        requests = [
-            Request(
-                id=body.id,
-                action=action,
-                priority=Priority.ORDER,
-                source=Source.ORDER,
-                why=f"order of {body.actor}",
-            )
-            for action in actions
-        ]
-        decisions = self._desk.decide_all(requests)
+        decisions = self._desk.decide_order(body, actions, f"order of {body.actor}")
         permits = [decision for decision in decisions if isinstance(decision, Permit)]
         refusals = [decision for decision in decisions if isinstance(decision, Refusal)]
         for refusal in refusals:

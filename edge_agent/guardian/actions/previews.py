@@ -11,7 +11,7 @@ from edge_agent.guardian.actions import audit
 from edge_agent.guardian.actions.desk import Desk
 from edge_agent.guardian.actions.proposals import clashing
 from edge_agent.guardian.arbiter import Permit
-from edge_agent.guardian.requests import Refusal, Request, Source
+from edge_agent.guardian.requests import Refusal
 from edge_agent.ipc import PlanPreview, PlanRequest, StandingOrder, StandingState
 from shared.commands import (
     MAX_PREVIEW_STEPS,
@@ -23,7 +23,6 @@ from shared.commands import (
     OrderPreview,
     PreviewOrder,
     PreviewStep,
-    Priority,
     Schedule,
     StandingCap,
 )
@@ -86,17 +85,7 @@ class Previews:
     def _actions(self, body: CommandBody, actions: tuple[AnyAction, ...]) -> OrderPreview:
         if clashes := clashing(actions):
             return OrderPreview(total_steps=len(actions), refused=len(actions), detail=clashes[0])
-        requests = [
-            Request(
-                id=body.id,
-                action=action,
-                priority=Priority.ORDER,
-                source=Source.ORDER,
-                why=f"preview for {body.actor}",
-            )
-            for action in actions
-        ]
-        decisions = self._desk.decide_all(requests)
+        decisions = self._desk.decide_order(body, actions, f"preview for {body.actor}")
         refused = sum(isinstance(decision, Refusal) for decision in decisions)
         return OrderPreview(
             steps=tuple(_step(decision) for decision in decisions[:MAX_PREVIEW_STEPS]),

@@ -75,7 +75,7 @@ def test_a_plan_is_used_once_and_power_needs_one(world: CommandWorld) -> None:
     refused = world.call("/commands", {"site": SITE, "order": start, "actor": "ann"}, status=409)
     assert refused["code"] == "plan-needed"
     assert "/api/v1/commands/plans" in refused["detail"]
-    world.until(lambda: plan(world, start)["preview"]["refused"] == 0, "the site would start it")  # type: ignore[index]
+    world.until(lambda: plan(world, start)["preview"]["refused"] == 0, "the site would start it")  # type: ignore[index]  # JSON
     found = plan(world, start)
     world.call(f"/commands/plans/{found['id']}/confirm", {"actor": "ann"}, status=202)
     again = world.call(f"/commands/plans/{found['id']}/confirm", {"actor": "ann"}, status=409)

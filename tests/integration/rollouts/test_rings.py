@@ -1,6 +1,5 @@
 """Roll-outs with a real cloud, a real broker and sites that answer; the cloud is killed where it hurts."""
 
-import asyncio
 import contextlib
 import json
 import random
@@ -13,17 +12,11 @@ from typing import Any
 
 import pytest
 
-from cloud.app import open_database
-from cloud.config import load
-from cloud.kit.keys import Keys
-from cloud.migrations import runner
-from cloud.models.service import register
 from shared.artifacts.manifest import Scope, Stage
-from shared.artifacts.signing import Keyring, PublicKeyEntry, Role
-from shared.clock import SystemClock
-from support.cloud import AUTH
+from shared.artifacts.signing import Keyring
 from support.cloud_broker import Broker
 from support.cloud_process import CloudProcess
+from support.rollout_cloud import call, known, registered, state, until
 from support.rollout_sites import FINE, SICK, Behaviour, RolloutSite, wait_all
 from support.rollouts import NAME, built
 
@@ -36,29 +29,7 @@ Log = list[tuple[str, int, Stage]]
 
 def prepare(cloud: CloudProcess, *scopes: Scope) -> Keyring:
     """Register one blessed version per scope before the cloud starts; what sites trust."""
-    config = load(cloud.folder / "cloud.toml")
-    keys = Keys.load(config.keys)
-
-    async def fill() -> None:
-        database = open_database(config)
-        await runner.upgrade(database)
-        for scope in scopes:
-            async with database.write() as session:
-                await register(
-                    session,
-                    [built(scope=scope)],
-                    site=TEN[0],
-                    job="j",
-                    keys=keys,
-                    now_ms=SystemClock().utc_ms(),
-                    life_days=30,
-                )
-        await database.close()
-
-    asyncio.run(fill())
-    assert keys.release is not None
-    pairs = ((keys.assignment, Role.ASSIGNMENT), (keys.release, Role.RELEASE))
-    return Keyring(tuple(PublicKeyEntry(id=k.key_id, role=role, public=k.public_text) for k, role in pairs))
+    return Keyring(registered(cloud, [built(scope=scope) for scope in scopes], site=TEN[0]))
 
 
 @contextlib.contextmanager
@@ -80,32 +51,6 @@ def fleet(
         )
 
 
-def call(cloud: CloudProcess, path: str, body: object = None) -> Any:
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{cloud.port}/api/v1{path}",
-        None if body is None else json.dumps(body).encode(),
-        {**AUTH, "Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=20) as reply:
-        return json.load(reply)
-
-
-def until(cloud: CloudProcess, what: Callable[[], bool], seconds: float) -> None:
-    """Ask until it is true; the cloud's log where it never is."""
-    clock = SystemClock()
-    end_s = clock.monotonic() + seconds
-    while not what():
-        assert clock.monotonic() < end_s, cloud.log()[-3000:]
-        with contextlib.suppress(Exception):
-            assert cloud.process is not None
-            cloud.process.wait(timeout=0.2)
-
-
-def known(cloud: CloudProcess, names: tuple[str, ...]) -> None:
-    """Wait until the cloud has heard of all these sites."""
-    until(cloud, lambda: {site["id"] for site in call(cloud, "/sites")["items"]} >= set(names), 20)
-
-
 def begin(cloud: CloudProcess, version: int = 1, **changes: Any) -> dict[str, Any]:
     body = {"name": NAME, "version": version, "actor": "Ada", "soak_s": 0.5, "sites": list(TEN), **changes}
     found: dict[str, Any] = call(cloud, "/campaigns", body)["campaign"]
@@ -114,11 +59,6 @@ def begin(cloud: CloudProcess, version: int = 1, **changes: Any) -> dict[str, An
 
 def rings(view: dict[str, Any]) -> list[list[str]]:
     return [[site["site"] for site in ring["sites"]] for ring in view["rings"]]
-
-
-def state(cloud: CloudProcess, campaign: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = call(cloud, f"/campaigns/{campaign['id']}")
-    return found
 
 
 def test_ten_sites_through_four_rings(broker: Broker, cloud: CloudProcess) -> None:

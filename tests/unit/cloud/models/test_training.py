@@ -1,7 +1,6 @@
 """Training jobs: rows out, a child process, and what it leaves becomes versions."""
 
 import asyncio
-import hashlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -13,41 +12,12 @@ import pytest
 from cloud.models.training import Trainer
 from cloud.training import datasets
 from cloud.training.report import Candidate, Result, Rule
-from shared.artifacts.manifest import Family, Manifest, Scope, SelfTest
+from shared.artifacts.manifest import Manifest
 from shared.artifacts.signing import Keyring, PublicKeyEntry, Purpose, Role, Signed
 from support.cloud import NOW_MS, SITE, Service, batch, birth, born, device, row, said, service
+from support.manifests import draft
 
 MINERS = [f"m-{number:02d}" for number in range(1, 11)]
-
-
-def draft(algorithm: str, data: bytes) -> Manifest:
-    """A manifest as a training run leaves it: no version, no times."""
-    return Manifest(
-        name="miner-anomaly",
-        version=0,
-        family=Family.MINER_ANOMALY,
-        algorithm=algorithm,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data),
-        opset=17,
-        inputs=(),
-        outputs=(),
-        feature_spec="f",
-        feature_spec_hash="h",
-        step_s=60,
-        window=3,
-        thresholds={"*": 4.0},
-        calibration={},
-        data_sha256="d",
-        data_from_ms=1,
-        data_to_ms=2,
-        metrics={"synthetic_ap": 0.9},
-        min_agent="0.1.0",
-        scope=Scope(),
-        self_test=SelfTest(shape=(1,), input=b"", output=b"", output_shape=(1,), atol=0.1),
-        issued_ms=0,
-        expires_ms=0,
-    )
 
 
 CHILD = """
@@ -78,7 +48,8 @@ class Lab:
         for algorithm, accepted in candidates:
             data = f"onnx of {algorithm}".encode()
             (self.leaves / f"{algorithm}.onnx").write_bytes(data)
-            (self.leaves / f"{algorithm}.json").write_bytes(msgspec.json.encode(draft(algorithm, data)))
+            manifest = draft(data, algorithm=algorithm)
+            (self.leaves / f"{algorithm}.json").write_bytes(msgspec.json.encode(manifest))
             found.append(
                 Candidate(
                     algorithm=algorithm,

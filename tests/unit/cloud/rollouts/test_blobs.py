@@ -13,42 +13,14 @@ from cloud.rollouts.schemas import RolloutRequest
 from cloud.rollouts.service import make
 from cloud.tables import CertificateRow
 from cloud.training.report import Candidate
-from shared.artifacts.manifest import Family, Manifest, Scope, SelfTest, Stage
+from shared.artifacts.manifest import Stage
 from shared.artifacts.signing import Signed
 from support.cloud import NOW_MS, SITE, Service, born, service
+from support.manifests import draft
 
 MODEL = bytes(range(256)) * 1200
 SHA256 = hashlib.sha256(MODEL).hexdigest()
 URL = f"/api/v1/blobs/{SHA256}"
-
-
-def manifest() -> Manifest:
-    return Manifest(
-        name="miner-anomaly",
-        version=0,
-        family=Family.MINER_ANOMALY,
-        algorithm="pca",
-        sha256=SHA256,
-        size=len(MODEL),
-        opset=17,
-        inputs=(),
-        outputs=(),
-        feature_spec="f",
-        feature_spec_hash="h",
-        step_s=60,
-        window=3,
-        thresholds={"*": 4.0},
-        calibration={},
-        data_sha256="d",
-        data_from_ms=1,
-        data_to_ms=2,
-        metrics={},
-        min_agent="0.1.0",
-        scope=Scope(),
-        self_test=SelfTest(shape=(1,), input=b"", output=b"", output_shape=(1,), atol=0.1),
-        issued_ms=0,
-        expires_ms=0,
-    )
 
 
 async def assigned(running: Service, stage: Stage = Stage.SHADOW, life_days: float = 90.0) -> str:
@@ -69,7 +41,7 @@ async def running(tmp_path: Path) -> AsyncIterator[Service]:
         context = made.context
         await context.blobs.put(MODEL)
         built = Built(
-            candidate=Candidate(algorithm="pca", accepted=True, detail=""), draft=manifest(), chosen=True
+            candidate=Candidate(algorithm="pca", accepted=True, detail=""), draft=draft(MODEL), chosen=True
         )
         async with context.database.write() as session:
             await register(

@@ -72,7 +72,7 @@ async def test_what_the_disk_refuses_comes_later_and_in_order(tmp_path: Path) ->
         await b.pipeline.handle(told(1))
         await b.pipeline.handle(told(2))
         assert not rows(b)
-        b.store.commit = commit  # type: ignore[method-assign]
+        b.store.commit = commit  # type: ignore[method-assign]  # as it was
         await b.pipeline.flush()
         assert [row.at_ms for row in rows(b)] == sorted(row.at_ms for row in rows(b))
         assert len(rows(b)) == 6
@@ -87,7 +87,7 @@ async def test_what_does_not_fit_into_memory_comes_again_at_the_next_connection(
         b.store.commit = _refuse  # type: ignore[assignment,method-assign]  # on purpose
         for number in range(1, 6):
             await b.pipeline.handle(told(number, points=1))
-        b.store.commit = commit  # type: ignore[method-assign]
+        b.store.commit = commit  # type: ignore[method-assign]  # as it was
         await b.pipeline.handle(told(6, points=1))
         assert len(rows(b)) == 2 * 2, "6 must not pass 3, 4 and 5 by"
         await b.pipeline.on_open(hello())

@@ -17,7 +17,7 @@ from edge_agent.guardian.storage.credentials import FILE_NAME, CredentialStore, 
 from edge_agent.guardian.storage.latches import Latches
 from edge_agent.ipc import Mode, Result
 from firmware_adapters.capabilities import Credential
-from shared.artifacts.manifest import Assignment, Family, Manifest, Scope, SelfTest, Stage, assign, bless
+from shared.artifacts.manifest import Assignment, Manifest, SelfTest, Stage, assign, bless
 from shared.artifacts.signing import Keyring, PublicKeyEntry, Purpose, Role, Signed, SigningKey
 from shared.clock import ManualClock
 from shared.commands import (
@@ -31,6 +31,7 @@ from shared.commands import (
 from shared.errors import ConfigError, SecurityError, StoreError
 from shared.ids import CommandId, SiteId, ZoneId
 from support.guardian import KEYS, SITE, ZONE, make_site, miner_id, signed_order
+from support.manifests import draft
 
 RING = Keyring(
     tuple(PublicKeyEntry(id=key.key_id, role=role, public=key.public_text) for role, key in KEYS.items())
@@ -284,34 +285,13 @@ class TestOrders:
             self.book(tmp_path, clock)
 
 
+FAR_MS = 2_000_000_000_000
+
+
 def manifest(version: int = 1, name: str = "anomaly") -> Manifest:
     vector = b"\x00" * 4
-    return Manifest(
-        name=name,
-        version=version,
-        family=Family.MINER_ANOMALY,
-        algorithm="pca",
-        sha256=f"{version:064d}",
-        size=10,
-        opset=17,
-        inputs=(),
-        outputs=(),
-        feature_spec="f",
-        feature_spec_hash="h",
-        step_s=5,
-        window=4,
-        thresholds={},
-        calibration={},
-        data_sha256="d",
-        data_from_ms=0,
-        data_to_ms=1,
-        metrics={},
-        min_agent="0",
-        scope=Scope(),
-        self_test=SelfTest(shape=(1,), input=vector, output=vector, output_shape=(1,), atol=0.0),
-        issued_ms=0,
-        expires_ms=2_000_000_000_000,
-    )
+    self_test = SelfTest(shape=(1,), input=vector, output=vector, output_shape=(1,), atol=1e-5)
+    return draft(name=name, version=version, sha256=f"{version:064d}", self_test=self_test, expires_ms=FAR_MS)
 
 
 def assigned(version: int, counter: int, stage: Stage = Stage.ACTIVE, *, site: SiteId = SITE) -> Signed:

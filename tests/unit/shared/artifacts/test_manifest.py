@@ -7,7 +7,6 @@ import pytest
 
 from shared.artifacts.manifest import (
     Assignment,
-    Family,
     Manifest,
     Scope,
     SelfTest,
@@ -20,6 +19,7 @@ from shared.artifacts.manifest import (
 from shared.artifacts.signing import Keyring, PublicKeyEntry, Role, Signed, SigningKey
 from shared.errors import ArtifactError, SecurityError
 from shared.ids import SiteId
+from support.manifests import draft
 
 RELEASE, ASSIGN = SigningKey.generate("rel"), SigningKey.generate("asg")
 RING = Keyring(
@@ -30,30 +30,11 @@ RING = Keyring(
 )
 SITE, NOW = SiteId("demo"), 1_000_000
 DATA = b"onnx bytes"
-MANIFEST = Manifest(
-    name="miner-anomaly",
+MANIFEST = draft(
+    DATA,
     version=3,
-    family=Family.MINER_ANOMALY,
-    algorithm="pca",
-    sha256="b5dd2d4dff4fcb3eae8f51ea7b9efbf38e1d5d5c1ec6dc6a3e2ad7d2b3f1e1aa",
-    size=len(DATA),
-    opset=17,
-    inputs=(),
-    outputs=(),
-    feature_spec="miner",
-    feature_spec_hash="00",
-    step_s=60,
-    window=6,
-    thresholds={"*": 1.0},
-    calibration={},
-    data_sha256="00",
-    data_from_ms=0,
-    data_to_ms=1,
-    metrics={},
-    min_agent="0.1.0",
     scope=Scope(sites=("demo",)),
     self_test=SelfTest(shape=(1, 1), input=b"", output=b"", output_shape=(1,), atol=1e-5),
-    issued_ms=0,
     expires_ms=NOW + 10,
 )
 

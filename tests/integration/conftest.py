@@ -1,4 +1,4 @@
-"""A real broker, a registry with one blessed version, and the cloud as a process of its own."""
+"""A real broker, and the cloud as a process of its own on it."""
 
 from collections.abc import Iterator
 from pathlib import Path
