@@ -1,5 +1,7 @@
 """Roll-outs over real gateways: agents fetch, try, shadow, swap and report; the cloud decides by that."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +51,10 @@ def begin(cloud: CloudProcess, version: int) -> dict[str, Any]:
 
 def assigned(cloud: CloudProcess, site: str) -> list[tuple[int, str]]:
     """What this site was ever assigned, oldest first."""
-    items = call(cloud, f"/rollouts?site={site}&limit=100")["items"]
-    return [(item["version"], item["stage"]) for item in reversed(items)]
+    path = cloud.folder / "data" / "cloud.db"
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)) as database:
+        asked = "SELECT version, stage FROM assignments WHERE site = ? ORDER BY counter"
+        return list(database.execute(asked, (site,)))
 
 
 def ended(cloud: CloudProcess, campaign: dict[str, Any], sites: dict[str, Gateway], seconds: float) -> str:
