@@ -45,7 +45,10 @@ class PlanRow(Base):
     """An order that was asked for and is not confirmed yet. Its id becomes the command's."""
 
     __tablename__ = "command_plans"
-    __table_args__ = (Index("uq_command_plans_id", "id", unique=True),)
+    __table_args__ = (
+        Index("uq_command_plans_id", "id", unique=True),
+        Index("ix_command_plans_created_ms", "created_ms"),
+    )
 
     row: Mapped[RowNumber]
     id: Mapped[str] = mapped_column(String(63))

@@ -78,6 +78,7 @@ class ModelReportRow(Base):
         Index("uq_model_reports_site_event", "site", "event", unique=True),
         Index("ix_model_reports_site_name_version", "site", "name", "version"),
         Index("ix_model_reports_name_version_site_state", "name", "version", "site", "state"),
+        Index("ix_model_reports_state_at_ms", "state", "at_ms"),
     )
 
     row: Mapped[RowNumber]

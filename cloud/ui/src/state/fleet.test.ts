@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { LiveMessage } from "../api/types";
-import { ageOf, EMPTY, isStale, MAX_EVENTS, mergeEvents, openAlarms, reduce, sortAlarms, staleAfter } from "./fleet";
+import type { CommandView, LiveMessage, Order, RolloutStep } from "../api/types";
+import { ageOf, EMPTY, isStale, MAX_EVENTS, mergeEvents, openAlarms, reduce, sortAlarms, staleAfter, withCommand } from "./fleet";
 import { aDevice, anAlarm, anEvent, aSite } from "./sample";
 
 const SNAPSHOT: LiveMessage = {
@@ -36,6 +36,17 @@ describe("the reducer", () => {
     expect(next.devices.get("alpha")?.has("m-02")).toBe(true);
     expect(start.devices.get("alpha")?.get("m-01")?.state).toBe("mining");
     expect(reduce(start, { type: "site", body: aSite({ name: "New" }) }, NOW).sites.get("alpha")?.name).toBe("New");
+  });
+  it("an answer that the stream has overtaken does not take a command's last words away", () => {
+    const step = (state: string): RolloutStep => ({ state, at_ms: 1, detail: "" });
+    const sent: CommandView = {
+      id: "c1", site: "alpha", actor: "Ada", order: { do: "cancel" } as unknown as Order, issued_ms: 0, expires_ms: 1,
+      source: "cloud", key: "k", state: "sent", detail: "", outcome: null, writes: [], history: [step("sent")],
+    };
+    const done: CommandView = { ...sent, state: "done", history: [step("sent"), step("done")] };
+    const later = withCommand(reduce(start, { type: "command", body: done }, NOW), sent);
+    expect(later.commands.get("c1")?.state).toBe("done");
+    expect(withCommand(withCommand(start, sent), done).commands.get("c1")?.state).toBe("done");
   });
   it("closes an alarm by its own message", () => {
     expect(openAlarms(start)).toHaveLength(1);

@@ -67,6 +67,13 @@ export function mergeEvents(old: readonly EventView[], added: readonly EventView
   return all.sort((a, b) => b.at_ms - a.at_ms || (a.id < b.id ? 1 : -1)).slice(0, MAX_EVENTS);
 }
 
+/** With this view of a command, unless a later one is known: a REST answer and the stream may pass each other. */
+export function withCommand(fleet: Fleet, command: CommandView): Fleet {
+  const known = fleet.commands.get(command.id);
+  if (known && known.history.length > command.history.length) return fleet;
+  return { ...fleet, commands: new Map(fleet.commands).set(command.id, command) };
+}
+
 /** The state after one message; `now_ms` is when it arrived, in the cloud's time. */
 export function reduce(fleet: Fleet, message: LiveMessage, now_ms: number): Fleet {
   switch (message.type) {
@@ -96,7 +103,7 @@ export function reduce(fleet: Fleet, message: LiveMessage, now_ms: number): Flee
     case "event":
       return { ...fleet, events: mergeEvents(fleet.events, [message.body]) };
     case "command":
-      return { ...fleet, commands: new Map(fleet.commands).set(message.body.id, message.body) };
+      return withCommand(fleet, message.body);
     case "model":
     case "rollout":
       return { ...fleet, model_changes: fleet.model_changes + 1 };

@@ -2,7 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import type { AlarmView, CommandView, LiveMessage } from "../api/types";
-import { EMPTY, openAlarms, reduce, type Device, type Fleet, type Site } from "./fleet";
+import { EMPTY, openAlarms, reduce, withCommand, type Device, type Fleet, type Site } from "./fleet";
 
 export const fleet = signal<Fleet>(EMPTY);
 
@@ -17,7 +17,7 @@ export function receiveAlarm(alarm: AlarmView): void {
 
 /** A command that this page sent. */
 export function receiveCommand(command: CommandView): void {
-  fleet.value = { ...fleet.value, commands: new Map(fleet.value.commands).set(command.id, command) };
+  fleet.value = withCommand(fleet.value, command);
 }
 
 export const sites = computed<Site[]>(() => [...fleet.value.sites.values()].sort((a, b) => a.name.localeCompare(b.name)));

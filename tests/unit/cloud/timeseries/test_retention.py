@@ -7,13 +7,15 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from cloud.devices import intake
+from cloud.tables import ModelReportRow, PlanRow
 from cloud.timeseries.cold import ParquetTier
 from cloud.timeseries.retention import ColdFile, ColdTierFailed, Keeper, Policy
-from cloud.timeseries.store import DAY_MS, Record
+from cloud.timeseries.store import DAY_MS, HOUR_MS, Record
 from shared.clock import ManualClock
-from shared.ids import SiteId
-from shared.telemetry import RollupRow
-from support.cloud import NOW_MS, SITE, Bench, row
+from shared.ids import DeviceId, SiteId
+from shared.telemetry import RollupRow, ScoreRow
+from support.cloud import NOW_MS, SITE, Bench, born, row
 
 DAY = NOW_MS // DAY_MS - 400
 START = DAY * DAY_MS
@@ -26,6 +28,37 @@ def old_rows(count: int = 3, device: str = "m-01") -> list[RollupRow]:
 async def write(bench: Bench, *rows: RollupRow, site: SiteId = SITE) -> None:
     async with bench.database.write() as session:
         await bench.series.write(session, site, rows)
+
+
+def score(at_ms: int) -> ScoreRow:
+    return ScoreRow(
+        device=DeviceId("m-01"),
+        at_ms=at_ms,
+        model="miner-anomaly",
+        version=1,
+        score=0.5,
+        threshold=1.0,
+        top_feature=None,
+    )
+
+
+def report(number: int, state: str, at_ms: int) -> ModelReportRow:
+    return ModelReportRow(
+        site=SITE, event=f"e{number}", name="miner-anomaly", version=1, state=state, at_ms=at_ms, detail=""
+    )
+
+
+def plan(name: str, created_ms: int) -> PlanRow:
+    return PlanRow(
+        id=name,
+        site=SITE,
+        actor="Ada",
+        order={},
+        created_ms=created_ms,
+        expires_ms=created_ms + 60_000,
+        digest="",
+        detail="",
+    )
 
 
 def keeper(bench: Bench, tmp_path: Path | None = None, **policy: float) -> Keeper:
@@ -65,6 +98,31 @@ async def test_young_days_stay(bench: Bench) -> None:
     await write(bench, *old_rows())
     assert (await keeper(bench, rows_days=500.0).round()).days == 0
     assert await rows_left(bench) == 3
+
+
+async def test_scores_go_an_hour_of_each_site_at_a_time_so_that_others_write_in_between(bench: Bench) -> None:
+    await bench.commit(born(), born(site=SiteId("south")))
+    async with bench.database.write() as session:
+        for site in (SITE, SiteId("south")):
+            ages = [START, START + 60_000, START + HOUR_MS, NOW_MS - 60_000]
+            await intake.scores(session, site, [score(at_ms) for at_ms in ages])
+    old = keeper(bench)
+    assert [(await old.round()).scores for _ in range(3)] == [4, 2, 0]
+    assert await bench.one("SELECT count(*) FROM scores") == 2
+    assert await bench.one("SELECT count(*) FROM device_score") == 2, "the newest of each stands"
+
+
+async def test_regular_reports_and_plans_go_and_what_changed_stays(bench: Bench) -> None:
+    async with bench.database.write() as session:
+        for number, (state, at_ms) in enumerate(
+            [("active", START), ("active-report", START), ("shadow-report", START), ("active-report", NOW_MS)]
+        ):
+            session.add(report(number, state, at_ms))
+        session.add_all([plan("old", START), plan("new", NOW_MS)])
+    await keeper(bench).round()
+    left = await bench.all("SELECT state, at_ms FROM model_reports ORDER BY row")
+    assert [tuple(row) for row in left] == [("active", START), ("active-report", NOW_MS)]
+    assert await bench.one("SELECT min(id) FROM command_plans") == "new"
 
 
 async def test_rows_that_come_after_their_day_went_make_a_second_file(bench: Bench, tmp_path: Path) -> None:
