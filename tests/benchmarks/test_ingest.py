@@ -186,4 +186,5 @@ async def test_ingest_postgresql(report: Callable[[Line], None], at_once: bool, 
         await raw.close()
     n = PER_BATCH * (GROUP if at_once else 1)
     peer = f"COPY into one table {'with the same key' if keyed else 'without a key'}, fsync on"
-    report(turns.line("ingest postgresql", unit="rows/s", peer=peer, n=n))
+    name = "ingest postgresql" if keyed else "ingest postgresql beside a table without a key"
+    report(turns.line(name, unit="rows/s", peer=peer, n=n))

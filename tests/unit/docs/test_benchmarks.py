@@ -27,6 +27,8 @@ LINES = [msgspec.convert(record, Line) for record in RECORDS]
         ("outbox rows", {1, 50, 500}),
         ("ingest sqlite", {1_000, 16_000}),
         ("ingest postgresql", {16_000}),
+        ("ingest cost of a million rows, sqlite", {1, 10, 100}),
+        ("ingest cost of a million rows, postgresql", {1, 10, 100}),
         ("plant step", {5_000}),
         ("snmp cpu v2c gufo", {10}),
         ("snmp cpu v3 gufo", {10}),
@@ -50,7 +52,7 @@ def test_the_table_is_made_from_the_lines() -> None:
     assert PLOT["with_table"](TEXT, RECORDS) == TEXT, "run: python tests/benchmarks/plot.py"
 
 
-@pytest.mark.parametrize("name", ["onnx-latency.svg", "outbox-rows.svg", "poll-sweep.svg"])
+@pytest.mark.parametrize("name", ["onnx-latency.svg", "outbox-rows.svg", "poll-sweep.svg", "ingest-cost.svg"])
 def test_the_drawings_are_made_from_the_lines(name: str) -> None:
     svg = (DOCS / "img" / name).read_text()
     assert PLOT["drawings"](RECORDS)[name] == svg, "run: python tests/benchmarks/plot.py"
