@@ -53,6 +53,7 @@ class ParquetTier:
         except ColdTierFailed:
             raise
         except Exception as error:
+            # Whatever a foreign store says, the answer is the same: the day stays where it is.
             raise ColdTierFailed(f"{path}: {type(error).__name__}: {error}") from error
         if rows != written:
             raise ColdTierFailed(f"{path}: {written} rows were written and {rows} are there")
