@@ -78,7 +78,8 @@ test: setup
 	bash packaging/dev/ui.sh $(BIN) check
 	$(MAKE) --no-print-directory wheel
 	$(BIN)/pytest -q -n 2 -m "not slow"
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "slow and not alone" --durations=15
+	$(BIN)/pytest -q -m "slow and alone" --durations=15
 
 bench: setup
 	$(BIN)/python -m pytest tests/benchmarks -q -s --benchmarks

@@ -12,7 +12,7 @@ import pytest
 
 from firmware_adapters.simulator.demo.stages import STAGES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 DEMO = [sys.executable, "-P", "-m", "shared.cli", "demo", "--headless"]
 DURATION_S = 240

@@ -11,6 +11,7 @@ from support.agent_world import world
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 async def test_from_sample_to_committed_row_and_from_assignment_to_proposal(tmp_path: Path) -> None:
     async with world(tmp_path, status_port=free_port(), score_every_s=0.1) as w:
         spec = small_spec()

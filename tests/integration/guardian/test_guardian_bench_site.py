@@ -10,7 +10,7 @@ from edge_agent.ipc import Done, ResetTrip, SafeStop
 from support.guardian_bench import large_site, miner_name, running_guardian, running_site
 from support.guardian_bench_site import IDLE_W, Told
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 MINERS = 20
 

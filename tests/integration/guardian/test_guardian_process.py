@@ -40,7 +40,7 @@ from shared.telemetry import MinerState
 from support.guardian import ZONE, make_site, miner_id, signed_order
 from support.site_devices import free_port_pair
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 MINERS = 4
 CLI = (sys.executable, "-P", "-m", "shared.cli")

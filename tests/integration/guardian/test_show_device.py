@@ -15,7 +15,7 @@ import pytest
 from support.guardian import make_site
 from support.site_devices import free_port_pair
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 CLI = (sys.executable, "-P", "-m", "shared.cli")
 NET = "127.96"

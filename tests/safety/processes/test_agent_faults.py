@@ -13,7 +13,7 @@ from support.processes_agent import Answers, Flood, TestAgent
 from support.processes_site import POLL_S, SHORT_LEASE, TIMING
 from support.processes_table import FaultTable
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 SAFE = "1850"
 RAISED = SetPreset(device=miner_id(1), preset="2970")
 GAP_S = 3 * POLL_S

@@ -10,7 +10,7 @@ from support.processes import Open, ProcessSite, Undisturbed
 from support.processes_agent import TestAgent
 from support.processes_table import FaultTable
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 LOWER = SetPreset(device=miner_id(1), preset="1850")
 
 

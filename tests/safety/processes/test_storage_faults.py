@@ -16,7 +16,7 @@ from support.processes_agent import TestAgent
 from support.processes_disk import SmallDisk, why_not
 from support.processes_table import FaultTable
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 RAISE = SetPreset(device=miner_id(1), preset="2970")
 STOCK = "2700"
 SEGMENT_BYTES = 20_000

@@ -15,7 +15,7 @@ from support.processes_agent import TestAgent
 from support.processes_site import TIMING
 from support.processes_table import FaultTable
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 DAY_MS = 24 * 3600 * 1000
 LOWER = SetPreset(device=miner_id(1), preset="1850")
 
