@@ -1,7 +1,8 @@
 """One device as the guardian reaches it: its adapter, a read with a deadline, its facts and details.
 
-Reads of one device never overlap; writes do not wait for a read in progress, because a stop is worth
-more than a sample.
+Reads of one device never overlap, and neither do its rarer ones among themselves. A read does not wait for a
+rarer one (pages may be slow that control does not need), and a write waits for neither, because a stop is
+worth more than a sample.
 """
 
 import asyncio
@@ -94,6 +95,7 @@ class DeviceLink:
         self._clock = clock
         self._timeout_s = timeout_s
         self._lock = asyncio.Lock()
+        self._rarer = asyncio.Lock()
         self._turns = turns
         self._still: quality.Stillness = {}
         self._failing: str | None = None
@@ -232,7 +234,7 @@ class DeviceLink:
 
     async def read_facts(self) -> bool:
         """Ask the device what it is; False where it did not tell."""
-        async with self._lock:
+        async with self._rarer:
             told = await self._ask("facts", self.adapter.facts)
         if told is None:
             return False
@@ -244,7 +246,7 @@ class DeviceLink:
 
     async def read_details(self) -> bool:
         """Ask for boards and pools; False where it told neither. What it does not have is not asked for."""
-        async with self._lock:
+        async with self._rarer:
             boards = pools = None
             if isinstance(self.adapter, BoardTelemetry):
                 boards = await self._ask("boards", self.adapter.boards)
@@ -260,7 +262,7 @@ class DeviceLink:
         adapter = self.adapter
         if not isinstance(adapter, HistoryReader):
             return None
-        async with self._lock:
+        async with self._rarer:
             return await self._ask("history", lambda: adapter.history(span_s, step_s))
 
     async def _ask(self, what: str, call: Callable[[], Awaitable[T]]) -> T | None:

@@ -2,7 +2,7 @@
 
 A site of thousands that starts wants everybody's facts at once, and until they are known nothing may be told
 to a machine. They are asked `RARE_READS` at a time in the order in which they came due, facts before details,
-beside the fast reads: a slow answer keeps its own device from its next read and no other.
+beside the fast reads, which never wait for them.
 """
 
 import asyncio

@@ -1,5 +1,6 @@
 """What is asked rarely: boards, pools, and the past after a gap."""
 
+import asyncio
 import logging
 
 import pytest
@@ -112,6 +113,23 @@ class TestDetails:
         told(rig).fail = Unreachable("x")
         await rig.poll(900.0)
         assert told(rig).asked == []
+
+    @pytest.mark.parametrize("what", ["facts", "boards", "pools", "history"])
+    async def test_pages_that_hang_keep_no_read_waiting(self, rig: Rig, what: str) -> None:
+        """What control needs does not wait for what people like to know."""
+        link, fake = rig.links[miner_id(1)], told(rig)
+
+        async def hang(*_: object) -> None:
+            await asyncio.Event().wait()
+
+        setattr(fake, what, hang)
+        asks = {"facts": link.read_facts, "history": lambda: link.read_history(60.0, 60.0)}
+        asking = asyncio.ensure_future(asks.get(what, link.read_details)())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert (await link.read()).failure is None
+        assert not asking.done()
+        asking.cancel()
 
     async def test_miners_without_such_things_are_not_asked(self, site: SiteFile) -> None:
         rig = Rig(site)
