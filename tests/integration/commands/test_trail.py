@@ -1,6 +1,5 @@
 """From the click to the read-back, over every process: one trail for whoever asks."""
 
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from shared.ids import DeviceId
 from support.cloud_broker import why_not
 from support.command_world import ACME, CommandWorld, command_world
 from support.guardian import SITE
+from support.protocol_examples import protocol_example
 
 pytestmark = [
     pytest.mark.slow,
@@ -133,9 +133,7 @@ def test_a_third_party_stops_what_it_may_and_the_cloud_sees_it(world: CommandWor
 
 
 def test_the_example_of_the_documentation_works_as_it_stands(world: CommandWorld, tmp_path: Path) -> None:
-    page = Path(__file__).resolve().parents[3] / "docs" / "protocol.md"
-    [example] = re.findall(r"~~~python\n(.*?)~~~", page.read_text(), re.DOTALL)
-    (tmp_path / "third_party.py").write_text(example)
+    (tmp_path / "third_party.py").write_text(protocol_example("third_party.py"))
     ACME.save(tmp_path / "acme.key")
     words = ["127.0.0.1", str(world.broker.port), SITE, str(tmp_path / "acme.key"), "m-1"]
     done = subprocess.run(

@@ -14,7 +14,10 @@ from shared.artifacts.manifest import MAX_MODEL_BYTES, Stage
 from shared.artifacts.signing import Role
 from shared.ids import CommandId, SiteId
 from shared.wire import codec, envelope, intervals, topics
+from support import wire_fields
+from support.protocol_examples import protocol_example
 
+WIRE_FIELDS = wire_fields.PAGE.read_text()
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "protocol.md").read_text()
 CODE_WORDS = set(re.findall(r"`([^`]+)`", TEXT))
 
@@ -41,6 +44,22 @@ TABLE = {
     function: topic
     for topic, function in re.findall(r"^\| `((?:up|dn)/[^`]+)` \| `(\w+)` \|", TEXT, re.MULTILINE)
 }
+
+
+def test_every_field_is_told_as_the_code_has_it() -> None:
+    assert wire_fields.page() == WIRE_FIELDS, f"run: {wire_fields.COMMAND}"
+
+
+@pytest.mark.parametrize("name", sorted(kind.__name__ for kind in {*wire_fields.described()}))
+def test_every_struct_of_the_wire_has_its_fields(name: str) -> None:
+    assert f"### {name}" in WIRE_FIELDS
+
+
+@pytest.mark.parametrize("name", ["site.py", "third_party.py"])
+def test_the_examples_use_no_code_of_ours(name: str) -> None:
+    imported = re.findall(r"^(?:import|from) (\w+)", protocol_example(name), re.MULTILINE)
+    assert not {"shared", "edge_agent", "cloud", "firmware_adapters"} & set(imported)
+    assert imported
 
 
 def _structs(module: object) -> set[str]:

@@ -1,0 +1,196 @@
+"""`docs/wire-fields.md`: every field of every message, read off the structs themselves.
+
+`PYTHONPATH=.:tests python -m support.wire_fields` writes it; `tests/unit/docs/test_protocol.py` fails while
+it says something else than the code.
+"""
+
+import inspect
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import inspect as shapes
+
+from shared import commands
+from shared.alarms import Event
+from shared.artifacts.keyring_update import KeyringUpdate
+from shared.artifacts.manifest import Assignment, Manifest, SelfTest, TensorSpec
+from shared.artifacts.signing import PublicKeyEntry, Signature, Signed
+from shared.frames import Frame
+from shared.inventory import DeviceEntry
+from shared.telemetry import ROLLUP_COLUMNS, HistoryRow, Quality, RollupRow, ScoreRow
+from shared.wire import envelope
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "wire-fields.md"
+COMMAND = "PYTHONPATH=.:tests python -m support.wire_fields"
+Struct = type[msgspec.Struct]
+
+ENVELOPE: tuple[Struct, ...] = (
+    envelope.Batch,
+    envelope.Tombstone,
+    envelope.Ack,
+    envelope.Birth,
+    envelope.SiteState,
+    envelope.ChunkRequest,
+    envelope.Chunk,
+    envelope.RawWanted,
+    envelope.CertificateRequest,
+    envelope.Certificate,
+)
+ROWS: tuple[Struct, ...] = (RollupRow, ScoreRow, Event, HistoryRow, Frame, DeviceEntry)
+SIGNED: tuple[Struct, ...] = (
+    Signed,
+    Signature,
+    commands.CommandBody,
+    commands.CommandStatus,
+    commands.SignedBy,
+    commands.WriteRecord,
+    commands.OrderPreview,
+    commands.PreviewStep,
+    Assignment,
+    Manifest,
+    TensorSpec,
+    SelfTest,
+    KeyringUpdate,
+    PublicKeyEntry,
+)
+UNITS = {
+    "ths": "TH/s",
+    "w": "W",
+    "c": "°C",
+    "rpm": "rpm",
+    "pct": "%",
+    "s": "s",
+    "kwh": "kWh",
+    "v": "V",
+    "a": "A",
+}
+"""By the last word of a metric's name; other metrics are counts, or 1 and 0 for yes and no."""
+HEAD = f"""# Fields on the wire
+
+Made from the structs by `{COMMAND}`. What they mean
+together, and what each side may count on, is in [protocol.md](protocol.md). A struct travels as a msgpack
+map, fields by name; the heading says the tag that tells it from others. *Optional*: may be left out. Integers
+have 64 bits and a sign, times in `_ms` are milliseconds since 1970, UTC, and null is unknown. Unknown fields
+are ignored, but not in `DeviceEntry`.
+"""
+
+
+def page() -> str:
+    """The whole document."""
+    orders = commands.AnyOrder.__args__
+    actions = commands.AnyAction.__args__
+    parts = [
+        HEAD,
+        "## Envelope\n",
+        *map(_section, ENVELOPE),
+        "## Rows, by stream\n",
+        "`Batch.rows` is an array of these: `rollup` `RollupRow`, `score` `ScoreRow`, `ev` `Event`, `hist` "
+        "`HistoryRow`,\n`raw` `Frame`. `Birth.inventory` is an array of `DeviceEntry`.\n",
+        *map(_section, ROWS),
+        _columns(),
+        _quality(),
+        "## Commands, assignments, keys\n",
+        *map(_section, SIGNED),
+        "## Orders\n",
+        *map(_section, orders),
+        "## Actions\n",
+        *map(_section, actions),
+    ]
+    return "\n".join(parts)
+
+
+def described() -> Iterator[Struct]:
+    """Every struct on the page."""
+    yield from (*ENVELOPE, *ROWS, *SIGNED, *commands.AnyOrder.__args__, *commands.AnyAction.__args__)
+
+
+def _section(kind: Struct) -> str:
+    config = kind.__struct_config__
+    tag = f" (`{config.tag_field}` = `{config.tag}`)" if config.tag is not None else ""
+    words = " ".join((inspect.getdoc(kind) or "").split())
+    rows = "".join(_row(field) for field in msgspec.structs.fields(kind))
+    table = f"| field | type | |\n|---|---|---|\n{rows}" if rows else "No fields of its own.\n"
+    return f"### {kind.__name__}{tag}\n\n{words.replace('|', '/')}\n\n{table}"
+
+
+def _row(field: msgspec.structs.FieldInfo) -> str:
+    return f"| `{field.encode_name}` | {_words(shapes.type_info(field.type))} | {_default(field)} |\n"
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.required:
+        return ""
+    value: Any = field.default
+    if value is msgspec.NODEFAULT:
+        value = field.default_factory() if callable(field.default_factory) else None
+    if isinstance(value, tuple) and value and set(value) <= {column.name for column in ROLLUP_COLUMNS}:
+        return "optional: the columns below"
+    shown = value.value if isinstance(value, Enum) else value
+    return f"optional: `{msgspec.json.encode(shown).decode()}`"
+
+
+def _words(shape: shapes.Type) -> str:
+    """A type as somebody says it who has msgpack and no Python."""
+    match shape:
+        case shapes.EnumType(cls=cls):
+            return " / ".join(f"`{member.value}`" for member in cls)
+        case shapes.StructType(cls=cls):
+            return f"`{cls.__name__}`"
+        case shapes.UnionType(types=types):
+            return " or ".join(_unlike(_words(one) for one in types))
+        case shapes.VarTupleType(item_type=item) | shapes.ListType(item_type=item):
+            return f"array of {_words(item)}"
+        case shapes.TupleType(item_types=items):
+            return f"array of {len(items)}: {', '.join(map(_words, items))}"
+        case shapes.DictType(value_type=value):
+            return f"map of text to {_words(value)}"
+        case shapes.NoneType():
+            return "null"
+        case shapes.RawType() | shapes.AnyType():
+            return "msgpack"
+        case shapes.LiteralType(values=values):
+            return " / ".join(f"`{value}`" for value in values)
+        case shapes.CustomType(cls=cls):
+            return f"`{cls.__name__}`"
+    return {
+        shapes.IntType: "integer",
+        shapes.FloatType: "number",
+        shapes.StrType: "text",
+        shapes.BoolType: "yes or no",
+        shapes.BytesType: "bytes",
+    }[type(shape)]
+
+
+def _unlike(words: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(words))
+
+
+def _columns() -> str:
+    rows = "".join(
+        f"| {place} | `{column.name}` | {_unit(column.metric)} | {column.how} |\n"
+        for place, column in enumerate(ROLLUP_COLUMNS)
+    )
+    return (
+        "### Columns of a roll-up row\n\n`values` has a number or null for each, in the order that `columns` "
+        "of the batch names;\nthis is the order of this version. A *delta* is how far a counter rose within "
+        f"the step.\n\n| | column | unit | over the step |\n|---:|---|---|---|\n{rows}"
+    )
+
+
+def _unit(metric: str) -> str:
+    return UNITS.get(metric.rpartition("_")[2], "")
+
+
+def _quality() -> str:
+    rows = "".join(f"| {member.value} | {member.name.lower().replace('_', ' ')} |\n" for member in Quality)
+    return (
+        "### Quality\n\nOf a reading, and the worst of a step; only 0 and 1 carry a usable value.\n\n"
+        f"| | |\n|---:|---|\n{rows}"
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
