@@ -37,7 +37,7 @@ from support.benchmark import Line, Turns
 MINERS = 200
 MESSAGES = 400
 """Per turn: 80,000 rows."""
-TURNS = 5
+TURNS = 3
 GROUP = 16_000
 STEP_S = 60
 START_MS = 1_780_000_000_000 // 86_400_000 * 86_400_000

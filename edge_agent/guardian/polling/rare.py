@@ -45,7 +45,9 @@ class RareReads:
     def add(self, link: DeviceLink) -> None:
         """From now on ask this device what it is, and for its details from a moment of its own on."""
         now_s = self._clock.monotonic()
-        self._due[link.device, _Ask.FACTS] = now_s
+        self._due[link.device, _Ask.FACTS] = (
+            now_s if link.facts is None else now_s + self._apart(FACTS_EVERY_S)
+        )
         if link.has_details:
             self._due[link.device, _Ask.DETAILS] = now_s + DETAILS_EVERY_S * self._jitter.random()
 
