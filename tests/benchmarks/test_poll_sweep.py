@@ -184,7 +184,7 @@ async def test_poll_sweep(miners: int, report: Callable[[Line], None]) -> None:
         sweeps = _Sweeps(fleet)
         ours, requests = await sweeps.by_poller()
         bare = await sweeps.by_aiohttp()
-    assert requests >= 2
+    assert requests > 1.9  # what is under way at both ends is counted by halves
     peer = "bare aiohttp, the same two pages, 64 at a time, not parsed"
     took = Both(ours=tuple(seen.took_s for seen in ours), peers=tuple(seen.took_s for seen in bare))
     cpu = Both(ours=tuple(seen.cpu_ms for seen in ours), peers=tuple(seen.cpu_ms for seen in bare))
