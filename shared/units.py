@@ -58,5 +58,6 @@ def mhs_to_ths(mhs: float) -> float:
 
 
 def joule_per_terahash(power_w: float, hashrate_ths: float) -> float | None:
-    """J/TH = W / (TH/s); None where nothing is hashed, because the ratio does not exist there."""
-    return power_w / hashrate_ths if hashrate_ths > 0 else None
+    """J/TH = W / (TH/s); None where nothing is hashed, because the ratio does not exist there, and for 0 W,
+    because nothing is hashed for nothing: the power is not known there."""
+    return power_w / hashrate_ths if hashrate_ths > 0 and power_w > 0 else None

@@ -15,6 +15,7 @@ from firmware_adapters.capabilities import Credential, Observation
 from firmware_adapters.miners.avalon import parse, parts
 from firmware_adapters.miners.avalon.modes import capabilities_of, ladder_of, modes_of
 from firmware_adapters.miners.avalon.parse import Identity, Stats
+from firmware_adapters.miners.claims import power_beside
 from firmware_adapters.miners.fields import reading
 from firmware_adapters.transport.line_json import LineClient, LineTransport, decode, raise_refusal
 from firmware_adapters.transport.raw import RawTransport
@@ -87,6 +88,7 @@ class AvalonAdapter:
         # `summary` counts what it hashes itself; where it does not say, the module does.
         told = parse.summary(await self._line.ask("summary"))
         readings |= {point: value for point, value in told.items() if value.usable is not None}
+        readings["power_w"] = power_beside(readings["power_w"], readings["hashrate_ths"])
         if self._reads % SLOW_EVERY == 0:
             readings |= await self._last_share()
         self._reads += 1

@@ -2,7 +2,8 @@
 
 Sources: miners.md §2 and a recorded Avalon Q; brackets of the A series as its vendor prints them. `summary`
 counts MH/s, brackets GH/s. Rules: a name is found by meaning and may be absent; a temperature of 0 is no
-data; watts are an estimate; averages never stand for the hashrate of now. Boards, chips and pools: `parts`.
+data; watts are an estimate; averages never stand for the hashrate of now; of several modules each counts, in
+their order. Boards, chips and pools: `parts`.
 """
 
 import re
@@ -10,6 +11,7 @@ import re
 import msgspec
 
 from firmware_adapters.miners.avalon.brackets import Values, amount, number, numbers, sections
+from firmware_adapters.miners.claims import still_hashes
 from firmware_adapters.miners.declared import CORE_POINTS
 from firmware_adapters.miners.fields import Object, as_number, children, objects, reading, text
 from firmware_adapters.miners.fields import amount as amount_of
@@ -28,27 +30,35 @@ _NO_SENSOR_C = -40.0
 _HIGHEST_CENTIVOLTS = 6000
 """More cannot be a supply's 10 mV: small machines count its voltage in mV [default]."""
 _MOST_FANS = 16
+_MOST_MODULES = 16
+_MOST_BOARDS = 16
+"""Of one module."""
 _SUPPLY_OUT_V, _SUPPLY_OUT_W, _SUPPLY_IN_W = 2, 4, 6
 """Places in `PS`: error, own voltage, voltage, current and power of its output, voltage wanted, and on newer
 machines the power that it takes in. Voltages in 10 mV."""
 
 
-class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """One `estats` reply: the brackets of its modules (an old controller may have several, all others one),
-    and those of its boards where they stand apart."""
+class Module(msgspec.Struct, frozen=True, kw_only=True):
+    """The brackets of one module, and of its boards where they stand apart. `name`: its number as printed."""
 
-    modules: tuple[Values, ...]
+    name: str
+    said: Values
     boards: tuple[Values, ...] = ()
-
-    @property
-    def module(self) -> Values:
-        """The first module, which speaks for the machine."""
-        return self.modules[0]
 
     @property
     def rests(self) -> bool:
         """It says itself that no chip has a temperature now: what it lists per chip is of an earlier time."""
-        return all(amount(module, "TMax") == 0 for module in self.modules)
+        return amount(self.said, "TMax") == 0
+
+
+class Stats(msgspec.Struct, frozen=True, kw_only=True):
+    """One `estats` reply: its modules (an old controller may have several, all others have one)."""
+
+    modules: tuple[Module, ...]
+
+    def each(self, name: str) -> list[float | None]:
+        """What each module says under `name`; None where one does not say, or a negative number."""
+        return [amount(module.said, name) for module in self.modules]
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,20 +106,33 @@ def clock_s(page: Object) -> float | None:
 def stats(body: object) -> Stats:
     """Read `estats` or `stats`. Raises `MalformedReply` where it holds no module."""
     modules: dict[str, Values] = {}
-    boards: list[Values] = []
+    boards: dict[str, list[Values]] = {}
+    apart: list[Values] = []
     for part in objects(body.get("STATS")) if isinstance(body, dict) else []:
+        owner = None
         for key, value in part.items():
             if not isinstance(value, str):
                 continue
             if key.startswith("HBinfo"):
-                boards += [inner for inner in sections(value).values() if inner]
+                apart += [inner for inner in sections(value).values() if inner]
             elif (own := _MODULE.match(key)) is not None:
+                owner = owner or own[1]
                 for inner in sections(value).values():
                     modules[own[1]] = {**inner, **modules.get(own[1], {})}
-    found = tuple(module for module in modules.values() if module)
+        if owner is not None:
+            # Boards stand beside their module, whichever comes first in the reply.
+            boards.setdefault(owner, []).extend(apart)
+            apart = []
+    found = [name for name, said in modules.items() if said][:_MOST_MODULES]
     if not found:
         raise MalformedReply("estats: no module in the reply")
-    return Stats(modules=found[:16], boards=tuple(boards[:16]))
+    boards.setdefault(found[-1], []).extend(apart)
+    return Stats(
+        modules=tuple(
+            Module(name=name, said=modules[name], boards=tuple(boards.get(name, ())[:_MOST_BOARDS]))
+            for name in found
+        )
+    )
 
 
 def summary(body: object) -> dict[str, Reading]:
@@ -136,97 +159,124 @@ def summary(body: object) -> dict[str, Reading]:
 
 
 def module_readings(seen: Stats) -> dict[str, Reading]:
-    """What the brackets tell, except the hashrate where `summary` has it."""
-    module = seen.module
+    """What the brackets tell, except the hashrate where `summary` has it.
+
+    Of several modules: sums where each of them tells, the hottest and the coolest of all, the least uptime
+    (one that began anew has), the fans of one after those of the other.
+    """
     readings: dict[str, Reading] = dict.fromkeys(CORE_POINTS, MISSING)
     for point, name in (("hashrate_ths", "GHSspd"), ("hashrate_nominal_ths", "GHSmm")):
-        ghs = _total([amount(one, name) for one in seen.modules])
+        ghs = _total(seen.each(name))
         if name == "GHSmm" and ghs == 0:
             ghs = None  # a rate of 0 is not what it expects but what it does not know
         readings[point] = reading(point, None if ghs is None else ghs_to_ths(ghs))
-    readings["power_w"] = reading("power_w", _total([_watts(one) for one in seen.modules]), Quality.ESTIMATED)
-    told = [[amount(one, "TMax") or 0.0, *numbers(one, "MTmax")] for one in seen.modules]
+    watts = _total([_watts(module.said) for module in seen.modules])
+    readings["power_w"] = reading("power_w", watts, Quality.ESTIMATED)
+    readings |= _temperatures(seen)
+    for point, value in (
+        ("uptime_s", min(_known(seen.each("Elapsed")), default=None)),
+        ("boards_working", _total([_boards_found(module.said) for module in seen.modules])),
+        ("power_limit_w", _total(seen.each("MPO")) or None),
+    ):
+        if value is not None:
+            readings[point] = reading(point, value)
+    return readings | _fans(seen)
+
+
+def _temperatures(seen: Stats) -> dict[str, Reading]:
+    modules = [module.said for module in seen.modules]
+    told = [[amount(said, "TMax") or 0.0, *numbers(said, "MTmax")] for said in modules]
     hottest = max(value for values in told for value in values)
-    readings["chip_temp_max_c"] = reading("chip_temp_max_c", hottest or None)
-    coolest = [] if seen.rests else [value for board in chip_temperatures(seen) for value in board if value]
-    readings["chip_temp_min_c"] = reading("chip_temp_min_c", min(coolest, default=None))
-    ends = [value for name in ("HBITemp", "HBOTemp") if (value := celsius(module, name)) is not None]
-    readings["board_temp_min_c"] = reading("board_temp_min_c", min(ends, default=None))
-    readings["board_temp_max_c"] = reading("board_temp_max_c", max(ends, default=None))
-    inlet = celsius(module, "ITemp", "Temp")
-    if inlet is not None:
-        readings["air_temp_c"] = reading("air_temp_c", inlet)
-    uptime_s = amount(module, "Elapsed")
-    if uptime_s is not None:
-        readings["uptime_s"] = reading("uptime_s", uptime_s)
-    working = _boards_found(module)
-    if working is not None:
-        readings["boards_working"] = reading("boards_working", working)
-    limit = amount(module, "MPO")
-    if limit:
-        readings["power_limit_w"] = reading("power_limit_w", limit)
-    return readings | _fans(module)
+    live = [module for module in seen.modules if not module.rests]
+    chips = [value for module in live for board in chip_values(module, "PVT_T") for value in board if value]
+    ends = _known([celsius(said, name) for said in modules for name in ("HBITemp", "HBOTemp")])
+    readings = {
+        "chip_temp_max_c": reading("chip_temp_max_c", hottest or None),
+        "chip_temp_min_c": reading("chip_temp_min_c", min(chips, default=None)),
+        "board_temp_min_c": reading("board_temp_min_c", min(ends, default=None)),
+        "board_temp_max_c": reading("board_temp_max_c", max(ends, default=None)),
+    }
+    inlets = _known([celsius(said, "ITemp", "Temp") for said in modules])
+    if inlets:
+        readings["air_temp_c"] = reading("air_temp_c", max(inlets))
+    return readings
 
 
-def celsius(module: Values, *names: str) -> float | None:
+def celsius(said: Values, *names: str) -> float | None:
     """The first temperature under `names`; 0 and -273 are how a sensor prints that is not there."""
-    told = (number(module, name) for name in names)
+    told = (number(said, name) for name in names)
     return next((value for value in told if value is not None and value != 0 and value > _NO_SENSOR_C), None)
+
+
+def _known(values: list[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def _total(values: list[float | None]) -> float | None:
     """The sum, where every module tells."""
-    known = [value for value in values if value is not None]
+    known = _known(values)
     return sum(known) if len(known) == len(values) else None
 
 
-def _watts(module: Values) -> float | None:
-    """What it takes from the wall, or else what its supply gives to the boards: some per cent less."""
-    told = amount(module, "WALLPOWER")
-    supply = numbers(module, "PS")
-    if not told and len(supply) > _SUPPLY_IN_W:
-        told = supply[_SUPPLY_IN_W]
-    if told is None and len(supply) > _SUPPLY_OUT_W:
-        told = supply[_SUPPLY_OUT_W]
-    return told if told is not None and told >= 0 else None
+def _watts(said: Values) -> float | None:
+    """What it takes from the wall, or else what its supply gives to the boards: some per cent less.
+
+    0 W is told only where nothing tells more and nothing is hashed: else it is a supply that was not read.
+    """
+    supply = _supply(said)
+    claims = [amount(said, "WALLPOWER")]
+    claims += [supply[at] for at in (_SUPPLY_IN_W, _SUPPLY_OUT_W) if len(supply) > at and supply[at] >= 0]
+    known = _known(claims)
+    watts = next((watts for watts in known if watts > 0), None)
+    if watts is None and known and not amount(said, "GHSspd"):
+        return 0.0
+    return watts
 
 
-def _fans(module: Values) -> dict[str, Reading]:
+def _supply(said: Values) -> list[float]:
+    """`PS`; empty where its error is negative: a supply that does not answer [default]."""
+    supply = numbers(said, "PS")
+    return supply if supply and supply[0] >= 0 else []
+
+
+def _fans(seen: Stats) -> dict[str, Reading]:
     found: dict[str, Reading] = {}
-    for index in range(_MOST_FANS):
-        rpm = amount(module, f"Fan{index + 1}")
-        if rpm is not None:
-            found[f"fan_rpm.{index}"] = reading(f"fan_rpm.{index}", rpm)
-    duty = amount(module, "FanR")
-    if found and duty is not None:
-        found["fan_duty_pct"] = reading("fan_duty_pct", duty)
+    before = 0
+    for module in seen.modules:
+        sockets = [fan for fan in range(_MOST_FANS) if f"Fan{fan + 1}" in module.said]
+        for fan in sockets:
+            rpm = amount(module.said, f"Fan{fan + 1}")
+            if rpm is not None:
+                point = f"fan_rpm.{before + fan}"
+                found[point] = reading(point, rpm)
+        before += max(sockets, default=-1) + 1
+    duties = _known(seen.each("FanR"))
+    if found and duties:
+        found["fan_duty_pct"] = reading("fan_duty_pct", max(duties))
     return found
 
 
-def _boards_found(module: Values) -> float | None:
+def _boards_found(said: Values) -> float | None:
     """`SYSTEMSTATU[Work: In Work, Hash Board: 3 ]` counts the boards that it found."""
-    _, _, told = module.get("SYSTEMSTATU", "").partition("Hash Board:")
+    _, _, told = said.get("SYSTEMSTATU", "").partition("Hash Board:")
     count = as_number(told.strip().split(" ")[0].rstrip(",")) if told.strip() else None
     return count if count is not None and 0 <= count <= 16 else None
 
 
-def chip_temperatures(seen: Stats) -> list[list[float]]:
-    """The chips' temperatures per board, °C; 0 is no data."""
-    return chip_values(seen, "PVT_T")
-
-
-def chip_values(seen: Stats, name: str) -> list[list[float]]:
+def chip_values(module: Module, name: str) -> list[list[float]]:
     """One list per board: from the boards' own parts, or numbered in the module's."""
-    if seen.boards:
+    if module.boards:
         return [
-            next((numbers(board, key) for key in board if key.startswith(name)), []) for board in seen.boards
+            next((numbers(board, key) for key in board if key.startswith(name)), [])
+            for board in module.boards
         ]
-    return [numbers(seen.module, f"{name}{index}") for index in range(16) if f"{name}{index}" in seen.module]
+    said = module.said
+    return [numbers(said, f"{name}{index}") for index in range(_MOST_BOARDS) if f"{name}{index}" in said]
 
 
-def supply_voltage_v(seen: Stats) -> float | None:
+def supply_voltage_v(module: Module) -> float | None:
     """The voltage that the supply gives to the boards, V."""
-    supply = numbers(seen.module, "PS")
+    supply = _supply(module.said)
     if len(supply) <= _SUPPLY_OUT_W or supply[_SUPPLY_OUT_V] < 0:
         return None
     told = supply[_SUPPLY_OUT_V]
@@ -234,43 +284,68 @@ def supply_voltage_v(seen: Stats) -> float | None:
 
 
 def work_mode(seen: Stats) -> int | None:
-    """The number of the mode that it works in."""
-    mode = amount(seen.module, "WORKMODE")
+    """The number of the mode that it works in; None where its modules do not agree."""
+    modes = set(seen.each("WORKMODE"))
+    mode = modes.pop() if len(modes) == 1 else None
     return int(mode) if mode is not None and mode < 100 and mode == int(mode) else None
 
 
+# ---------------------------------------------------------------- state and faults
+
+
 def miner_state(seen: Stats, hashrate: float | None) -> MinerState:
-    """What it says that it does; UNKNOWN where its words and its hashrate do not tell."""
-    _, _, told = seen.module.get("SYSTEMSTATU", "").partition("Work:")
-    word = told.partition(",")[0].strip().lower()
-    if "idle" in word:
-        return MinerState.STOPPED
-    if "init" in word:
+    """What it says that it does; UNKNOWN where its words and its hashrate (TH/s) do not tell.
+
+    It rests where each module says so; one that hashes all the same is on its way down at best.
+    """
+    words = [_work(module.said) for module in seen.modules]
+    awake = [word for word in words if "idle" not in word]
+    off = not awake or (not any(words) and all(seen.each("SoftOFF")))
+    if off and (hashrate is not None or not awake):
+        hashes = still_hashes(hashrate, _nominal_ths(seen))
+        return MinerState.SHUTTING_DOWN if hashes else MinerState.STOPPED
+    if all("init" in word for word in awake):
         return MinerState.INITIALIZING
     if hashrate is None:
         return MinerState.UNKNOWN
     if hashrate > 0:
         return MinerState.MINING
-    if not word and amount(seen.module, "SoftOFF"):
-        return MinerState.STOPPED
-    elapsed_s = amount(seen.module, "Elapsed")
-    starting = elapsed_s is not None and elapsed_s <= RAMP_S
-    return MinerState.INITIALIZING if starting else MinerState.UNKNOWN
+    elapsed_s = min(_known(seen.each("Elapsed")), default=None)
+    young = elapsed_s is not None and elapsed_s <= RAMP_S
+    return MinerState.INITIALIZING if young or any("init" in word for word in awake) else MinerState.UNKNOWN
+
+
+def _work(said: Values) -> str:
+    """Its own word for what it does: `SYSTEMSTATU[Work: In Idle, Hash Board: 1]`."""
+    _, _, told = said.get("SYSTEMSTATU", "").partition("Work:")
+    return told.partition(",")[0].strip().lower()
+
+
+def _nominal_ths(seen: Stats) -> float | None:
+    ghs = _total(seen.each("GHSmm"))
+    return None if ghs is None else ghs_to_ths(ghs)
 
 
 def faults(seen: Stats) -> tuple[Fault, ...]:
-    """Codes of its parts that are not 0: hash units, main module, fans, supply."""
+    """Codes of its parts that are not 0: hash units, main module, fans, supply. Of several modules each names
+    itself in the code."""
+    several = len(seen.modules) > 1
+    return tuple(
+        fault
+        for module in seen.modules
+        for fault in _module_faults(module.said, f"MM{module.name} " if several else "")
+    )
+
+
+def _module_faults(said: Values, whose: str) -> list[Fault]:
     found = []
     for name, words in _FAULTS:
-        codes = numbers(seen.module, name)
-        for place, code in enumerate(codes[:1] if name == "PS" else codes[:16]):
+        codes = numbers(said, name)
+        for place, code in enumerate(codes[:1] if name == "PS" else codes[:_MOST_BOARDS]):
             if code:
-                found.append(
-                    Fault(
-                        code=f"{name}{place if len(codes) > 1 and name != 'PS' else ''}:{code:g}", words=words
-                    )
-                )
-    return tuple(found)
+                where = place if len(codes) > 1 and name != "PS" else ""
+                found.append(Fault(code=f"{whose}{name}{where}:{code:g}", words=words))
+    return found
 
 
 _FAULTS = (

@@ -2,7 +2,7 @@
 
 from firmware_adapters.miners.avalon import parse
 from firmware_adapters.miners.avalon.brackets import amount, numbers
-from firmware_adapters.miners.avalon.parse import Stats
+from firmware_adapters.miners.avalon.parse import Module, Stats
 from firmware_adapters.miners.cgminer import pool_state
 from firmware_adapters.miners.fields import Object, children, flag, text
 from firmware_adapters.miners.fields import amount as amount_of
@@ -10,31 +10,41 @@ from shared.details import Board, Chip, Pool
 from shared.errors import MalformedReply
 from shared.units import ghs_to_ths
 
+_MOST = 16
+"""Boards of one module."""
 _UNIX = 1e9
 """A smaller number of seconds is no date: the recorded machine prints such `Last Share Time`s."""
 
 
 def boards(seen: Stats) -> tuple[Board, ...]:
-    """The boards that the brackets tell of, as far as each thing is told per board."""
-    heats = parse.chip_temperatures(seen)
-    rates = numbers(seen.module, "MGHS")
-    count = max(len(heats), len(seen.boards), len(numbers(seen.module, "MTmax")), 1 if rates else 0)
-    count = max(count, len(rates) if len(rates) > 1 else 0)
-    return tuple(_board(seen, index, count, heats) for index in range(min(count, 16)))
+    """The boards that the brackets tell of, as far as each thing is told per board; numbered through the
+    modules."""
+    found: list[Board] = []
+    for module in seen.modules:
+        heats = parse.chip_values(module, "PVT_T")
+        count = min(_count(module, heats), _MOST)
+        found += [_board(module, place, count, heats, len(found) + place) for place in range(count)]
+    return tuple(found)
 
 
-def _board(seen: Stats, index: int, count: int, heats: list[list[float]]) -> Board:
-    module = seen.module
-    chips = heats[index] if index < len(heats) else []
-    known = [] if seen.rests else [value for value in chips if value]
-    hottest = numbers(module, "MTmax")
-    told = hottest[index] if index < len(hottest) else None
+def _count(module: Module, heats: list[list[float]]) -> int:
+    rates = numbers(module.said, "MGHS")
+    return max(len(heats), len(module.boards), len(numbers(module.said, "MTmax")), len(rates))
+
+
+def _board(module: Module, place: int, count: int, heats: list[list[float]], index: int) -> Board:
+    """The board at `place` of its module's `count`; `index` is its number in the machine."""
+    said = module.said
+    chips = heats[place] if place < len(heats) else []
+    known = [] if module.rests else [value for value in chips if value]
+    hottest = numbers(said, "MTmax")
+    told = hottest[place] if place < len(hottest) else None
     alone = count == 1
-    now, rates = amount(module, "GHSspd"), numbers(module, "MGHS")
-    ghs = now if alone and now is not None else rates[index] if len(rates) == count else None
-    nominal = amount(module, "GHSmm") if alone else None
+    now, rates = amount(said, "GHSspd"), numbers(said, "MGHS")
+    ghs = now if alone and now is not None else rates[place] if len(rates) == count else None
+    nominal = amount(said, "GHSmm") if alone else None
     names = ("HBITemp", "HBOTemp") if alone else ()
-    ends = [value for name in names if (value := parse.celsius(module, name)) is not None]
+    ends = [value for name in names if (value := parse.celsius(said, name)) is not None]
     return Board(
         index=index,
         hashrate_ths=None if ghs is None else ghs_to_ths(ghs),
@@ -43,30 +53,38 @@ def _board(seen: Stats, index: int, count: int, heats: list[list[float]]) -> Boa
         chip_temp_min_c=min(known, default=None),
         board_temp_max_c=max(ends, default=None),
         board_temp_min_c=min(ends, default=None),
-        frequency_mhz=amount(module, "Freq") or None,
-        voltage_v=parse.supply_voltage_v(seen),
+        frequency_mhz=amount(said, "Freq") or None,
+        voltage_v=parse.supply_voltage_v(module),
         chips=len(chips) or None,
     )
 
 
 def chips(seen: Stats) -> tuple[Chip, ...]:
-    """The chips by board; what a machine at rest prints of them is of an earlier time and so left out."""
-    volts = parse.chip_values(seen, "PVT_V")
-    found = []
-    for board, heats in enumerate(parse.chip_temperatures(seen)):
-        millivolts = volts[board] if board < len(volts) and len(volts[board]) == len(heats) else []
-        for index, celsius in enumerate(heats):
-            volt = millivolts[index] / 1000 if millivolts and millivolts[index] > 0 else None
-            live = not seen.rests
-            found.append(
-                Chip(
-                    board=board,
-                    index=index,
-                    temp_c=(celsius or None) if live else None,
-                    voltage_v=volt if live else None,
-                )
-            )
+    """The chips by board; what a module at rest prints of them is of an earlier time and so left out."""
+    found: list[Chip] = []
+    before = 0
+    for module in seen.modules:
+        heats = parse.chip_values(module, "PVT_T")
+        volts = parse.chip_values(module, "PVT_V")
+        for place, board in enumerate(heats[:_MOST]):
+            millivolts = volts[place] if place < len(volts) else []
+            found += _chips(module, before + place, board, millivolts)
+        before += min(_count(module, heats), _MOST)
     return tuple(found)
+
+
+def _chips(module: Module, board: int, heats: list[float], millivolts: list[float]) -> list[Chip]:
+    live = not module.rests
+    told = millivolts if live and len(millivolts) == len(heats) else [0.0] * len(heats)
+    return [
+        Chip(
+            board=board,
+            index=index,
+            temp_c=(celsius or None) if live else None,
+            voltage_v=millivolt / 1000 if millivolt > 0 else None,
+        )
+        for index, (celsius, millivolt) in enumerate(zip(heats, told, strict=True))
+    ]
 
 
 def pools(body: object) -> tuple[Pool, ...]:

@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from firmware_adapters.miners.claims import power_beside
 from firmware_adapters.miners.fields import (
     Object,
     amount,
@@ -79,7 +80,7 @@ def readings(page: Object) -> dict[str, Reading]:
     found["hashrate_ths"] = reading("hashrate_ths", hashrate_ths(page))
     # Counted from cores and clock, so it is what it should be and not what was measured.
     found["hashrate_nominal_ths"] = reading("hashrate_nominal_ths", nominal_ths(page), Quality.ESTIMATED)
-    found["power_w"] = reading("power_w", amount(page, "power"))
+    found["power_w"] = _power(page)
     found["chip_temp_max_c"] = _temperature("chip_temp_max_c", page, "temp", "temp2")
     found["board_temp_max_c"] = _temperature("board_temp_max_c", page, "vrTemp")
     found["voltage_v"] = reading("voltage_v", _thousandth(page, "voltage"))
@@ -104,6 +105,12 @@ def hashrate_ths(page: Object) -> float | None:
     """Hashrate now, TH/s."""
     rate = amount(page, "hashRate")
     return ghs_to_ths(rate) if rate is not None else None
+
+
+def _power(page: Object) -> Reading:
+    return power_beside(
+        reading("power_w", amount(page, "power")), reading("hashrate_ths", hashrate_ths(page))
+    )
 
 
 def nominal_ths(page: Object) -> float | None:
@@ -190,7 +197,7 @@ def board(page: Object) -> Board:
         working=None if rate is None else rate > 0,
         hashrate_ths=rate,
         hashrate_nominal_ths=nominal_ths(page),
-        power_w=amount(page, "power"),
+        power_w=_power(page).value,
         chip_temp_max_c=_temperature("chip_temp_max_c", page, "temp", "temp2").value,
         board_temp_max_c=_temperature("board_temp_max_c", page, "vrTemp").value,
         frequency_mhz=amount(page, "frequency"),

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from firmware_adapters.miners.claims import power_beside
 from firmware_adapters.miners.declared import CORE_POINTS
 from firmware_adapters.miners.fields import (
     Object,
@@ -101,10 +102,11 @@ def stats(body: object, utc_ms: int) -> dict[str, Reading]:
     page = as_page(body, "miner/stats")
     miner, pool = child(page, "miner_stats"), child(page, "pool_stats")
     watts = amount(page, "power_stats", "approximated_consumption", "watt")
+    hashrate = reading("hashrate_ths", hashrate_now(miner))
     found = {
-        "hashrate_ths": reading("hashrate_ths", hashrate_now(miner)),
+        "hashrate_ths": hashrate,
         "hashrate_nominal_ths": reading("hashrate_nominal_ths", rate_ths(child(miner, "nominal_hashrate"))),
-        "power_w": reading("power_w", watts, Quality.ESTIMATED),
+        "power_w": power_beside(reading("power_w", watts, Quality.ESTIMATED), hashrate),
     }
     for word in ("accepted", "rejected", "stale"):
         found[f"shares_{word}"] = reading(f"shares_{word}", amount(pool, f"{word}_shares"))
@@ -161,7 +163,7 @@ def cooling(body: object) -> dict[str, Reading]:
     if duties:
         found["fan_duty_pct"] = reading("fan_duty_pct", max(duties))
     hottest = child(page, "highest_temperature")
-    celsius, where = degrees(child(hottest, "temperature")), number(hottest, "location")
+    celsius, where = sensor_c(child(hottest, "temperature")), number(hottest, "location")
     if celsius is not None and where == _CHIP:
         found["chip_temp_max_c"] = reading("chip_temp_max_c", celsius, Quality.ESTIMATED)
     if celsius is not None and where == _BOARD:
@@ -174,15 +176,20 @@ def degrees(temperature: Object | None) -> float | None:
     return number(temperature, "degree_c")
 
 
+def sensor_c(temperature: Object | None) -> float | None:
+    """What a sensor says, °C; 0 is how one prints that has no data (a board without power)."""
+    return degrees(temperature) or None
+
+
 def board_span(board: Object) -> list[float]:
     """What the sensors of one board say, °C: the board itself, its hottest outlet, its coolest inlet."""
     keys = ("board_temp", "highest_outlet_temp", "lowest_inlet_temp")
-    return [value for key in keys if (value := degrees(child(board, key))) is not None]
+    return [value for key in keys if (value := sensor_c(child(board, key))) is not None]
 
 
 def chip_temp(board: Object) -> float | None:
     """The hottest chip of one board, °C."""
-    return degrees(child(board, "highest_chip_temp", "temperature"))
+    return sensor_c(child(board, "highest_chip_temp", "temperature"))
 
 
 def hashboards(body: object, *, hashing: bool) -> dict[str, Reading]:

@@ -2,8 +2,7 @@
 
 Facts: miners.md §2. `POST auth/login` gives a token, which is used until the machine refuses it; whether its
 lifetime counts from the login or from the last use is not known, so nothing is built on it. Logins are
-serialised per machine, and a refused password is not tried again for `WRONG_PASSWORD_WAIT_S`, because more
-tries can only make it worse.
+serialised per machine, and a refused password is tried again at growing intervals only (`patience`).
 """
 
 import asyncio
@@ -12,6 +11,7 @@ from http import HTTPStatus
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.braiins import parse
 from firmware_adapters.miners.fields import as_object, decode, text
+from firmware_adapters.miners.patience import Patience
 from firmware_adapters.transport.http import HttpReply, HttpTransport
 from shared.clock import Clock
 from shared.errors import AuthFailed, Busy, MalformedReply, Unsupported
@@ -19,8 +19,6 @@ from shared.errors import AuthFailed, Busy, MalformedReply, Unsupported
 API = "/api/v1/"
 USER = "root"
 """The account where the credential names none."""
-WRONG_PASSWORD_WAIT_S = 60.0
-"""Wait after a refusal; the API tells no time [default]."""
 
 _REFUSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _UNKNOWN = (
@@ -45,10 +43,9 @@ class Session:
     def __init__(self, http: HttpTransport, credential: Credential | None, clock: Clock) -> None:
         self._http = http
         self._credential = credential
-        self._clock = clock
         self._login_lock = asyncio.Lock()
         self._token: str | None = None
-        self._refused_until_s: float | None = None
+        self._patience = Patience(clock)
 
     async def get(self, path: str) -> object:
         """The JSON value of a page. Raises `DeviceError`."""
@@ -64,6 +61,8 @@ class Session:
         reply = await self._request(method, path, body, token)
         if reply.status == HTTPStatus.UNAUTHORIZED and self._credential is not None:
             reply = await self._request(method, path, body, await self._log_in(token))
+        if reply.status in _REFUSED and self._credential is None:
+            raise AuthFailed(f"{method} {path}: HTTP {reply.status}: it needs a password, and none was given")
         _raise_for_status(reply, method, path)
         return reply
 
@@ -81,7 +80,7 @@ class Session:
             return self._token
 
     async def _ask_for_token(self) -> str:
-        wait_s = self._wait_s()
+        wait_s = self._patience.left_s
         if wait_s > 0:
             raise AuthFailed(f"the login was refused; not tried for {wait_s:.0f} s", retry_after_s=wait_s)
         key = self._credential
@@ -89,18 +88,20 @@ class Session:
             raise AuthFailed("no credential: this needs a login")
         sent = {"username": key.user or USER, "password": key.secret}
         reply = await self._http.request("POST", API + "auth/login", sent)
-        if reply.status in (*_REFUSED, HTTPStatus.BAD_REQUEST, HTTPStatus.TOO_MANY_REQUESTS):
-            self._refused_until_s = self._clock.monotonic() + WRONG_PASSWORD_WAIT_S
-            raise AuthFailed("auth/login: the credential was refused", retry_after_s=WRONG_PASSWORD_WAIT_S)
+        if reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise AuthFailed("auth/login: too many tries", retry_after_s=self._patience.put_off())
+        if reply.status in (*_REFUSED, HTTPStatus.BAD_REQUEST):
+            wait_s = self._patience.refused()
+            raise AuthFailed(
+                f"auth/login: the credential was refused; not tried again for {wait_s:.0f} s",
+                retry_after_s=wait_s,
+            )
         _raise_for_status(reply, "POST", "auth/login")
         token = text(as_object(decode(reply.body, "auth/login")), "token")
         if token is None or not token.isascii() or not token.isprintable():
             raise MalformedReply("auth/login: no usable token in the reply")
+        self._patience.accepted()
         return token
-
-    def _wait_s(self) -> float:
-        until_s = self._refused_until_s
-        return 0.0 if until_s is None else until_s - self._clock.monotonic()
 
 
 def _raise_for_status(reply: HttpReply, method: str, path: str) -> None:

@@ -12,6 +12,7 @@ import logging
 
 from firmware_adapters.capabilities import WRITES, Credential, Observation
 from firmware_adapters.miners import cgminer
+from firmware_adapters.miners.claims import power_beside
 from firmware_adapters.miners.declared import declared
 from firmware_adapters.miners.luxos import boards as parts
 from firmware_adapters.miners.luxos import identify, parse
@@ -84,7 +85,9 @@ class LuxosAdapter:
         stats = cgminer.stats(await self._session.ask("stats"))
         told = await self._config()
         readings = parse.readings(stats, air=told.air)
-        readings["power_w"] = parse.power(await self._optional("power"))
+        readings["power_w"] = power_beside(
+            parse.power(await self._optional("power")), readings["hashrate_ths"]
+        )
         ramping = False
         if not stats.rate_ths and not told.asleep:
             ramping = parse.ramping(await self._optional("devs"))

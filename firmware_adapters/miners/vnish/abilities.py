@@ -18,6 +18,7 @@ from shared.capabilities import Ability, Capability, Preset
 NEWEST = firmware("Vnish", "1.3.5")
 _BY_LADDER = (Ability.PRESET_LIST, Ability.PRESET, Ability.POWER_LIMIT)
 _BY_FANS = (Ability.FAN_MODE, Ability.COOLING_TARGET)
+_BY_LIMITS = (*_BY_FANS, Ability.POWER_LIMIT)
 
 
 class Entry(Capability, frozen=True, kw_only=True):
@@ -76,12 +77,18 @@ def capability(ability: Ability, found: Firmware) -> Capability | None:
 
 
 def declared(
-    found: Firmware, own: Limits, ladder: Sequence[Preset], *, immersed: bool | None
+    found: Firmware, own: Limits | None, ladder: Sequence[Preset], *, immersed: bool | None
 ) -> tuple[Capability, ...]:
-    """What one machine can do. `ladder` empty: not known, so nothing that needs one."""
+    """What one machine can do. `ladder` empty: not known, so nothing that needs one.
+
+    `own` None: its limits are not known either, so nothing whose span they are.
+    """
+    limits_known, own = own is not None, own or Limits()
     tuned_w = [rung.power_w for rung in ladder if rung.tuned]
     told: list[Capability] = []
     for one in profile():
+        if one.ability in _BY_LIMITS and not limits_known:
+            continue
         if one.ability is Ability.POWER_LIMIT:
             # The machine's word counts here, not its version: only firmware with a limit tells its highest.
             if (own.power_limit_high_w is None) != (one.closed_loop is False):

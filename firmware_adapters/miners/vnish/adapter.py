@@ -2,15 +2,18 @@
 
 Cadence: `/status` and `/summary` on every read (neither needs a login); `/perf-summary` every
 `PRESET_EVERY_S`, while the machine changes its state, and on each read within `AFTER_WRITE_S` of a write;
-`/info` every `INFO_EVERY_S` and when the machine may have rebooted; `/settings`, which needs a login, every
-`SETTINGS_EVERY_S` and after a write. A read in between tells the running preset only where the machine proves
-that it is still the one (`freshness`), and marks its watts as estimated; else it is unknown. Boards, chips,
-pools, logs and history are read when somebody asks. Writes are in `control`.
+`/info` every `INFO_EVERY_S`, when the machine may have rebooted, and `INFO_AGAIN_S` after it did not say;
+`/settings`, which needs a login, every `SETTINGS_EVERY_S` and after a write. A read in between tells the
+running preset only where the machine proves that it is still the one (`freshness`), and marks its watts as
+estimated; else it is unknown. Boards, chips, pools, logs and history are read when somebody asks. Writes
+are in `control`.
 """
 
 import asyncio
 import logging
 import math
+from collections.abc import Awaitable
+from typing import TypeVar, cast
 
 import msgspec
 
@@ -24,18 +27,19 @@ from firmware_adapters.miners.vnish.history import LONGEST_S, SHORTEST_STEP_S, h
 from firmware_adapters.miners.vnish.ladder import Running
 from firmware_adapters.miners.vnish.parse import Status
 from firmware_adapters.miners.vnish.pools import pools
+from firmware_adapters.miners.vnish.recall import Recall
 from firmware_adapters.miners.vnish.session import Session
 from firmware_adapters.miners.vnish.stats import stats, stats_faults
 from firmware_adapters.miners.vnish.versions import Firmware
 from firmware_adapters.transport.http import HttpTransport, TailTransport
 from firmware_adapters.transport.http_client import HttpClient
 from firmware_adapters.transport.line_json import CGMINER_PORT, LineClient, LineTransport
-from shared.capabilities import Ability, DeviceFacts
+from shared.capabilities import Ability, DeviceFacts, Preset
 from shared.clock import Clock, SystemClock
 from shared.details import Board, Chip, History, Pool
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 from shared.inventory import DeviceEntry
-from shared.telemetry import MISSING, DeviceKind, Quality, Reading
+from shared.telemetry import MISSING, DeviceKind, Quality
 from shared.units import Algorithm
 
 __all__ = ["VnishAdapter", "capabilities", "open_device"]
@@ -50,6 +54,7 @@ PROBE_EVERY_S = 86_400.0
 _WEB_SHARE = 2 / 3
 """Part of a read's time that the web server gets before the 4028 socket is asked."""
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
@@ -95,6 +100,7 @@ class VnishAdapter(Control):
         self._socket = socket
         self._web_s = timeout_s * _WEB_SHARE if socket is not None else timeout_s
         self._fresh = Freshness()
+        self._recall = Recall()
         self._uptime_s: float | None = None
         self._default_password: bool | None = None
         self._probed_s: float | None = None
@@ -114,7 +120,7 @@ class VnishAdapter(Control):
         ends_s = loop.time() + self._web_s
         try:
             async with asyncio.timeout_at(ends_s):
-                seen = await self._read_core()
+                status, page = await self._ask_core()
         except TimeoutError as error:
             self._fresh.failed()
             return await self._read_socket(DeviceTimeout(f"{self._name}: no whole answer in time"), error)
@@ -124,6 +130,14 @@ class VnishAdapter(Control):
         if self._web_failing:
             self._web_failing = False
             _log.info("%s: the web server answers again", self._name)
+        told_uptime = False
+        try:
+            # By itself: who it is may take what is left of the time, and not what was told already.
+            async with asyncio.timeout_at(ends_s):
+                told_uptime = await self._look_again()
+        except TimeoutError:
+            _log.debug("%s: identity not read in time", self._name)
+        seen = self._seen(status, page, told_uptime=told_uptime)
         if not self._asks_preset() and not self._asks_settings():
             return self._with_proven(seen)
         try:
@@ -135,29 +149,31 @@ class VnishAdapter(Control):
 
     async def _read_web(self) -> Observation:
         """A read of the web server without a deadline and without the settings."""
-        return await self._with_preset(await self._read_core())
+        status, page = await self._ask_core()
+        told_uptime = await self._look_again()
+        return await self._with_preset(self._seen(status, page, told_uptime=told_uptime))
 
-    async def _read_core(self) -> Observation:
-        """What control needs. A page that is broken costs what only it tells."""
+    async def _ask_core(self) -> tuple[Status, fields.Object]:
+        """State and readings, what control needs; each of both pages may tell the state."""
         status, refused = await self._try_status()
-        if status is not None:
-            self._fresh.look(status, self._clock.monotonic())
-        told_uptime = False
-        if self._fresh.asks_info(self._clock.monotonic()) or self._identity is None:
-            told_uptime = await self._look_again()
-        identity = self._identity
-        page = await self._session.get("/summary")
-        readings = parse.summary(page, None if identity is None else identity.hash_unit)
+        page = fields.as_page(await self._session.get("/summary"), "/summary")
         if status is None:
             status = parse.summary_status(page)
             if status is None:
                 raise refused or MalformedReply("/summary: no state")
-            self._fresh.look(status, self._clock.monotonic())
+        self._fresh.look(status, self._clock.monotonic())
+        return status, page
+
+    def _seen(self, status: Status, page: fields.Object, *, told_uptime: bool) -> Observation:
+        """What both pages mean. Without an identity nobody knows the unit, so the hashrate is missing."""
+        identity = self._identity
+        readings = parse.summary(page, None if identity is None else identity.hash_unit)
         uptime_s = self._fresh.uptime_s(self._clock.monotonic())
         if uptime_s is not None:
-            readings["uptime_s"] = Reading(uptime_s, Quality.GOOD if told_uptime else Quality.ESTIMATED)
+            quality = Quality.GOOD if told_uptime else Quality.ESTIMATED
+            readings["uptime_s"] = fields.reading("uptime_s", uptime_s, quality)
         if status.throttle_pct is not None:
-            readings["throttle_pct"] = Reading(status.throttle_pct)
+            readings["throttle_pct"] = fields.reading("throttle_pct", status.throttle_pct)
         if "setpoint_c" in readings:
             self._target_c = readings["setpoint_c"].value
         return Observation(
@@ -178,10 +194,12 @@ class VnishAdapter(Control):
         return status, None
 
     async def _look_again(self) -> bool:
-        """Read `/info`; False where it is broken, and then what is known of the machine stands."""
+        """Read `/info` where it is due; False where it told nothing: then what is known of it stands."""
+        if not self._fresh.asks_info(self._clock.monotonic()):
+            return False
         try:
             self._identity = parse.identity(await self._session.get("/info"))
-        except (Busy, MalformedReply, Unsupported) as error:
+        except (Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported) as error:
             _log.debug("%s: identity not read: %s", self._name, error)
             return False
         self._note_uptime(self._identity.uptime_s)
@@ -233,7 +251,10 @@ class VnishAdapter(Control):
             return seen
         readings = seen.readings
         if asked.power_limit_w is not None:
-            readings = {**readings, "power_limit_w": Reading(asked.power_limit_w)}
+            readings = {
+                **readings,
+                "power_limit_w": fields.reading("power_limit_w", asked.power_limit_w),
+            }
         return msgspec.structs.replace(seen, readings=readings, preset_requested=asked.preset)
 
     async def _read_socket(self, failure: DeviceError, cause: BaseException) -> Observation:
@@ -258,55 +279,77 @@ class VnishAdapter(Control):
     async def facts(self) -> DeviceFacts:
         """Identity, ladder (empty without a credential), abilities of this machine, default password.
 
-        Raises `DeviceError`. A firmware that was never tested is told apart here and warned of; no password
-        is sent to it.
+        Only `/info` has to answer; what stands in for another page that does not is in `recall`. Raises
+        `DeviceError`. A firmware that was never tested is told apart here and warned of; no password is sent
+        to it.
         """
         self._identity = found = parse.identity(await self._session.get("/info"))
-        model = await self._model()
-        self._limits = abilities.limits(model)
-        page = fields.as_object(model)
+        self._recall.look(found, self._clock.monotonic())
+        page = await self._told("/model", self._model())
+        # None: control asks for them itself before it needs them.
+        self._limits = None if page is None else abilities.limits(page)
         trusted = found.firmware.known
         if not trusted and self._warned != found.firmware:
             self._warned = found.firmware
             _log.warning("%s runs %s, which was never tested: read only", self._name, found.firmware.words)
-        rungs = await self._ladder() if trusted and self._session.can_log_in else ()
+        rungs: tuple[Preset, ...] | None = ()
+        if trusted and self._session.can_log_in:
+            rungs = await self._told("its ladder", self._ladder())
         return DeviceFacts(
             model=fields.text(page, "full_name") or found.model,
             firmware=found.firmware.words,
             mac=found.mac,
             serial=found.serial or fields.text(page, "serial") or "",
             algorithm=found.algorithm,
-            presets=rungs,
+            presets=rungs or (),
             capabilities=abilities.declared(
-                found.firmware, self._limits, rungs, immersed=await self._is_immersed()
+                found.firmware, self._limits, rungs or (), immersed=await self._is_immersed()
             ),
-            default_password=trusted and await self._has_default_password(),
+            default_password=trusted and await self._has_default_password(entered=rungs is not None),
         )
 
-    async def _model(self) -> object:
-        """`/model`; None where the firmware does not have the page (1.2.0)."""
+    async def _told(self, page: str, asking: Awaitable[T]) -> T | None:
+        """What a page of the facts tells, or told before; None: not told. Raises as `Recall.instead`."""
         try:
-            return await self._session.get("/model")
+            answer = await asking
+        except (Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported) as error:
+            _log.debug("%s: %s not read: %s", self._name, page, error)
+            return cast(T | None, self._recall.instead(page, error))
+        self._recall.told(page, answer)
+        return answer
+
+    async def _model(self) -> fields.Object:
+        """`/model`; empty where the firmware does not have the page (1.2.0)."""
+        try:
+            return fields.as_page(await self._session.get("/model"), "/model")
         except Unsupported:
-            return None
+            return {}
 
     async def _is_immersed(self) -> bool | None:
-        """Whether the machine sits in oil or water; None while it does not tell."""
-        mode, _ = parse.cooling_mode(await self._session.get("/summary"))
+        """Whether the machine sits in oil or water; None while it does not tell.
+
+        Nothing stands in for it: anybody may change it at any time, and control looks again before it writes.
+        """
+        try:
+            mode, _ = parse.cooling_mode(await self._session.get("/summary"))
+        except (Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported) as error:
+            _log.debug("%s: how it is cooled was not read: %s", self._name, error)
+            return None
         return None if mode is None else mode in parse.IMMERSED
 
-    async def _has_default_password(self) -> bool:
-        """A machine has one password: where ours let us in, the default does exactly if it is ours."""
-        if self._session.password is not None:
-            return self._session.password == DEFAULT_PASSWORD
+    async def _has_default_password(self, *, entered: bool) -> bool:
+        """A machine has one password: where ours let us in, the default does exactly if it is ours.
+
+        What it would not say now is asked again with the next facts, and the last that was known stands.
+        """
         now_s = self._clock.monotonic()
-        if (
-            self._default_password is None
-            or self._probed_s is None
-            or now_s - self._probed_s >= PROBE_EVERY_S
-        ):
-            self._probed_s = now_s
-            self._default_password = await self._session.accepts_password(DEFAULT_PASSWORD)
+        if self._session.password is not None:
+            if entered:
+                self._default_password = self._session.password == DEFAULT_PASSWORD
+        elif self._probed_s is None or now_s - self._probed_s >= PROBE_EVERY_S:
+            opens = await self._session.accepts_password(DEFAULT_PASSWORD)
+            if opens is not None:
+                self._default_password, self._probed_s = opens, now_s
         return self._default_password is True
 
     # ------------------------------------------------------------ parts, logs, history
@@ -374,5 +417,5 @@ class VnishAdapter(Control):
 
 
 def _with_running(seen: Observation, running: Running, quality: Quality) -> Observation:
-    readings = {**seen.readings, "preset_w": fields.reading(running.preset_w, quality)}
+    readings = {**seen.readings, "preset_w": fields.reading("preset_w", running.preset_w, quality)}
     return msgspec.structs.replace(seen, readings=readings, preset=running.preset)

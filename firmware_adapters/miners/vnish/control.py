@@ -265,7 +265,7 @@ class Control:
         """The safe direction does not wait for a machine that cannot introduce itself just now."""
         try:
             await self._may(ability)
-        except (Busy, MalformedReply) as error:
+        except (Busy, DeviceTimeout, MalformedReply) as error:
             _log.debug("%s: told to stop without knowing its firmware: %s", self._name, error)
 
     # ------------------------------------------------------------ the rest

@@ -7,8 +7,16 @@ means "the reply does not say".
 import math
 from collections.abc import Sequence
 
-from firmware_adapters.miners.fields import NOT_JSON, Object, as_number, as_object, as_page, decode, flag
-from shared.telemetry import MISSING, Quality, Reading
+from firmware_adapters.miners.fields import (
+    NOT_JSON,
+    Object,
+    as_number,
+    as_object,
+    as_page,
+    decode,
+    flag,
+    reading,
+)
 
 __all__ = [
     "NOT_JSON",
@@ -68,8 +76,3 @@ def text(parent: Object | None, key: str) -> str | None:
         return None
     value = value.strip()
     return value if value and value != "N/A" else None
-
-
-def reading(value: float | None, quality: Quality = Quality.GOOD) -> Reading:
-    """A reading of `value`; MISSING where there is none."""
-    return MISSING if value is None else Reading(value, quality)

@@ -7,10 +7,12 @@ data; chip temperatures are the firmware's estimate (board + 10..15 °C); watts 
 """
 
 import re
+from collections.abc import Callable
 from types import MappingProxyType
 
 import msgspec
 
+from firmware_adapters.miners.claims import power_beside
 from firmware_adapters.miners.declared import CORE_POINTS
 from firmware_adapters.miners.vnish.fields import (
     NOT_JSON,
@@ -34,7 +36,17 @@ from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading
 from shared.units import Algorithm, ghs_to_ths, mhs_to_ths
 
-HASH_UNITS = MappingProxyType({"GH/s": ghs_to_ths, "MH/s": mhs_to_ths})
+HASH_UNITS: MappingProxyType[str, Callable[[float], float]] = MappingProxyType(
+    {
+        "kH/s": lambda khs: mhs_to_ths(khs / 1_000.0),
+        "MH/s": mhs_to_ths,
+        "GH/s": ghs_to_ths,
+        "TH/s": lambda ths: ths,
+        "PH/s": lambda phs: phs * 1_000.0,
+        "EH/s": lambda ehs: ehs * 1_000_000.0,
+    }
+)
+"""To TH/s. The documents name GH/s and MH/s only; the other multiples mean what they say everywhere."""
 _UNIT_OF = MappingProxyType({Algorithm.SHA256D: "GH/s", Algorithm.SCRYPT: "MH/s"})
 BROKEN_BOARD = frozenset({"failure", "disconnected", "disabled", "unknown"})
 IMMERSED = ("immersion", "immers")
@@ -45,7 +57,7 @@ _SPLIT_TOLERANCE = 0.02
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """`/info`: who the machine is and in which unit it counts hashes (`hash_unit` None: it does not say)."""
+    """`/info`: who the machine is, and in which of `HASH_UNITS` it counts hashes (None: not known)."""
 
     model: str
     firmware: Firmware
@@ -87,10 +99,10 @@ def identity(body: object) -> Identity:
     name = text(info, "fw_name")
     if name is None and not model:
         raise MalformedReply("/info: it names neither a firmware nor a machine")
-    unit = text(info, "hr_measure")
-    algorithm = _algorithm(text(info, "algorithm"), unit, model)
-    if unit not in HASH_UNITS:
-        unit = _UNIT_OF.get(algorithm)
+    told = text(info, "hr_measure")
+    algorithm = _algorithm(text(info, "algorithm"), told, model)
+    # Only what is not told follows from the algorithm: another unit guessed here is wrong a thousandfold.
+    unit = _UNIT_OF.get(algorithm) if told is None else told
     system = child(info, "system")
     return Identity(
         model=model,
@@ -98,7 +110,7 @@ def identity(body: object) -> Identity:
         mac=(text(child(system, "network_status"), "mac") or "").lower(),
         serial=text(info, "serial") or "",
         algorithm=algorithm,
-        hash_unit=unit,
+        hash_unit=unit if unit in HASH_UNITS else None,
         uptime_s=uptime_s(text(system, "uptime")),
     )
 
@@ -179,7 +191,7 @@ def miner_state(word: str | None) -> MinerState:
 
 
 def summary(body: object, hash_unit: str | None) -> dict[str, Reading]:
-    """Readings in `/summary`; hashrates in TH/s by `hash_unit` ("GH/s", "MH/s"; None: unknown, so missing).
+    """Readings in `/summary`; hashrates in TH/s by `hash_unit` of `HASH_UNITS` (None: unknown, so missing).
 
     Raises `MalformedReply` if it is no object. `{"miner": null}` is legal: everything is missing.
     """
@@ -190,16 +202,16 @@ def summary(body: object, hash_unit: str | None) -> dict[str, Reading]:
         return readings
     boards = _boards(miner)
     readings |= _hashrates(miner, boards, hash_unit)
-    readings["power_w"] = _power(miner)
+    readings["power_w"] = power_beside(_power(miner), readings["hashrate_ths"])
     readings |= _named("chip", temperature_range(miner, boards, "chip"), Quality.ESTIMATED)
     readings |= _named("board", temperature_range(miner, boards, "pcb"), Quality.GOOD)
     readings |= _fans(child(miner, "cooling"))
     readings |= shares(children(miner, "pools"))
-    readings["hw_errors"] = reading(amount(miner, "hw_errors"))
+    readings["hw_errors"] = reading("hw_errors", amount(miner, "hw_errors"))
     readings["boards_working"] = _boards_working(boards)
     psu_c = hottest_psu(child(child(miner, "psu"), "temps"))
     if psu_c is not None:
-        readings["psu_temp_c"] = Reading(psu_c)
+        readings["psu_temp_c"] = reading("psu_temp_c", psu_c)
     return readings
 
 
@@ -221,8 +233,11 @@ def _hashrates(miner: Object, boards: list[Object], hash_unit: str | None) -> di
     if "hr_nominal" not in miner:  # as in 1.2.0
         nominal, sure = _sum(boards, "hashrate_ideal"), Quality.ESTIMATED
     return {
-        "hashrate_ths": MISSING if whole is None else Reading(convert(whole), quality),
-        "hashrate_nominal_ths": MISSING if nominal is None else Reading(convert(nominal), sure),
+        name: MISSING if rate is None else reading(name, convert(rate), how)
+        for name, rate, how in (
+            ("hashrate_ths", whole, quality),
+            ("hashrate_nominal_ths", nominal, sure),
+        )
     }
 
 
@@ -245,17 +260,15 @@ def _power(miner: Object) -> Reading:
         if watts is not None and watts == number(miner, "power_efficiency"):
             return MISSING
     measured = flag(child(miner, "psu"), "psu_power_metering")
-    return reading(watts, Quality.GOOD if measured is True else Quality.ESTIMATED)
+    return reading("power_w", watts, Quality.GOOD if measured is True else Quality.ESTIMATED)
 
 
 def _named(what: str, span: Range, quality: Quality) -> dict[str, Reading]:
     if span.sensors_failed:
         failed = Reading(None, Quality.SENSOR_ERROR)
         return {f"{what}_temp_min_c": failed, f"{what}_temp_max_c": failed}
-    return {
-        f"{what}_temp_min_c": reading(span.low, quality),
-        f"{what}_temp_max_c": reading(span.high, quality),
-    }
+    ends = {f"{what}_temp_min_c": span.low, f"{what}_temp_max_c": span.high}
+    return {name: reading(name, value, quality) for name, value in ends.items()}
 
 
 def cooling_mode(body: object) -> tuple[str | None, float | None]:
@@ -271,13 +284,13 @@ def _fans(cooling: Object | None) -> dict[str, Reading]:
         return {}
     found: dict[str, Reading] = {}
     for index, fan in _numbered(cooling):
-        found[f"fan_rpm.{index}"] = reading(amount(fan, "rpm"))
+        found[f"fan_rpm.{index}"] = reading("fan_rpm", amount(fan, "rpm"))
     duty = amount(cooling, "fan_duty")
     if found and duty is not None:
-        found["fan_duty_pct"] = Reading(duty)
+        found["fan_duty_pct"] = reading("fan_duty_pct", duty)
     target_c = amount(mode, "param")
     if text(mode, "name") == "auto" and target_c is not None:
-        found["setpoint_c"] = Reading(target_c)
+        found["setpoint_c"] = reading("setpoint_c", target_c)
     return found
 
 
@@ -314,7 +327,8 @@ def _boards_working(boards: list[Object]) -> Reading:
     states = [text(child(board, "status"), "state") for board in boards]
     if not states or None in states:
         return MISSING
-    return Reading(float(sum(state not in BROKEN_BOARD for state in states)))
+    working = sum(state not in BROKEN_BOARD for state in states)
+    return reading("boards_working", float(working))
 
 
 # ---------------------------------------------------------------- small

@@ -33,6 +33,7 @@ _STATES = MappingProxyType(
     }
 )
 _FEE = "DevFee"
+_COUNTERS = tuple((word, f"shares_{word}") for word in ("accepted", "rejected", "stale"))
 _CLOCK = re.compile(r"(?:(\d{1,5})\s*d(?:ays?)?,?\s*)?(?:(\d{1,6}):)?(\d{1,6}):(\d{1,2})", re.ASCII)
 _PARTS = re.compile(r"(\d{1,9})\s*([dhms])[a-z]*,?\s*", re.ASCII)
 _SECONDS = {"d": 86_400.0, "h": 3_600.0, "m": 60.0, "s": 1.0}
@@ -98,10 +99,10 @@ def shares(listed: Sequence[Object]) -> dict[str, Reading]:
     """
     own = [pool for pool in listed if pool.get("pool_type") != _FEE]
     counted = {
-        f"shares_{word}": reading(total([count for pool in own if (count := amount(pool, word)) is not None]))
-        for word in ("accepted", "rejected", "stale")
+        name: reading(name, total([count for pool in own if (count := amount(pool, word)) is not None]))
+        for word, name in _COUNTERS
     }
     ages = [age_s for pool in own if (age_s := _age(pool)) is not None]
     if ages:
-        counted["last_share_age_s"] = Reading(min(ages))
+        counted["last_share_age_s"] = reading("last_share_age_s", min(ages))
     return counted

@@ -13,7 +13,7 @@ from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.vnish import fields, parse
 from firmware_adapters.transport.http import HttpReply, HttpTransport, TailTransport
 from shared.clock import Clock
-from shared.errors import AuthFailed, Busy, MalformedReply, Unsupported
+from shared.errors import AuthFailed, Busy, DeviceError, MalformedReply, Unsupported
 
 API = "/api/v1"
 KEY_LENGTH = 32
@@ -109,14 +109,24 @@ class Session:
             return None
 
     async def accepts_password(self, password: str) -> bool | None:
-        """Whether the machine lets `password` in; None where it will not say now (locked out, odd reply)."""
+        """Whether the machine lets `password` in; None where it will not say now.
+
+        That is where it is silent, answers oddly, or takes no password: then it is not asked, because a try
+        while it is locked says nothing about the password and may lengthen the lock-out.
+        """
         try:
             async with self._login_lock:
+                if self._wait_s() > 0:
+                    return None
                 reply = await self._http.request("POST", f"{API}/unlock", {"pw": password})
-        except (AuthFailed, Unsupported):
-            return None  # a transport that only reads does not let this through
+        except DeviceError:
+            return None  # also from a transport that only reads and does not let this through
         if reply.status == HTTPStatus.OK:
             return True
+        if reply.status in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
+            told_s = _told_wait_s(reply)
+            if told_s or reply.status == HTTPStatus.TOO_MANY_REQUESTS:
+                self.locked_for(told_s or WRONG_PASSWORD_WAITS_S[0])
         return False if reply.status == HTTPStatus.FORBIDDEN else None
 
     async def _send(self, method: str, path: str, body: object | None, *, login: bool) -> HttpReply:
@@ -172,11 +182,7 @@ class Session:
         return 0.0 if until_s is None else until_s - self._clock.monotonic()
 
     def _refused(self, reply: HttpReply) -> AuthFailed:
-        try:
-            told = fields.number(fields.as_object(fields.decode(reply.body, "/unlock")), "unlock_timeout")
-        except MalformedReply:
-            told = None
-        wait_s = told if told is not None and told > 0 else 0.0
+        wait_s = _told_wait_s(reply)
         why = "too many tries"
         if reply.status == HTTPStatus.FORBIDDEN:
             why = "wrong password"
@@ -187,6 +193,15 @@ class Session:
             wait_s = WRONG_PASSWORD_WAITS_S[0]
         self._wait_until(self._clock.monotonic() + wait_s)
         return AuthFailed(f"/unlock: {why}; not tried again for {wait_s:.0f} s", retry_after_s=wait_s)
+
+
+def _told_wait_s(reply: HttpReply) -> float:
+    """For so long (s) it takes no password, by a refusal of `/unlock`; 0 where that does not say."""
+    try:
+        told_s = fields.amount(fields.as_object(fields.decode(reply.body, "/unlock")), "unlock_timeout")
+    except MalformedReply:
+        return 0.0
+    return told_s or 0.0
 
 
 def _raise_for_status(reply: HttpReply, method: str, path: str) -> None:

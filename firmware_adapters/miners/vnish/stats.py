@@ -10,6 +10,7 @@ import re
 from firmware_adapters.miners.declared import CORE_POINTS
 from firmware_adapters.miners.vnish.fields import Object, as_number, as_object, number, reading, text
 from firmware_adapters.miners.vnish.parse import miner_state
+from firmware_adapters.miners.vnish.temperatures import usable
 from shared.details import Fault
 from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading
@@ -25,15 +26,15 @@ def stats(body: Object) -> tuple[MinerState, dict[str, Reading]]:
     readings: dict[str, Reading] = dict.fromkeys(CORE_POINTS, MISSING)
     hashrate = number(machine, "GHS 5s")
     if hashrate is not None and hashrate >= 0:
-        readings["hashrate_ths"] = Reading(ghs_to_ths(hashrate))
+        readings["hashrate_ths"] = reading("hashrate_ths", ghs_to_ths(hashrate))
     for what, name, quality in (
         ("chip", "temp_chip", Quality.ESTIMATED),
         ("board", "temp_pcb", Quality.GOOD),
     ):
         span = [value for board in _BOARDS for value in _temperatures(text(machine, f"{name}{board}"))]
         if span:
-            readings[f"{what}_temp_min_c"] = Reading(min(span), quality)
-            readings[f"{what}_temp_max_c"] = Reading(max(span), quality)
+            for point, value in ((f"{what}_temp_min_c", min(span)), (f"{what}_temp_max_c", max(span))):
+                readings[point] = reading(point, value, quality)
     readings |= _fans(machine)
     readings["boards_working"] = _boards_working(machine)
     return miner_state(text(machine, "state")), readings
@@ -59,23 +60,24 @@ def _machine(body: Object) -> Object:
 
 
 def _temperatures(quartet: str | None) -> list[float]:
-    """ "65-55-65-65" is four sensors; zeros are no data and so dropped."""
+    """ "65-55-65-65" is four sensors; zeros are no data and so dropped, as is what none can mean."""
     words = quartet.split("-") if quartet is not None else []
-    return [float(word) for word in words if _TEMPERATURE.fullmatch(word) and float(word) != 0]
+    told = [usable(float(word)) for word in words if _TEMPERATURE.fullmatch(word)]
+    return [value for value in told if value]
 
 
 def _fans(machine: Object) -> dict[str, Reading]:
     """Fans as they turn. All of them at 0 is immersion or a dead tachometer, which this socket cannot tell
     apart, so then none is reported."""
     found = {
-        f"fan_rpm.{index - 1}": Reading(rpm)
+        f"fan_rpm.{index - 1}": reading("fan_rpm", rpm)
         for index in range(1, 9)
         if (rpm := as_number(machine.get(f"fan{index}"))) is not None and rpm >= 0
     }
-    if not any(fan.value for fan in found.values()):
+    if all(fan.value == 0 for fan in found.values()):
         return {}
     duty = number(machine, "fan_pwm")
-    return found if duty is None else {**found, "fan_duty_pct": reading(duty)}
+    return found if duty is None else {**found, "fan_duty_pct": reading("fan_duty_pct", duty)}
 
 
 def _boards_working(machine: Object) -> Reading:

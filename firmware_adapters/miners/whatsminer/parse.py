@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from firmware_adapters.miners.claims import power_beside, still_hashes
 from firmware_adapters.miners.fields import reading
 from firmware_adapters.miners.whatsminer.faults import faults_in, faults_of_summary
 from firmware_adapters.miners.whatsminer.fields import (
@@ -93,10 +94,11 @@ def summary(body: object, *, liquid: bool = False) -> Summary:
     said = found[0]
     boards_c = tuple(numbers(said, "boardtemperature"))
     watts = amount(said, "powerrealtime", "powerrt", "power")
+    hashrate = reading("hashrate_ths", _hashrate_now(said))
     readings = {
-        "hashrate_ths": reading("hashrate_ths", _hashrate_now(said)),
+        "hashrate_ths": hashrate,
         "hashrate_nominal_ths": _nominal(said),
-        "power_w": reading("power_w", watts, Quality.ESTIMATED),
+        "power_w": power_beside(reading("power_w", watts, Quality.ESTIMATED), hashrate),
         **span("chip", [amount(said, "chiptempmin"), amount(said, "chiptempmax")]),
         **span("board", boards_c or [number(said, "temperature")]),
     }
@@ -183,11 +185,13 @@ def status(body: object) -> Switch:
 def miner_state(switch: Switch, seen: Summary | None) -> MinerState:
     """What it does, from its switch and its hashrate; UNKNOWN where they do not tell.
 
-    A ramp of frequencies hashes, so it counts as tuning, which is a state of full power.
+    A ramp of frequencies hashes, so it counts as tuning, which is a state of full power. The switch is the
+    echo of an order: one that is off and still hashes is on its way down at best.
     """
-    if switch.off:
-        return MinerState.STOPPED
     hashrate = seen.readings["hashrate_ths"].usable if seen is not None else None
+    if switch.off:
+        nominal = seen.readings["hashrate_nominal_ths"].usable if seen is not None else None
+        return MinerState.SHUTTING_DOWN if still_hashes(hashrate, nominal) else MinerState.STOPPED
     if seen is None or hashrate is None:
         return MinerState.UNKNOWN
     if hashrate > 0:

@@ -10,6 +10,7 @@ import asyncio
 import msgspec
 
 from firmware_adapters.capabilities import Credential
+from firmware_adapters.miners.patience import Patience
 from firmware_adapters.miners.whatsminer import cipher
 from firmware_adapters.miners.whatsminer.cipher import Keys
 from firmware_adapters.miners.whatsminer.fields import Page, amount, page, text
@@ -20,10 +21,9 @@ from shared.errors import AuthFailed, Busy, DeviceError, MalformedReply, Unreach
 
 TOKEN_LIFE_S = 25 * 60.0
 """A token lives for 30 min; ours is not carried to its last minute."""
-REFUSED_WAIT_S = 60.0
-"""Wait after a refused password, or after a machine without a token left [default]."""
 
 _UNKNOWN, _UNREADABLE, _DENIED, _BAD_TOKEN, _NO_TOKEN = 14, 23, 45, 135, 136
+_WRONG = "it cannot decrypt what our password encrypts"
 _NOT_ENABLED = (
     "the write API is not enabled: switch it on with the vendor's tool, which also wants the default "
     "password changed"
@@ -40,8 +40,7 @@ class Session:
         self._lock = asyncio.Lock()
         self._keys: Keys | None = None
         self._until_s = 0.0
-        self._shut: tuple[float, str] | None = None
-        """Until when nothing is tried, and why."""
+        self._patience = Patience(clock)
         self.accepted: bool | None = None
         """Whether the machine took a command that our password signed; None: not tried."""
 
@@ -75,6 +74,7 @@ class Session:
         said = _object(raw if hidden is None else cipher.unseal(keys, hidden), command)
         self._judge(said, command)
         self.accepted = True
+        self._patience.accepted()
 
     async def _token(self) -> Keys:
         """Keys that are still good, or new ones."""
@@ -111,7 +111,7 @@ class Session:
             raise _TokenGone(words)
         if code == _UNREADABLE:
             self._keys = None
-            raise self._refused("it cannot decrypt what our password encrypts")
+            raise self._refused()
         if code == _DENIED:
             raise AuthFailed(f"{words}: {_NOT_ENABLED}")
         if code == _UNKNOWN:
@@ -119,18 +119,15 @@ class Session:
         raise Busy(words)
 
     def _check_open(self) -> None:
-        if self._shut is not None:
-            until_s, why = self._shut
-            left_s = until_s - self._clock.monotonic()
-            if left_s > 0:
-                raise AuthFailed(f"{why}; not tried for another {left_s:.0f} s", retry_after_s=left_s)
-            self._shut = None
+        left_s = self._patience.left_s
+        if left_s > 0:
+            raise AuthFailed(f"{_WRONG}; not tried for another {left_s:.0f} s", retry_after_s=left_s)
 
-    def _refused(self, why: str) -> AuthFailed:
+    def _refused(self) -> AuthFailed:
         """A wrong password is not tried again and again."""
         self.accepted = False
-        self._shut = (self._clock.monotonic() + REFUSED_WAIT_S, why)
-        return AuthFailed(why, retry_after_s=REFUSED_WAIT_S)
+        wait_s = self._patience.refused()
+        return AuthFailed(f"{_WRONG}; not tried again for {wait_s:.0f} s", retry_after_s=wait_s)
 
     def _no_token(self, words: str) -> Busy:
         """Tokens free themselves as they age. Not waited for here: a stop must be told to fail at once."""

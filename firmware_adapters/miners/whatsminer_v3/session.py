@@ -10,6 +10,7 @@ import msgspec
 
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.fields import NOT_JSON, Object
+from firmware_adapters.miners.patience import Patience
 from firmware_adapters.miners.whatsminer.fields import Page, amount, number, page, text
 from firmware_adapters.miners.whatsminer_v3.token import token
 from firmware_adapters.transport.raw import RawTransport
@@ -17,8 +18,6 @@ from shared.clock import Clock
 from shared.errors import AuthFailed, Busy, MalformedReply, Unreachable, Unsupported
 
 ACCOUNT = "super"
-REFUSED_WAIT_S = 60.0
-"""Wait after a refused password [default]."""
 
 _NO_COMMAND, _NOT_READABLE, _NOT_PERMITTED = -2, -3, -4
 _DENIALS = ("permission", "token", "account", "passw", "denied", "auth")
@@ -33,7 +32,7 @@ class Session:
         self._credential = credential
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._refused_until_s: float | None = None
+        self._patience = Patience(clock)
         self.accepted: bool | None = None
         """Whether the machine took a command that our password signed; None: not tried."""
 
@@ -51,9 +50,7 @@ class Session:
         raises.
         """
         async with self._lock:
-            left_s = 0.0
-            if self._refused_until_s is not None:
-                left_s = self._refused_until_s - self._clock.monotonic()
+            left_s = self._patience.left_s
             if left_s > 0:
                 raise AuthFailed(
                     f"the password was refused; not tried for another {left_s:.0f} s", retry_after_s=left_s
@@ -80,9 +77,10 @@ class Session:
             await self._exchange(request, command, None if parameter is None else str(parameter))
         except AuthFailed as error:
             self.accepted = False
-            self._refused_until_s = self._clock.monotonic() + REFUSED_WAIT_S
-            raise AuthFailed(str(error), retry_after_s=REFUSED_WAIT_S) from error
+            wait_s = self._patience.refused()
+            raise AuthFailed(f"{error}; not tried again for {wait_s:.0f} s", retry_after_s=wait_s) from error
         self.accepted = True
+        self._patience.accepted()
 
     async def _salted(self) -> Page | None:
         """The reply with the salt; a machine that hands it out only with all the rest is asked for all."""

@@ -13,7 +13,7 @@ from shared.capabilities import Ability
 from shared.clock import ManualClock
 from shared.details import Fault
 from shared.errors import Busy, MalformedReply, Unsupported
-from shared.telemetry import MinerState
+from shared.telemetry import MinerState, Quality
 from support.line_memory import MemorySocket, opens_lazily, read_ends_at_its_deadline
 from support.miners import Machine
 from support.subjects.avalon import avalon_q
@@ -160,18 +160,34 @@ async def test_faults_are_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "seen"),
+    ("state", "hashrate", "seen"),
     [
-        (MinerState.MINING, MinerState.MINING),
-        (MinerState.AUTO_TUNING, MinerState.MINING),
-        (MinerState.STARTING, MinerState.INITIALIZING),
-        (MinerState.STOPPED, MinerState.STOPPED),
+        (MinerState.MINING, 79.5, MinerState.MINING),
+        (MinerState.AUTO_TUNING, 79.5, MinerState.MINING),
+        (MinerState.STARTING, 0.0, MinerState.INITIALIZING),
+        (MinerState.STOPPED, 0.0, MinerState.STOPPED),
+        (MinerState.STOPPED, 79.5, MinerState.SHUTTING_DOWN),
     ],
 )
-async def test_states(state: MinerState, seen: MinerState) -> None:
+async def test_states(state: MinerState, hashrate: float, seen: MinerState) -> None:
     scene = Scene()
-    scene.machine.set(state=state)
+    scene.machine.set(state=state, hashrate_ths=hashrate)
     assert (await scene.adapter.read()).state is seen
+
+
+async def test_no_watts_beside_the_hashrate_of_the_summary_are_no_watts() -> None:
+    """The module may tell no hashrate itself, so what `summary` counts is held against its watts."""
+    scene = Scene()
+    answer = scene.emulator.answer
+
+    def without(raw: bytes) -> bytes:
+        return re.sub(rb"PS\[[^]]*\]|GHSspd\[[^]]*\]", b"PS[0 1222 0 0 0 0 0]", answer(raw))
+
+    scene.emulator.answer = without  # type: ignore[method-assign] # its supply tells nothing
+    seen = await scene.adapter.read()
+    assert (seen.readings["hashrate_ths"].value, seen.readings["power_w"].quality) == (79.5, Quality.MISSING)
+    scene.machine.set(hashrate_ths=0.0)
+    assert (await scene.adapter.read()).readings["power_w"].value == 0.0, "at rest it is possible"
 
 
 async def test_a_read_that_has_no_summary_is_a_failure() -> None:

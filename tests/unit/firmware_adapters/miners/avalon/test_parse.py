@@ -94,6 +94,13 @@ def test_what_a_resting_machine_lists_per_chip_is_of_an_earlier_time() -> None:
         ("PS[0 1214]", None),
         ("PS[0 1214 x 78 1014 1300]", None),
         ("PS[0 0 0 0 -5 0]", None),
+        ("PS[0 1214 1299 78 1014 1300] WALLPOWER[0]", 1014),
+        ("PS[0 1214 1299 0 0 1300 0]", 0),
+        ("PS[0 1214 1299 0 0 1300 0] GHSspd[0.00]", 0),
+        ("PS[0 1214 1299 0 0 1300 0] GHSspd[88712.17]", None),
+        ("WALLPOWER[0] GHSspd[88712.17]", None),
+        ("PS[-1 0 0 0 0 0 0]", None),
+        ("PS[-1 0 0 0 0 0 0] GHSspd[88712.17]", None),
         ("", None),
     ],
 )
@@ -109,11 +116,124 @@ def test_several_modules_are_added_up_and_the_hottest_counts() -> None:
     assert readings["power_w"].value is None, "half of it is not the whole"
 
 
+def modules(*texts: str) -> parse.Stats:
+    return parse.stats({"STATS": [{f"MM ID{number}": text} for number, text in enumerate(texts)]})
+
+
+def test_no_module_of_several_is_left_out() -> None:
+    hot = (
+        A_SERIES.replace("Temp[31]", "Temp[55]")
+        .replace("Fan1[4100] Fan2[4200]", "Fan1[0] Fan2[NA]")
+        .replace("FanR[68%]", "FanR[100%]")
+        .replace("Elapsed[7200]", "Elapsed[60]")
+    )
+    more = "SYSTEMSTATU[Work: In Work, Hash Board: 3 ] MPO[3400] HBITemp[40] HBOTemp[60]"
+    readings = parse.module_readings(modules(f"{A_SERIES} {more}", f"{hot} {more}"))
+    told = {point: found.value for point, found in readings.items()}
+    assert told == pytest.approx(
+        {
+            "hashrate_ths": 260.025,
+            "hashrate_nominal_ths": 262.0,
+            "power_w": 6722.0,
+            "power_limit_w": 6800.0,
+            "chip_temp_max_c": 84.0,
+            "chip_temp_min_c": 70.0,
+            "board_temp_max_c": 60.0,
+            "board_temp_min_c": 40.0,
+            "air_temp_c": 55.0,
+            "uptime_s": 60.0,
+            "boards_working": 6.0,
+            "fan_rpm.0": 4100.0,
+            "fan_rpm.1": 4200.0,
+            "fan_rpm.2": 4300.0,
+            "fan_rpm.3": 4400.0,
+            "fan_rpm.4": 0.0,
+            "fan_rpm.6": 4300.0,
+            "fan_rpm.7": 4400.0,
+            "fan_duty_pct": 100.0,
+        }
+    ), "a fan of the second that tells no speed keeps its number"
+
+
+def test_boards_and_chips_are_numbered_through_the_modules() -> None:
+    small = "PVT_T0[50 51] PVT_V0[300 301] MTmax[51] PS[0 1215 1350 242 3000 1391] GHSspd[40000]"
+    seen = modules(A_SERIES, small)
+    found = parts.boards(seen)
+    assert [board.index for board in found] == [0, 1, 2, 3]
+    assert [board.chip_temp_max_c for board in found] == [84, 83, 82, 51]
+    assert [board.voltage_v for board in found] == [13.9, 13.9, 13.9, 13.5]
+    assert found[3].hashrate_ths == 40.0, "the rate of a module with one board is its board's"
+    chips = parts.chips(seen)
+    assert [(chip.board, chip.index) for chip in chips][-3:] == [(2, 1), (3, 0), (3, 1)]
+    assert (chips[-1].temp_c, chips[-1].voltage_v) == (51, 0.301)
+
+
+def test_boards_that_stand_apart_belong_to_the_module_beside_them() -> None:
+    body = {
+        "STATS": [
+            {"HBinfo": "'HB0':{PVT_T0[60]} 'HB1':{PVT_T0[61]}", "MM ID0:Summary": "TMax[61]"},
+            {"MM ID1:Summary": "TMax[71]", "HBinfo": "'HB0':{PVT_T0[71]}"},
+        ]
+    }
+    seen = parse.stats(body)
+    assert [len(module.boards) for module in seen.modules] == [2, 1]
+    assert [board.chip_temp_max_c for board in parts.boards(seen)] == [60, 61, 71]
+
+
+def test_of_several_modules_each_names_its_faults() -> None:
+    seen = modules("ECHU[0 16 0] ECMM[0]", "ECHU[0 0 0] ECMM[9] PS[8 1222 0 0 0 0]")
+    assert [fault.code for fault in parse.faults(seen)] == ["MM0 ECHU1:16", "MM1 ECMM:9", "MM1 PS:8"]
+
+
+def test_what_one_module_lists_at_rest_does_not_cool_the_other() -> None:
+    readings = parse.module_readings(modules("TMax[0] PVT_T0[20]", "TMax[80] PVT_T0[70 80]"))
+    assert (readings["chip_temp_min_c"].value, readings["chip_temp_max_c"].value) == (70, 80)
+
+
+def test_the_watts_of_a_module_that_hashes_for_nothing_make_all_of_them_unknown() -> None:
+    seen = modules("WALLPOWER[3300] GHSspd[90000]", "WALLPOWER[0] GHSspd[90000]")
+    assert parse.module_readings(seen)["power_w"].quality is Quality.MISSING
+
+
+WORKS, RESTS, STARTS = (f"SYSTEMSTATU[Work: In {word}]" for word in ("Work", "Idle", "Init"))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "hashrate", "state"),
+    [
+        (RESTS, RESTS, 0.0, MinerState.STOPPED),
+        (RESTS, RESTS, 90.0, MinerState.SHUTTING_DOWN),
+        (RESTS, WORKS, 90.0, MinerState.MINING),
+        (WORKS, RESTS, 90.0, MinerState.MINING),
+        (RESTS, WORKS, 0.0, MinerState.UNKNOWN),
+        (RESTS, STARTS, 0.0, MinerState.INITIALIZING),
+        (STARTS, STARTS, 90.0, MinerState.INITIALIZING),
+        (STARTS, WORKS, 90.0, MinerState.MINING),
+        (STARTS, WORKS, 0.0, MinerState.INITIALIZING),
+        (RESTS, "Ver[1]", 0.0, MinerState.UNKNOWN),
+        ("SoftOFF[4]", "SoftOFF[4]", 0.0, MinerState.STOPPED),
+        ("SoftOFF[4]", "SoftOFF[0]", 0.0, MinerState.UNKNOWN),
+    ],
+)
+def test_a_machine_rests_only_where_all_its_modules_do(
+    first: str, second: str, hashrate: float, state: MinerState
+) -> None:
+    assert parse.miner_state(modules(first, second), hashrate) is state
+
+
+def test_modules_in_different_modes_are_in_none() -> None:
+    assert parse.work_mode(modules("WORKMODE[1]", "WORKMODE[1]")) == 1
+    assert parse.work_mode(modules("WORKMODE[1]", "WORKMODE[2]")) is None
+
+
 @pytest.mark.parametrize(
     ("text", "hashrate", "state"),
     [
         ("SYSTEMSTATU[Work: In Idle, Hash Board: 1]", 0.0, MinerState.STOPPED),
-        ("SYSTEMSTATU[Work: In Idle, Hash Board: 1]", 50.0, MinerState.STOPPED),
+        ("SYSTEMSTATU[Work: In Idle, Hash Board: 1]", None, MinerState.STOPPED),
+        ("SYSTEMSTATU[Work: In Idle, Hash Board: 1]", 50.0, MinerState.SHUTTING_DOWN),
+        ("SYSTEMSTATU[Work: In Idle, Hash Board: 1] GHSmm[80000]", 50.0, MinerState.SHUTTING_DOWN),
+        ("SYSTEMSTATU[Work: In Idle, Hash Board: 1] GHSmm[80000]", 0.7, MinerState.STOPPED),
         ("SYSTEMSTATU[Work: In Init, Hash Board: 1]", 0.0, MinerState.INITIALIZING),
         ("SYSTEMSTATU[Work: In Work, Hash Board: 3 ]", 50.0, MinerState.MINING),
         ("SYSTEMSTATU[Work: In Work, Hash Board: 3 ] Elapsed[60]", 0.0, MinerState.INITIALIZING),
@@ -124,6 +244,8 @@ def test_several_modules_are_added_up_and_the_hottest_counts() -> None:
         ("Ver[1]", 0.0, MinerState.UNKNOWN),
         ("Ver[1]", None, MinerState.UNKNOWN),
         ("SoftOFF[4] Elapsed[60]", 0.0, MinerState.STOPPED),
+        ("SoftOFF[4] Elapsed[60]", 50.0, MinerState.SHUTTING_DOWN),
+        ("SoftOFF[4] Elapsed[60]", None, MinerState.UNKNOWN),
         ("SoftOFF[0] Elapsed[60]", 0.0, MinerState.INITIALIZING),
     ],
 )
@@ -140,7 +262,14 @@ def test_a_sensor_that_is_not_there_prints_what_cannot_be() -> None:
 
 @pytest.mark.parametrize(("told", "volts"), [("1390", 13.9), ("2245", 22.45), ("27500", 27.5), ("-1", None)])
 def test_voltages_of_small_machines_are_in_millivolts(told: str, volts: float | None) -> None:
-    assert parse.supply_voltage_v(stats(f"PS[0 1215 {told} 4 0 3630 133]")) == volts
+    (module,) = stats(f"PS[0 1215 {told} 4 0 3630 133]").modules
+    assert parse.supply_voltage_v(module) == volts
+
+
+def test_a_supply_that_does_not_answer_has_no_voltage() -> None:
+    (module,) = stats("PS[-1 0 0 0 0 0 0]").modules
+    assert parse.supply_voltage_v(module) is None
+    assert {fault.code for fault in parse.faults(stats("PS[-1 0 0 0 0 0 0]"))} == {"PS:-1"}
 
 
 @pytest.mark.parametrize(("told", "mode"), [("0", 0), ("2", 2), ("1.5", None), ("-1", None), ("100", None)])

@@ -82,9 +82,10 @@ async def test_the_chips_as_they_were_while_it_worked() -> None:
     line = recorded_line(FOLDER)
     told = line.replies["stats"].replace(b"TMax[0]", b"TMax[71]")
     seen = parse.stats(decode(told))
-    (heats,) = parse.chip_temperatures(seen)
+    (module,) = seen.modules
+    (heats,) = parse.chip_values(module, "PVT_T")
     assert (len(heats), min(heats), max(heats), heats[0], heats[-1]) == (160, 57, 71, 58, 60)
-    (volts,) = parse.chip_values(seen, "PVT_V")
+    (volts,) = parse.chip_values(module, "PVT_V")
     assert (len(volts), min(volts), max(volts), volts[0], volts[-1]) == (160, 265, 283, 282, 281)
     readings = parse.module_readings(seen)
     assert (readings["chip_temp_min_c"].value, readings["chip_temp_max_c"].value) == (57.0, 71.0)
@@ -119,8 +120,10 @@ async def test_any_bracket_may_be_missing_and_costs_only_itself() -> None:
     text = decode(line.replies["stats"])["STATS"][0]["MM ID0:Summary"]  # type: ignore[index] # its known shape
     whole = parse.stats({"STATS": [{"MM ID0:Summary": text}]})
     readings = parse.module_readings(whole)
-    for name in whole.module:
-        less = parse.Stats(modules=({key: value for key, value in whole.module.items() if key != name},))
+    (module,) = whole.modules
+    for name in module.said:
+        said = {key: value for key, value in module.said.items() if key != name}
+        less = parse.Stats(modules=(parse.Module(name="0", said=said),))
         found = parse.module_readings(less)
         changed = {point for point in readings if found.get(point) != readings[point]}
         # Without its fans nothing is left to have a duty.

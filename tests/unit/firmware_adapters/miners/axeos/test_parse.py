@@ -105,6 +105,13 @@ def test_the_state_as_far_as_it_can_be_told(said: dict[str, object], state: Mine
     assert parse.state(said) is state
 
 
+def test_no_watts_of_a_machine_that_hashes_are_unknown() -> None:
+    seen = page(power=0, hashRate=1000.0)
+    assert parse.readings(seen)["power_w"] == MISSING
+    assert parse.board(seen).power_w is None
+    assert parse.readings(page(power=0, hashRate=0.0))["power_w"] == Reading(0.0)
+
+
 def test_overheat_mode_and_a_failing_power_stage_are_faults() -> None:
     assert parse.faults(page()) == ()
     assert [fault.code for fault in parse.faults(page(overheat_mode=1))] == ["overheat_mode"]
@@ -145,9 +152,9 @@ def test_the_steps_of_the_clock() -> None:
 
 
 def test_known_releases() -> None:
-    for version in ("v2.4.5-3-gb5d1e36-dirty", "2.9.0", "AxeOS v2.10.1"):
+    for version in ("v2.4.5-3-gb5d1e36-dirty", "2.9.0", "AxeOS v2.1.8"):
         assert identify.seen_before(version)
-    for version in ("v3.0.0", "", "?", "AxeOS ?"):
+    for version in ("v2.10.1", "v3.0.0", "", "?", "AxeOS ?"):
         assert not identify.seen_before(version)
 
 

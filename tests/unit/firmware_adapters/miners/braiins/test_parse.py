@@ -183,6 +183,29 @@ def test_fans_by_their_own_number_and_the_duty_that_is_asked_of_them() -> None:
     }
 
 
+def test_a_sensor_at_zero_has_no_data() -> None:
+    """Boards without power print 0 for everything; a page of the hottest sensor does the same."""
+    zeros = boards_page(board(chip_temp_max_c=0.0, board_temp_max_c=0.0, board_temp_min_c=0.0))
+    found = parse.hashboards(zeros, hashing=False)
+    assert {found[point] for point in found if "temp" in point} == {MISSING}
+    (told,) = parts.boards(zeros, hashing=False)
+    assert (told.chip_temp_max_c, told.board_temp_max_c, told.board_temp_min_c) == (None, None, None)
+    half = boards_page(board(chip_temp_max_c=71.0, board_temp_max_c=56.0, board_temp_min_c=0.0))
+    assert parse.hashboards(half, hashing=True)["board_temp_min_c"].value != 0.0
+    for location in (1, 2):
+        sensor = {"location": location, "temperature": {"degree_c": 0.0}}
+        assert parse.cooling({"fans": [], "highest_temperature": sensor}) == {}
+
+
+@pytest.mark.parametrize(("ths", "power"), [(120.0, MISSING), (0.0, Reading(0.0, Quality.ESTIMATED))])
+def test_no_watts_of_a_machine_that_hashes_are_unknown(ths: float, power: Reading) -> None:
+    page = {
+        "miner_stats": {"real_hashrate": {"last_5s": {"terahash_per_second": ths}}},
+        "power_stats": {"approximated_consumption": {"watt": 0}},
+    }
+    assert parse.stats(page, NOW_MS)["power_w"] == power
+
+
 def test_what_cannot_be_is_out_of_range_and_has_no_value() -> None:
     page = boards_page(board(chip_temp_max_c=255.0, board_temp_max_c=900.0))
     found = parse.hashboards(page, hashing=True)

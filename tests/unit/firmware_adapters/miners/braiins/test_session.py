@@ -71,19 +71,65 @@ async def test_a_machine_that_asks_for_no_login_is_not_logged_into() -> None:
     assert len(http.requests) == 1
 
 
-async def test_a_wrong_password_is_not_tried_again_for_a_minute() -> None:
+def logins(http: MemoryHttp) -> int:
+    return [request.path for request in http.requests].count("/api/v1/auth/login")
+
+
+async def test_a_wrong_password_is_soon_tried_once_a_day_only() -> None:
     clock = ManualClock()
     http = in_memory(emulated(clock))
     session = Session(http, Credential(user=None, secret="wrong"), clock)
-    for _ in range(4):
-        with pytest.raises(AuthFailed) as caught:
-            await session.put("actions/stop")
-        assert caught.value.retry_after_s == pytest.approx(60)
-    assert [request.path for request in http.requests].count("/api/v1/auth/login") == 1
-    clock.advance(61)
-    with pytest.raises(AuthFailed):
-        await session.get("miner/details")
-    assert [request.path for request in http.requests].count("/api/v1/auth/login") == 2
+    for number, wait_s in enumerate((60.0, 600.0, 86_400.0, 86_400.0), 1):
+        for passed_s in (0.0, 0.0, wait_s - 1.0):
+            clock.advance(passed_s)
+            with pytest.raises(AuthFailed) as caught:
+                await session.put("actions/stop")
+            assert caught.value.retry_after_s == pytest.approx(wait_s - passed_s)
+        assert logins(http) == number
+        clock.advance(1.0)
+
+
+async def test_a_read_every_ten_seconds_for_a_day_sends_a_wrong_password_three_times() -> None:
+    clock = ManualClock()
+    http = in_memory(emulated(clock))
+    session = Session(http, Credential(user=None, secret="wrong"), clock)
+    for _ in range(8640):
+        with pytest.raises(AuthFailed):
+            await session.get("miner/details")
+        clock.advance(10.0)
+    assert logins(http) == 3
+
+
+async def test_a_password_that_is_taken_forgets_the_refusals() -> None:
+    clock = ManualClock()
+    emulator = emulated(clock)
+    session = Session(in_memory(emulator), KEY, clock)
+    waits = []
+    for password in ("another", "another", SECRET, "another"):
+        emulator._password = password
+        emulator.drop_sessions()
+        clock.advance(3600.0)
+        try:
+            await session.get("miner/details")
+        except AuthFailed as refusal:
+            waits.append(refusal.retry_after_s)
+    assert waits == [60.0, 600.0, 60.0]
+
+
+async def test_too_many_tries_are_a_minutes_pause_and_say_nothing_of_the_password() -> None:
+    async def answer(request: HttpRequest) -> HttpReply:
+        return HttpReply(429 if request.method == "POST" else 401, b"")
+
+    clock = ManualClock()
+    http = MemoryHttp(answer)
+    session = Session(http, KEY, clock)
+    for number in range(1, 5):
+        for _ in range(2):
+            with pytest.raises(AuthFailed) as caught:
+                await session.get("miner/details")
+            assert caught.value.retry_after_s == 60.0
+        assert logins(http) == number
+        clock.advance(60.0)
 
 
 async def test_the_user_is_root_where_none_is_named() -> None:
@@ -101,7 +147,7 @@ async def test_without_a_credential_nothing_is_tried_and_the_refusal_is_typed() 
     http = in_memory(emulated(clock))
     session = Session(http, None, clock)
     assert await session.get("version") == {"major": 1, "minor": 1, "patch": 0}
-    with pytest.raises(AuthFailed):
+    with pytest.raises(AuthFailed, match="needs a password, and none was given"):
         await session.get("miner/details")
     assert not [request for request in http.requests if request.method == "POST"]
 

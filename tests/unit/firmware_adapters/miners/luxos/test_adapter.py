@@ -23,7 +23,7 @@ from shared.clock import ManualClock, SystemClock
 from shared.errors import Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
-from shared.telemetry import DeviceKind, MinerState
+from shared.telemetry import DeviceKind, MinerState, Quality
 from support.line_fuzz import DAMAGES, Damage, Damaged, read_is_sound
 from support.line_memory import MemorySocket
 from support.luxos import emulator_of
@@ -108,6 +108,14 @@ async def test_optional_replies_cost_their_points_only() -> None:
     assert seen.readings["hashrate_ths"].value == 186
     assert seen.readings["power_w"].value is None
     assert (seen.state, seen.preset, seen.faults) == (MinerState.MINING, "2800", None)
+
+
+async def test_no_watts_of_a_machine_that_hashes_are_unknown() -> None:
+    scene = Scene()
+    scene.machine.set(power_w=0.0)
+    assert (await scene.adapter.read()).readings["power_w"].quality is Quality.MISSING
+    scene.machine.set(hashrate_ths=0.0)
+    assert (await scene.adapter.read()).readings["power_w"].value == 0.0
 
 
 async def test_a_release_that_does_not_tell_its_configuration_is_mining_or_unknown() -> None:

@@ -24,10 +24,18 @@ from firmware_adapters.miners.vnish.freshness import INFO_EVERY_S, PRESET_EVERY_
 from firmware_adapters.miners.vnish.session import API_KEY_USER
 from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
 from firmware_adapters.transport.line_json import MemoryLine
-from shared.capabilities import Ability
+from shared.capabilities import Ability, DeviceFacts
 from shared.clock import ManualClock
 from shared.details import Fault
-from shared.errors import AuthFailed, Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported
+from shared.errors import (
+    AuthFailed,
+    Busy,
+    DeviceError,
+    DeviceTimeout,
+    MalformedReply,
+    Unreachable,
+    Unsupported,
+)
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState, Quality, Reading
@@ -340,6 +348,16 @@ def _broken(bench: Bench, page: str, reply: HttpReply | None) -> None:
     bench.http._answer = answer
 
 
+def _failing(bench: Bench, page: str, failure: DeviceError) -> None:
+    """The wire fails under one page."""
+    whole = bench.http._answer
+
+    async def answer(request: HttpRequest) -> HttpReply | DeviceError:
+        return failure if request.path.endswith(page) else await whole(request)
+
+    bench.http._answer = answer
+
+
 BROKEN = [HttpReply(500, b'{"err":"x"}'), HttpReply(404, b""), HttpReply(200, b"{"), HttpReply(200, b"[]")]
 
 
@@ -359,6 +377,50 @@ async def test_a_broken_identity_costs_what_only_it_tells(reply: HttpReply) -> N
     assert (seen.readings["hashrate_ths"].value, seen.algorithm) == (None, None)
     assert (seen.state, seen.readings["chip_temp_max_c"].value) == (MinerState.MINING, 65)
     assert seen.readings["power_w"].value == 2790
+
+
+@pytest.mark.parametrize("known", [False, True])
+async def test_an_identity_that_hangs_costs_what_only_it_tells(known: bool) -> None:
+    bench = Bench(credential=None)
+    if known:
+        await bench.adapter.read()
+    bench.adapter._web_s = 0.02
+    _broken(bench, "/info", None)
+    bench.machine.set(state_time_s=5)
+    seen = await bench.adapter.read()
+    assert (seen.state, seen.readings["chip_temp_max_c"].value) == (MinerState.MINING, 65)
+    assert seen.readings["hashrate_ths"].value == (186 if known else None), "its unit is never guessed"
+    assert "uptime_s" not in seen.readings
+
+
+@pytest.mark.parametrize("failure", [DeviceTimeout("x"), Unreachable("x")])
+async def test_an_identity_page_that_fails_on_the_wire_does_not_fail_the_read(failure: DeviceError) -> None:
+    bench = Bench()
+    _failing(bench, "/info", failure)
+    seen = await bench.adapter.read()
+    assert seen.readings["power_w"].value == 2790
+    assert (seen.preset, seen.preset_requested) == ("2800", None)
+
+
+async def test_a_machine_that_does_not_say_who_it_is_is_asked_again_once_a_minute() -> None:
+    bench = Bench()
+    whole = bench.http._answer
+    _failing(bench, "/info", DeviceTimeout("x"))
+    asked = 0
+    for _ in range(18):
+        await bench.adapter.read()
+        asked += bench.asked().count("GET /info")
+        bench.pass_time(POLL_S)
+    assert asked == 3
+    bench.http._answer = whole
+    seen = await bench.adapter.read()
+    assert seen.readings["hashrate_ths"].value == 186
+
+
+async def test_state_and_readings_are_asked_for_before_who_it_is() -> None:
+    bench = Bench()
+    await bench.adapter.read()
+    assert bench.asked()[:3] == [*FAST, "GET /info"]
 
 
 @pytest.mark.parametrize("reply", BROKEN)
@@ -774,6 +836,120 @@ async def test_without_a_credential_the_ladder_is_unknown_and_the_rest_is_there(
     assert facts.presets == ()
     assert facts.model == "Antminer S21 Pro"
     assert not facts.default_password
+
+
+# ---------------------------------------------------------------- facts of a machine that is half silent
+
+
+SILENT = [DeviceTimeout("x"), Unreachable("x"), Busy("x"), MalformedReply("x")]
+LADDER = "/autotune/presets"
+
+
+async def _asked_again(bench: Bench, failures: int) -> DeviceFacts:
+    for _ in range(failures):
+        with pytest.raises(DeviceError):
+            await bench.adapter.facts()
+    return await bench.adapter.facts()
+
+
+def abilities_of(facts: DeviceFacts) -> set[Ability]:
+    return {found.ability for found in facts.capabilities}
+
+
+@pytest.mark.parametrize("failure", [*SILENT, Unsupported("x")])
+async def test_a_silent_ladder_is_the_one_that_it_told_in_this_boot(failure: DeviceError) -> None:
+    bench = Bench()
+    told = await bench.adapter.facts()
+    _failing(bench, LADDER, failure)
+    bench.clock.advance(600)
+    bench.machine.set(uptime_s=bench.machine.seen.uptime_s + 600)
+    assert await bench.adapter.facts() == told
+
+
+@pytest.mark.parametrize("failure", [*SILENT, Unsupported("x")])
+async def test_a_ladder_that_nobody_was_told_is_asked_for_again_and_then_empty(failure: DeviceError) -> None:
+    bench = Bench()
+    _failing(bench, LADDER, failure)
+    facts = await _asked_again(bench, 1)
+    assert facts.presets == ()
+    assert Ability.MINING in abilities_of(facts), "it can be told to stop"
+    assert not abilities_of(facts) & {Ability.PRESET, Ability.PRESET_LIST, Ability.POWER_LIMIT}
+    assert not facts.default_password, "nobody was let in, so nobody knows"
+
+
+async def test_after_a_reboot_an_old_ladder_is_not_told() -> None:
+    bench = Bench()
+    await bench.adapter.facts()
+    _failing(bench, LADDER, DeviceTimeout("x"))
+    bench.clock.advance(600)
+    bench.machine.set(uptime_s=60.0)
+    assert (await _asked_again(bench, 1)).presets == ()
+
+
+@pytest.mark.parametrize("failure", SILENT)
+async def test_without_a_model_page_there_is_no_ability_whose_span_it_tells(failure: DeviceError) -> None:
+    bench = Bench(version="1.3.4")
+    whole = bench.http._answer
+    _failing(bench, "/model", failure)
+    facts = await _asked_again(bench, 1)
+    assert len(facts.presets) == 4
+    assert not abilities_of(facts) & {Ability.POWER_LIMIT, Ability.COOLING_TARGET, Ability.FAN_MODE}
+    bench.http._answer = whole
+    assert abilities_of(await bench.adapter.facts()) > abilities_of(facts)
+    _failing(bench, "/model", failure)
+    assert Ability.POWER_LIMIT in abilities_of(await bench.adapter.facts()), "told before, in this boot"
+
+
+@pytest.mark.parametrize("failure", [*SILENT, Unsupported("x")])
+async def test_facts_do_not_need_the_summary(failure: DeviceError) -> None:
+    bench = Bench(version="1.3.4")
+    _failing(bench, "/summary", failure)
+    facts = await bench.adapter.facts()
+    assert len(facts.presets) == 4
+    assert Ability.FAN_MODE in abilities_of(facts), "control looks how it is cooled before it writes"
+
+
+async def test_who_it_is_has_to_be_told() -> None:
+    bench = Bench()
+    await bench.adapter.facts()
+    _failing(bench, "/info", DeviceTimeout("x"))
+    for _ in range(3):
+        with pytest.raises(DeviceTimeout):
+            await bench.adapter.facts()
+
+
+async def test_a_refused_login_is_not_a_silent_page() -> None:
+    bench = Bench(password="ours")
+    for _ in range(3):
+        with pytest.raises(AuthFailed):
+            await bench.adapter.facts()
+
+
+@pytest.mark.parametrize("failure", SILENT)
+async def test_whether_the_default_password_opens_stands_while_the_machine_does_not_say(
+    failure: DeviceError,
+) -> None:
+    key = "k" * 32
+    bench = Bench(api_keys=[key], credential=Credential(user=API_KEY_USER, secret=key))
+    assert (await bench.adapter.facts()).default_password
+    bench.clock.advance(module.PROBE_EVERY_S + 1)
+    whole = bench.http._answer
+    _failing(bench, "/unlock", failure)
+    assert (await bench.adapter.facts()).default_password
+    bench.http._answer = whole
+    bench.asked()
+    assert (await bench.adapter.facts()).default_password
+    assert "POST /unlock" in bench.asked(), "asked again with the next facts"
+
+
+async def test_a_machine_that_is_locked_is_not_asked_about_the_default_password() -> None:
+    key = "k" * 32
+    bench = Bench(api_keys=[key], credential=Credential(user=API_KEY_USER, secret=key))
+    bench.adapter._session.locked_for(3600)
+    assert not (await bench.adapter.facts()).default_password
+    assert "POST /unlock" not in bench.asked()
+    bench.clock.advance(3601)
+    assert (await bench.adapter.facts()).default_password
 
 
 def test_a_broken_settings_file_does_not_stand_in_the_way_of_control() -> None:

@@ -401,6 +401,12 @@ def test_without_a_ladder_nothing_is_declared_that_needs_one() -> None:
     assert Ability.MINING in told
 
 
+def test_without_its_limits_nothing_is_declared_whose_span_they_are() -> None:
+    told = {found.ability for found in declared(NEW, None, LADDER_READ, immersed=False)}
+    assert not told & {Ability.POWER_LIMIT, Ability.COOLING_TARGET, Ability.FAN_MODE}
+    assert {Ability.MINING, Ability.PRESET} <= told
+
+
 def test_a_machines_own_limits_come_before_the_profiles() -> None:
     own = Limits(target_low_c=30, target_high_c=70, duty_low_pct=25)
     told = {found.ability: found for found in declared(NEW, own, LADDER_READ, immersed=False)}
@@ -447,8 +453,18 @@ async def test_a_stop_does_not_wait_for_an_introduction_and_a_start_does(reply: 
 async def test_a_stop_to_a_machine_that_is_gone_is_a_typed_failure() -> None:
     bench = Bench()
     bench.instead("/info", DeviceTimeout("gone"), method="GET")
+    bench.instead("/unlock", DeviceTimeout("gone"))
     with pytest.raises(DeviceTimeout):
         await bench.adapter.stop_mining()
+
+
+async def test_a_stop_does_not_wait_for_an_introduction_that_hangs() -> None:
+    bench = Bench()
+    bench.instead("/info", DeviceTimeout("hangs"), method="GET")
+    with pytest.raises(DeviceTimeout):
+        await bench.adapter.start_mining()
+    await bench.adapter.stop_mining()
+    assert bench.machine.commands == ["stop"]
 
 
 # ---------------------------------------------------------------- the first firmwares

@@ -98,6 +98,11 @@ def test_power_usage_that_is_really_the_efficiency_is_not_watts() -> None:
     assert read(summary)["power_w"] == MISSING
 
 
+def test_no_watts_beside_a_hashrate_are_unknown_watts() -> None:
+    assert read(page(s21_pro(power_w=0.0)))["power_w"] == MISSING
+    assert read(page(s21_pro(hashrate_ths=0.0, power_w=0.0)))["power_w"].value == 0.0
+
+
 def test_failure_shows_no_cold_machine() -> None:
     failed = s21_pro(state=MinerState.FAILURE, hashrate_ths=0.0, power_w=0.0, failure_code=1002)
     summary = page(failed)
@@ -206,6 +211,42 @@ def test_a_number_that_cannot_be_is_missing_and_never_zero(lie: object) -> None:
     readings = read(summary)
     for name in ("hashrate_ths", "hashrate_nominal_ths", "power_w", "hw_errors"):
         assert readings[name].value is None
+
+
+def test_what_cannot_be_true_is_out_of_range_and_carries_no_number() -> None:
+    summary = page()
+    miner(summary)["hr_realtime"] = 6e6
+    miner(summary)["hr_nominal"] = 6e6
+    miner(summary)["power_consumption"] = 6e6
+    miner(summary)["psu"] = {"temps": {"pfc_temp": 255}}
+    cooling = miner(summary)["cooling"]
+    assert isinstance(cooling, dict)
+    cooling["fan_duty"] = 255
+    cooling["fans"][0]["rpm"] = 65535
+    cooling["settings"]["mode"]["param"] = 255
+    readings = read(summary)
+    for name in (
+        "hashrate_ths",
+        "hashrate_nominal_ths",
+        "power_w",
+        "psu_temp_c",
+        "fan_duty_pct",
+        "fan_rpm.0",
+        "setpoint_c",
+    ):
+        assert readings[name] == Reading(None, Quality.OUT_OF_RANGE), name
+
+
+def test_a_broken_board_sensor_neither_shows_nor_hides_the_hottest_board() -> None:
+    summary = page()
+    boards = miner(summary)["chains"]
+    assert isinstance(boards, list)
+    boards[0]["chip_temp"] = {"min": 255, "max": 255}
+    boards[1]["pcb_temp"] = {"min": -64, "max": -64}
+    miner(summary)["chip_temp"] = {"min": 54, "max": 255}
+    readings = read(summary)
+    assert readings["chip_temp_max_c"] == Reading(65.0, Quality.ESTIMATED)
+    assert readings["board_temp_min_c"] == Reading(39.0)
 
 
 @pytest.mark.parametrize("body", [None, [], "x", 3, True])
@@ -379,6 +420,33 @@ def test_a_unit_that_is_not_said_follows_from_the_algorithm_or_stays_unknown() -
     assert parse.identity(info).serial == ""
     odd = parse.identity({"fw_name": "vnish", "algorithm": "kheavyhash"})
     assert (odd.hash_unit, odd.algorithm) == (None, Algorithm.UNKNOWN)
+
+
+@pytest.mark.parametrize("unit", ["kSol/s", "H", "GHz", "gh/s", "Gsol/s"])
+def test_a_unit_that_is_told_and_not_known_is_never_guessed(unit: str) -> None:
+    info = {"fw_name": "Vnish", "miner": "Antminer S21", "hr_measure": unit, "algorithm": "sha256d"}
+    found = parse.identity(info)
+    assert (found.hash_unit, found.algorithm) == (None, Algorithm.SHA256D)
+    assert read(page(), found.hash_unit)["hashrate_ths"] == MISSING
+
+
+@pytest.mark.parametrize(
+    ("unit", "told", "ths"),
+    [
+        ("kH/s", 2e11, 200.0),
+        ("MH/s", 2e8, 200.0),
+        ("GH/s", 2e5, 200.0),
+        ("TH/s", 200.0, 200.0),
+        ("PH/s", 0.2, 200.0),
+        ("EH/s", 2e-4, 200.0),
+    ],
+)
+def test_the_multiples_of_a_hash_are_read_as_they_are_told(unit: str, told: float, ths: float) -> None:
+    info = {"fw_name": "Vnish", "hr_measure": unit, "algorithm": "sha256d"}
+    summary = page()
+    miner(summary)["hr_realtime"] = told
+    found = read(summary, parse.identity(info).hash_unit)
+    assert found["hashrate_ths"].value == pytest.approx(ths)
 
 
 def test_another_firmware_is_an_identity_that_may_not_be_commanded() -> None:

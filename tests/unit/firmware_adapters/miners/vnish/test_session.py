@@ -9,7 +9,15 @@ from firmware_adapters.miners.vnish.emulator_traps import Traps
 from firmware_adapters.miners.vnish.session import API_KEY_USER, LONGEST_LOG_BYTES, Session
 from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
 from shared.clock import ManualClock
-from shared.errors import AuthFailed, Busy, DeviceError, MalformedReply, Unsupported
+from shared.errors import (
+    AuthFailed,
+    Busy,
+    DeviceError,
+    DeviceTimeout,
+    MalformedReply,
+    Unreachable,
+    Unsupported,
+)
 from support.miners import Machine
 from support.vnish import emulator_of, in_memory
 
@@ -233,6 +241,47 @@ async def test_asking_whether_a_password_opens_says_so_or_that_it_cannot_know() 
     assert await session.accepts_password("admin") is False
     emulator.traps = Traps(lockout_s=9)
     assert await session.accepts_password("ours") is None
+
+
+async def test_a_password_is_not_tried_while_the_machine_takes_none() -> None:
+    clock = ManualClock()
+    http = in_memory(emulator_of(Machine(), clock, password="ours"))
+    session = Session(http, None, clock)
+    session.locked_for(3600)
+    assert await session.accepts_password("ours") is None
+    assert unlocks(http) == 0
+    clock.advance(3601)
+    assert await session.accepts_password("ours") is True
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "wait_s"),
+    [(429, b'{"unlock_timeout":300}', 300), (429, b"", 60), (403, b'{"unlock_timeout":300}', 300)],
+)
+async def test_a_lock_out_that_the_question_meets_is_waited_for_before_the_next(
+    status: int, body: bytes, wait_s: float
+) -> None:
+    async def answer(_: HttpRequest) -> HttpReply:
+        return HttpReply(status, body)
+
+    clock = ManualClock()
+    http = MemoryHttp(answer)
+    session = Session(http, None, clock)
+    assert await session.accepts_password("admin") is (False if status == 403 else None)
+    clock.advance(wait_s - 1)
+    assert await session.accepts_password("admin") is None
+    assert unlocks(http) == 1
+    clock.advance(2)
+    await session.accepts_password("admin")
+    assert unlocks(http) == 2
+
+
+@pytest.mark.parametrize("failure", [DeviceTimeout("x"), Unreachable("x"), MalformedReply("x")])
+async def test_whether_a_password_opens_a_silent_machine_is_unknown(failure: DeviceError) -> None:
+    async def answer(_: HttpRequest) -> DeviceError:
+        return failure
+
+    assert await Session(MemoryHttp(answer), None, ManualClock()).accepts_password("admin") is None
 
 
 async def test_a_secret_never_shows_in_an_error() -> None:

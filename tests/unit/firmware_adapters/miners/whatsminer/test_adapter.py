@@ -153,7 +153,8 @@ async def test_fans_of_a_machine_in_liquid_are_not_read() -> None:
         (MinerState.AUTO_TUNING, 120.0, MinerState.AUTO_TUNING),
         (MinerState.STARTING, 0.0, MinerState.INITIALIZING),
         (MinerState.FAILURE, 0.0, MinerState.UNKNOWN),
-        (MinerState.SHUTTING_DOWN, 50.0, MinerState.STOPPED),
+        (MinerState.SHUTTING_DOWN, 50.0, MinerState.SHUTTING_DOWN),
+        (MinerState.STOPPED, 0.0, MinerState.STOPPED),
     ],
 )
 async def test_states(state: MinerState, hashrate: float, seen: MinerState) -> None:

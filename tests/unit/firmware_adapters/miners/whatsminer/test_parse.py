@@ -140,6 +140,12 @@ def test_zero_temperatures_are_no_data_and_impossible_ones_no_reading() -> None:
     assert seen.readings["power_w"].quality is Quality.OUT_OF_RANGE
 
 
+@pytest.mark.parametrize(("mhs", "watts"), [(125e6, None), (0.0, 0.0), (None, 0.0)])
+def test_no_watts_of_a_machine_that_hashes_are_unknown(mhs: float | None, watts: float | None) -> None:
+    said = {"Power": 0} if mhs is None else {"Power": 0, "HS RT": mhs}
+    assert parse.summary({"SUMMARY": [said]}).readings["power_w"].value == watts
+
+
 @pytest.mark.parametrize(
     ("model", "liquid"),
     [
@@ -174,6 +180,10 @@ def summary(mhs: float | None, elapsed: float = 100, **more: object) -> parse.Su
     [
         (True, summary(0), MinerState.STOPPED),
         (True, None, MinerState.STOPPED),
+        (True, summary(None), MinerState.STOPPED),
+        (True, summary(1.2e8), MinerState.SHUTTING_DOWN),
+        (True, summary(1.2e8, **{"Factory GHS": 126_000}), MinerState.SHUTTING_DOWN),
+        (True, summary(1e6, **{"Factory GHS": 126_000}), MinerState.STOPPED),  # what is left of an average
         (False, summary(1e8), MinerState.MINING),
         (False, summary(1e8, **{"Hash Stable": False}), MinerState.AUTO_TUNING),
         (False, summary(0), MinerState.INITIALIZING),

@@ -7,6 +7,7 @@ import pytest
 
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.miners.whatsminer.emulator import WhatsminerEmulator
+from firmware_adapters.miners.whatsminer.emulator_cipher import Vault
 from firmware_adapters.miners.whatsminer.emulator_traps import Traps
 from firmware_adapters.miners.whatsminer.session import TOKEN_LIFE_S, Session
 from firmware_adapters.transport.raw import MemoryRaw
@@ -135,20 +136,32 @@ async def test_a_write_api_that_is_not_enabled_says_what_to_do() -> None:
     assert AuthFailed.permanent
 
 
-async def test_a_wrong_password_is_told_and_not_tried_again_for_a_minute() -> None:
+async def test_a_wrong_password_is_told_and_soon_tried_once_a_day_only() -> None:
     scene = Scene(secret="wrong")
-    for _ in range(3):
-        with pytest.raises(AuthFailed) as caught:
-            await scene.session.write("power_off")
-        assert caught.value.retry_after_s is not None
-        assert caught.value.retry_after_s <= 60
-    assert scene.socket.asked == ["get_token", "power_off"]
+    for number, wait_s in enumerate((60.0, 600.0, 86_400.0, 86_400.0), 1):
+        for passed_s in (0.0, 0.0, wait_s - 1.0):
+            scene.clock.advance(passed_s)
+            with pytest.raises(AuthFailed, match="cannot decrypt") as caught:
+                await scene.session.write("power_off")
+            assert caught.value.retry_after_s == pytest.approx(wait_s - passed_s)
+        assert scene.socket.asked == ["get_token", "power_off"] * number, "nothing is sent meanwhile"
+        scene.clock.advance(1.0)
     assert scene.session.accepted is False
-    scene.clock.advance(61)
-    with pytest.raises(AuthFailed):
-        await scene.session.write("power_off")
-    assert scene.tokens == 2
     assert scene.machine.commands == []
+
+
+async def test_a_password_that_is_taken_forgets_the_refusals() -> None:
+    scene = Scene()
+    waits = []
+    for password in ("another", "another", PASSWORD, "another"):
+        scene.emulator.vault = Vault(password, scene.clock)
+        scene.clock.advance(TOKEN_LIFE_S)
+        try:
+            await scene.session.write("power_off")
+        except AuthFailed as refusal:
+            waits.append(refusal.retry_after_s)
+    assert waits == [60.0, 600.0, 60.0]
+    assert scene.machine.commands == ["stop"]
 
 
 async def test_without_a_credential_nothing_is_asked() -> None:

@@ -106,18 +106,31 @@ async def test_a_salt_that_comes_only_with_all_the_rest_is_found() -> None:
     assert scene.machine.commands == ["stop"]
 
 
-async def test_a_wrong_password_is_not_tried_again_for_a_minute() -> None:
+async def test_a_wrong_password_is_soon_tried_once_a_day_only() -> None:
     scene = Scene(secret="wrong")
-    for _ in range(3):
-        with pytest.raises(AuthFailed) as caught:
-            await scene.session.write("set.miner.service", "stop")
-        assert caught.value.retry_after_s is not None
-    assert scene.socket.asked == ["get.device.info salt", "set.miner.service stop"]
-    scene.clock.advance(61)
-    with pytest.raises(AuthFailed):
-        await scene.session.write("set.miner.service", "stop")
-    assert len(scene.socket.asked) == 4
+    for number, wait_s in enumerate((60.0, 600.0, 86_400.0, 86_400.0), 1):
+        for passed_s in (0.0, 0.0, wait_s - 1.0):
+            scene.clock.advance(passed_s)
+            with pytest.raises(AuthFailed) as caught:
+                await scene.session.write("set.miner.service", "stop")
+            assert caught.value.retry_after_s == pytest.approx(wait_s - passed_s)
+        assert scene.socket.asked == ["get.device.info salt", "set.miner.service stop"] * number
+        scene.clock.advance(1.0)
     assert scene.machine.commands == []
+
+
+async def test_a_password_that_is_taken_forgets_the_refusals() -> None:
+    scene = Scene()
+    waits = []
+    for password in ("another", "another", PASSWORD, "another"):
+        scene.emulator.password = password
+        scene.clock.advance(3600.0)
+        try:
+            await scene.session.write("set.miner.service", "stop")
+        except AuthFailed as refusal:
+            waits.append(refusal.retry_after_s)
+    assert waits == [60.0, 600.0, 60.0]
+    assert scene.machine.commands == ["stop"]
 
 
 async def test_without_a_credential_nothing_is_asked() -> None:
