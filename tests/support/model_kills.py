@@ -1,7 +1,8 @@
-"""Runs an update or a rollback of a model again and again, each time killed with -9 one step later.
+"""Runs a move of a model again and again, each time killed with -9 one step later.
 
-`python tests/support/model_kills.py FOLDER update|rollback` prints one JSON line per kill: what the next life
-found. Each life is a forked child of its own, so the kill is a real one.
+`python tests/support/model_kills.py FOLDER update|rollback|crash` prints one JSON line per kill: what the
+next life found. With `test` the test of an arriving model kills, and a line stands for each life. Each life
+is a forked child of its own, so the kill is a real one.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Any
 
 from edge_agent.agent.inference import intake
 from edge_agent.agent.inference.probe import ProbeReport, ProbeRequest
+from edge_agent.agent.inference.transitions import MAX_STARTS
 from edge_agent.agent.store.database import Store
 from support.agent import make_assignment
 from support.agent_bench import AgentBench
@@ -61,8 +63,14 @@ async def tested(_request: ProbeRequest) -> ProbeReport:
     return ProbeReport(why="")
 
 
+async def killing(_request: ProbeRequest) -> ProbeReport:
+    """A test that takes the agent down with it."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("still here")
+
+
 async def template(folder: Path, stage: str) -> AgentBench:
-    """V1 acts; for a rollback V2 has just taken over from it."""
+    """V1 acts; for a rollback V2 has just taken over from it, for a crash it stood in the shadow."""
     bench = AgentBench(folder)
     await bench.open()
     if stage == "rollback":
@@ -71,7 +79,11 @@ async def template(folder: Path, stage: str) -> AgentBench:
         await bench.steps(4)
         await place(bench, make_assignment(V1, counter=1), DATA)
         await bench.steps(8)
+    if stage == "crash":
+        await place(bench, RETAINED, DATA2)
     bench.close()
+    if stage == "crash":
+        bench.keeper._moves.memory.change(starts=MAX_STARTS)
     return bench
 
 
@@ -80,6 +92,9 @@ async def act(bench: AgentBench, stage: str) -> None:
     await bench.open()
     if stage == "rollback":
         await bench.keeper.rollback("operator")
+        return
+    if stage == "crash":
+        assert running(bench) == (1, None), "the start itself drops the candidate"
         return
     loop = asyncio.create_task(bench.keeper.run())
     await give(bench, RETAINED, DATA2)
@@ -110,6 +125,10 @@ async def look(bench: AgentBench, stage: str) -> dict[str, object]:
             await bench.keeper.rollback("operator")  # nobody was told that the first one worked
         await bench.keeper.offer(RETAINED)
         await bench.steps(4)
+    elif stage == "crash":
+        await bench.keeper.offer(RETAINED)
+        found["taken_again"] = bench.keeper._offer is not None
+        await bench.steps(4)
     else:
         loop = asyncio.create_task(bench.keeper.run())
         await bench.keeper.offer(RETAINED)
@@ -120,7 +139,26 @@ async def look(bench: AgentBench, stage: str) -> dict[str, object]:
         loop.cancel()
     found["end"] = running(bench)
     version = 2
-    found["told"] = sorted({str(e.data["state"]) for e in bench.events() if e.data.get("version") == version})
+    told = [e for e in bench.events() if e.data.get("version") == version]
+    found["told"] = sorted({str(e.data["state"]) for e in told})
+    found["refusals"] = len({e.id for e in told if e.data["state"] == "refused"})
+    found["innocent"] = not any(
+        e.data["state"] == "rolled-back" for e in bench.events() if e.data.get("version") == 1
+    )
+    bench.close()
+    return found
+
+
+async def offered(bench: AgentBench) -> dict[str, object]:
+    """A life in which the broker hands out what it retains."""
+    await bench.open()
+    loop = asyncio.create_task(bench.keeper.run())
+    await give(bench, RETAINED, DATA2, until_state="refused")
+    why = str(bench.events()[-1].data["why"])
+    await bench.keeper.offer(RETAINED)
+    loop.cancel()
+    await asyncio.gather(loop, return_exceptions=True)
+    found = {"why": why, "end": running(bench), "taken_again": bench.keeper._offer is not None}
     bench.close()
     return found
 
@@ -164,6 +202,16 @@ def main(folder: Path, stage: str) -> None:
     before.close()
     before.next_seq, before.next_ms = 10_000, before.next_ms + 600_000
     before.clock.advance(600.0)
+    if stage == "test":
+        vars(intake)["probe"] = killing
+        for _ in range(MOST_STEPS):
+            status = in_child(
+                lambda: print(json.dumps(asyncio.run(offered(AgentBench(base, before=later())))))
+            )
+            if not os.WIFSIGNALED(status):
+                assert os.WEXITSTATUS(status) == 0, "failed by itself"
+                return
+            print(json.dumps({"killed": os.WTERMSIG(status)}))
     for step in range(1, MOST_STEPS):
         at = folder / f"at-{step}"
         shutil.copytree(base, at, symlinks=True)

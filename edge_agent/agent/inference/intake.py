@@ -5,8 +5,8 @@ so that what the broker retains is not fetched over and over.
 """
 
 import asyncio
-import hashlib
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -15,12 +15,14 @@ from edge_agent.agent.events import Evidence, event
 from edge_agent.agent.inference.admission import Seen, admit, check_structure
 from edge_agent.agent.inference.fetch import Fetch
 from edge_agent.agent.inference.https import BlobHttp
+from edge_agent.agent.inference.memory import Trying, digest
 from edge_agent.agent.inference.model import spec_of
 from edge_agent.agent.inference.probe import ProbeRequest, probe
 from edge_agent.agent.inference.structure import inspect
 from edge_agent.agent.inference.supervision import Supervision
 from edge_agent.agent.inference.transitions import UNUSABLE, Transitions
 from edge_agent.agent.records import Records
+from edge_agent.agent.service import log
 from edge_agent.config import SiteFile
 from edge_agent.ipc import Assign, Unassign
 from shared.alarms import EventKind, Severity
@@ -31,6 +33,8 @@ from shared.errors import ArtifactError, SecurityError
 from shared.wire.envelope import Chunk, ChunkRequest
 
 ASK_AGAIN_S: Final = 5.0
+MAX_TRIES: Final = 2
+"""So often may the agent end while a model is tested and loaded, before the model is taken for the reason."""
 
 
 class Pinned(Exception):
@@ -160,6 +164,9 @@ class Intake:
 
     async def _bring_in(self, signed: Signed, verified: Verified, known: set[str]) -> None:
         manifest, moves = verified.manifest, self._moves
+        if self._tries(signed) >= MAX_TRIES:
+            self._where = "self-test"
+            raise ArtifactError(f"the agent ended {MAX_TRIES} times while it tested this model")
         if manifest.sha256 in known:
             data = moves.slots.load(manifest.sha256).data
         else:
@@ -172,14 +179,37 @@ class Intake:
         moves.slots.put(data, manifest.sha256, signed)
         self._where = "self-test"
         spec = spec_of(manifest)
-        found = await probe(
-            ProbeRequest(model=data, manifest=manifest, width=spec.width, features=len(spec.features))
-        )
-        detail = f"self-test off by {found.error_max:.2g}, a batch of 128 takes {found.batch_ms:.1f} ms"
-        await moves.report(manifest, "verified", detail, figures={"self_test_error": found.error_max})
-        async with moves.lock:
-            await moves.start_shadow(signed, manifest)
-            self._accept(signed, verified)
+        with self._trying(signed):
+            found = await probe(
+                ProbeRequest(model=data, manifest=manifest, width=spec.width, features=len(spec.features))
+            )
+            detail = (
+                f"self-test off by {found.error_max:.2g}, a batch of 128 takes {found.batch_ms:.1f} ms, "
+                f"needs {found.memory_bytes / 1e6:.0f} MB"
+            )
+            await moves.report(manifest, "verified", detail, figures={"self_test_error": found.error_max})
+            async with moves.lock:
+                await moves.start_shadow(signed, manifest)
+                self._accept(signed, verified)
+
+    def _tries(self, signed: Signed) -> int:
+        trying = self._moves.memory.now.trying
+        return trying.times if trying is not None and trying.digest == digest(signed) else 0
+
+    @contextlib.contextmanager
+    def _trying(self, signed: Signed) -> Iterator[None]:
+        """Held against the model if the agent ends in here; `_accept` and `_refuse` strike it out."""
+        memory = self._moves.memory
+        before = memory.now.trying
+        memory.change(trying=Trying(digest=digest(signed), times=self._tries(signed) + 1))
+        try:
+            yield
+        except BaseException:  # a refusal, a full disk, an orderly stop: the agent is here to say so
+            try:
+                memory.change(trying=before)
+            except OSError as error:
+                log.warning("a test's end cannot be noted: %s", error)
+            raise
 
     async def _download(self, signed: Signed, manifest: Manifest) -> tuple[bytes, str]:
         """All chunks, and by which way; tries for as long as no newer offer comes."""
@@ -230,7 +260,7 @@ class Intake:
             versions=seen.versions | ({manifest.name: manifest.version} if newest else {}),
             hashes=seen.hashes | ({manifest.name: manifest.sha256} if newest else {}),
         )
-        self._moves.memory.change(seen=fresh)
+        self._moves.memory.change(seen=fresh, trying=None)
 
     async def _refuse(self, signed: Signed, verified: Verified | None, why: str) -> None:
         self._refusing = digest(signed)
@@ -253,9 +283,4 @@ class Intake:
             )
         )
         # After the event: a kill in between tells it twice, the other way round it would never be told.
-        self._moves.memory.change(refused=digest(signed))
-
-
-def digest(signed: Signed) -> str:
-    """What an assignment is known by."""
-    return hashlib.sha256(signed.payload).hexdigest()
+        self._moves.memory.change(refused=digest(signed), trying=None)

@@ -13,8 +13,8 @@ from edge_agent.agent.events import event
 from edge_agent.agent.inference.admission import Seen
 from edge_agent.agent.inference.engine import CycleReport, Engine
 from edge_agent.agent.inference.https import BlobHttp
-from edge_agent.agent.inference.intake import ASK_AGAIN_S, Intake, Pinned, digest
-from edge_agent.agent.inference.memory import Memory, Pin
+from edge_agent.agent.inference.intake import ASK_AGAIN_S, Intake, Pinned
+from edge_agent.agent.inference.memory import Memory, Pin, digest
 from edge_agent.agent.inference.slots import Slots
 from edge_agent.agent.inference.supervision import Supervision
 from edge_agent.agent.inference.transitions import UNUSABLE, TellGuardian, Transitions
@@ -97,7 +97,7 @@ class Keeper(Service):
         await self._moves.open()
 
     def close(self) -> None:
-        """A clean end: it is not held against the model. Ends the inference thread."""
+        """A clean end: it is not held against the models. Ends the inference thread."""
         try:
             self._moves.memory.change(starts=0)
         except OSError as error:

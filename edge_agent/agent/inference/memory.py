@@ -15,6 +15,7 @@ import msgspec
 from edge_agent.agent.inference.acts import Tally
 from edge_agent.agent.inference.admission import Seen
 from edge_agent.agent.inference.slots import durable_write
+from shared.artifacts.signing import Signed
 
 log = logging.getLogger("minewarden.agent")
 
@@ -52,6 +53,20 @@ class Leaving(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     name: str = ""
     version: int = 0
+    candidate: bool = False
+    """It never acted: it leaves the shadow, and nothing is gone back to."""
+    digest: str = ""
+    """Of a candidate's assignment, which is refused from now on; empty where its papers cannot be read."""
+
+
+class Trying(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that is being tested and loaded; written before, so that it is known who was at it when the
+    agent ends."""
+
+    digest: str
+    """SHA-256 of the assignment's payload."""
+    times: int = 1
+    """Lives of the agent that began it and did not say how it came out, this one included."""
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,9 +75,10 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     seen: Seen = Seen()
     refused: str = ""
     """SHA-256 of the last refused assignment's payload."""
+    trying: Trying | None = None
     trial: Trial | None = None
     starts: int = 0
-    """Times that the agent began since the active model last proved that it can run for a while."""
+    """Times that the agent began since the models in its slots last proved that they can run for a while."""
     pin: Pin | None = None
     leaving: Leaving | None = None
     told_active: str = ""
@@ -107,3 +123,8 @@ class MemoryFile:
         except (OSError, ValueError) as error:
             log.error("%s is damaged and begins anew: %s", self._path, error)  # noqa: TRY400 - the text says it all
             return Memory()
+
+
+def digest(signed: Signed) -> str:
+    """What an assignment is known by."""
+    return hashlib.sha256(signed.payload).hexdigest()

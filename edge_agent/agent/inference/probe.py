@@ -7,9 +7,12 @@ is written, and there is no socket to speak through.
 """
 
 import asyncio
+import contextlib
 import os
+import re
 import resource
 import sys
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -20,8 +23,17 @@ from shared.artifacts.manifest import Manifest
 from shared.clock import SystemClock
 from shared.errors import ArtifactError
 
-MEMORY_BYTES: Final = 3 * 1024**3
-"""Address space, not resident memory: onnxruntime and numpy map about 1 GB before the first model."""
+MODEL_BYTES: Final = 128 * 1024**2
+"""What a model may need at its peak over a child that has none: resident memory, while it loads and runs.
+
+The agent holds two models beside the test of a third, and all of it shares the unit's `MemoryMax` with the
+agent's own 170 MB (at 1,000 miners). Ours need 10 MB; a file that loads needs about twelve times its size.
+"""
+MEMORY_BYTES: Final = 256 * 1024**2
+"""What the child may have in all: private writable memory, 61 MB before the first model. An allocation beyond
+it fails in the child, long before the unit's limit could end the agent with it."""
+ADDRESS_BYTES: Final = 3 * 1024**3
+"""Address space, not memory that is used: threads and libraries reserve far more than they ever touch."""
 CPU_S: Final = 20
 WALL_S: Final = 40.0
 RUN_S: Final = 2.0
@@ -44,6 +56,8 @@ class ProbeReport(msgspec.Struct, frozen=True, kw_only=True):
     error_max: float = 0.0
     batch_ms: float = 0.0
     """One batch of 128 devices."""
+    memory_bytes: int = 0
+    """Resident memory at the peak, over a child without a model."""
 
 
 async def probe(request: ProbeRequest, *, wall_s: float = WALL_S) -> ProbeReport:
@@ -86,9 +100,9 @@ def main() -> int:
     """The child: limits before it looks at the model."""
     _limit()
     request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=ProbeRequest)
-    _close_the_door()
+    status = _close_the_door()
     try:
-        report = _test(request)
+        report = _test(request, status)
     except ArtifactError as error:
         report = ProbeReport(why=str(error))
     except MemoryError:
@@ -98,25 +112,51 @@ def main() -> int:
 
 
 def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    with contextlib.suppress(OSError):  # whoever must go where memory runs out, it is not the agent
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES, ADDRESS_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def _close_the_door() -> None:
-    """No new descriptor from here on, and none inherited but the standard streams."""
+def _close_the_door() -> int:
+    """No new descriptor from here on, and none inherited but the standard streams.
+
+    Returns the only other one: the kernel's account of this process, to read its memory from.
+    """
     os.closerange(_STANDARD_STREAMS, 1024)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_STANDARD_STREAMS, _STANDARD_STREAMS))
+    status = os.open("/proc/self/status", os.O_RDONLY)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (status + 1, status + 1))
+    return status
 
 
-def _test(request: ProbeRequest) -> ProbeReport:
+def _resident(status: int, what: str) -> int:
+    """Bytes now (`VmRSS`) or at the peak (`VmHWM`).
+
+    Not `getrusage`: its peak is inherited over fork and exec, so it would be the agent's.
+    """
+    found = re.search(rf"^{what}:\s+(\d+) kB$", os.pread(status, 8192, 0).decode(), re.MULTILINE)
+    if found is None:
+        raise ArtifactError("how much memory the model needs cannot be measured here")
+    return int(found[1]) * 1024
+
+
+def _test(request: ProbeRequest, status: int) -> ProbeReport:
+    before = _resident(status, "VmRSS")
     session = ModelSession(request.model, width=request.width, features=request.features)
     error_max = self_test(session, request.manifest, deadline_s=RUN_S)
     clock = SystemClock()
     started = clock.monotonic()
     session.run(np.zeros((CHUNK, request.width), dtype=np.float32), deadline_s=RUN_S)
-    return ProbeReport(why="", error_max=error_max, batch_ms=(clock.monotonic() - started) * 1000)
+    batch_ms = (clock.monotonic() - started) * 1000
+    needed = _resident(status, "VmHWM") - before
+    if needed > MODEL_BYTES:
+        raise ArtifactError(
+            f"model needs {needed / 1e6:.0f} MB of memory, allowed are {MODEL_BYTES / 1e6:.0f} MB"
+        )
+    return ProbeReport(why="", error_max=error_max, batch_ms=batch_ms, memory_bytes=needed)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,11 @@ class Supervision:
     async def after(self, run: ModelRun | None) -> None:
         """Judge the active model by its cycle; takes it back where it must go."""
         self._adopt()
+        await self._judge(run)
+        if self._moves.memory.now.starts and self._ran_for_a_while():
+            self._moves.memory.change(starts=0)
+
+    async def _judge(self, run: ModelRun | None) -> None:
         active = self._moves.engine.active
         if active is None or run is None or run.ref != active.ref:
             return
@@ -140,14 +145,19 @@ class Supervision:
         self._since.alarms += sum(score.alarming for score in run.scores)
         self._life_cycles += 1
         memory, trial = self._moves.memory, self.trial
-        if self._life_cycles >= self._settings.shadow_cycles and memory.now.starts:
-            memory.change(starts=0)
         if trial is None or trial.confirmed:
             return
         trial = msgspec.structs.replace(trial, good_cycles=trial.good_cycles + 1)
         memory.now = msgspec.structs.replace(memory.now, trial=trial)
         if trial.good_cycles >= self._settings.shadow_cycles:
             self._confirm(trial)
+
+    def _ran_for_a_while(self) -> bool:
+        """Whether every model that is loaded has, in this life: one alone does not speak for the other."""
+        engine, enough = self._moves.engine, self._settings.shadow_cycles
+        return (engine.active is None or self._life_cycles >= enough) and (
+            engine.candidate is None or engine.shadow.cycles >= enough
+        )
 
     def _confirm(self, trial: Trial) -> None:
         memory = self._moves.memory

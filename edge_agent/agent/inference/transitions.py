@@ -16,7 +16,7 @@ import msgspec
 from edge_agent.agent.events import Evidence, event
 from edge_agent.agent.inference.comparison import Shadow
 from edge_agent.agent.inference.engine import Engine
-from edge_agent.agent.inference.memory import Leaving, MemoryFile
+from edge_agent.agent.inference.memory import Leaving, MemoryFile, digest
 from edge_agent.agent.inference.model import LoadedModel
 from edge_agent.agent.inference.slots import SlotMap, Slots
 from edge_agent.agent.records import Records
@@ -33,7 +33,7 @@ from shared.telemetry import RollupRow
 T = TypeVar("T")
 TellGuardian = Callable[[Assign | Unassign | Keys], Awaitable[bool]]
 MAX_STARTS: Final = 4
-"""So often may the agent begin with a model that has not yet run for a while, before it goes back."""
+"""So often may the agent begin with models that have not yet run for a while, before one of them goes."""
 _MAX_UNTOLD: Final = 100
 _LEFT: Final = uuid.UUID("0b7e4d0c-3f5e-4f0f-9a39-9d1a55d7a0b6")
 """Namespace: a rollback that a kill cut short and that is told again is the same event."""
@@ -95,15 +95,21 @@ class Transitions:
             )
 
     async def _count_start(self) -> None:
-        """A model that brings the agent down again and again is not loaded once more."""
-        active, memory = self.slots.current().active, self.memory.now
-        if active is None or memory.leaving is not None:
+        """A model that brings the agent down again and again is not loaded once more.
+
+        Who of two it is cannot be seen from here. The candidate goes first: it has proved less, and nobody
+        misses it. The active one goes back only where it goes on without a candidate.
+        """
+        slots, memory = self.slots.current(), self.memory.now
+        suspect = slots.candidate or slots.active
+        if suspect is None or memory.leaving is not None:
             return
         if memory.starts < MAX_STARTS:
             self.memory.change(starts=memory.starts + 1)
             return
         why = f"the agent ended {MAX_STARTS} times before this model had run for a while"
-        self.memory.change(leaving=self._farewell(active, "crash", why))
+        leaving = self._farewell(suspect, "crash", why)
+        self.memory.change(leaving=msgspec.structs.replace(leaving, candidate=suspect == slots.candidate))
 
     async def _resume_active(self, sha256: str) -> None:
         try:
@@ -164,6 +170,7 @@ class Transitions:
     async def start_shadow(self, signed: Signed, manifest: Manifest) -> None:
         """Into the candidate slot, beside the active one; replaces an earlier candidate."""
         model = await self.load(manifest.sha256)
+        self.memory.change(starts=1)  # what the active one was counted for is not the newcomer's doing
         self.slots.set(msgspec.structs.replace(self.slots.current(), candidate=manifest.sha256))
         self.engine.candidate, self.engine.shadow = model, Shadow()
         await self.tell_guardian(Assign(signed=signed))
@@ -213,20 +220,24 @@ class Transitions:
         await self._leave()
 
     def _farewell(self, sha256: str, reason: str, why: str) -> Leaving:
-        name, version = "", 0
+        leaving = Leaving(sha256=sha256, reason=reason, why=why, at_ms=self._clock.utc_ms())
         try:
-            manifest = manifest_of(self.slots.load(sha256).signed)
-            name, version = manifest.name, manifest.version
+            signed = self.slots.load(sha256).signed
+            manifest = manifest_of(signed)
         except UNUSABLE:
             log.warning("papers of model %s cannot be read", sha256[:12])
-        return Leaving(
-            sha256=sha256, reason=reason, why=why, at_ms=self._clock.utc_ms(), name=name, version=version
+            return leaving
+        return msgspec.structs.replace(
+            leaving, name=manifest.name, version=manifest.version, digest=digest(signed)
         )
 
     async def _leave(self) -> None:
         """Carry out what `leaving` says. After a kill at any line this is called again at the start."""
         leaving = self.memory.now.leaving
         if leaving is None:
+            return
+        if leaving.candidate:
+            await self._leave_shadow(leaving)
             return
         slots = self.slots.current()
         if slots.active == leaving.sha256:
@@ -239,10 +250,18 @@ class Transitions:
         pin = self.memory.now.pin
         if pin is not None and pin.sha256 == leaving.sha256:
             pin = None  # what cannot run cannot be kept
-        self.memory.change(leaving=None, trial=None, starts=0, pin=pin)
+        self.memory.change(leaving=None, trial=None, starts=1, pin=pin)
         if (model := self.engine.active) is not None:
             await self.greet_guardian()
             await self.report(model.manifest, "active", "took over again after a rollback")
+
+    async def _leave_shadow(self, leaving: Leaving) -> None:
+        """The count begins anew for the active one. What the broker retains does not bring this one back."""
+        slots = self.slots.current()
+        if slots.candidate == leaving.sha256:
+            self.slots.set(msgspec.structs.replace(slots, candidate=None))
+        await self._report_leaving(leaving)
+        self.memory.change(leaving=None, starts=1, refused=leaving.digest or self.memory.now.refused)
 
     async def _previous(self, sha256: str | None) -> LoadedModel | None:
         if sha256 is None:
@@ -254,9 +273,12 @@ class Transitions:
             return None
 
     async def _report_leaving(self, leaving: Leaving) -> None:
+        state, advice = "rolled-back", "the site runs on the model before, or on rules."
+        if leaving.candidate:
+            state, advice = "refused", "the active model is not touched."
         data: Evidence = {
             "sha256": leaving.sha256,
-            "state": "rolled-back",
+            "state": state,
             "reason": leaving.reason,
             "detail": leaving.why,
             "why": leaving.why,
@@ -268,10 +290,10 @@ class Transitions:
             event(
                 EventKind.MODEL,
                 f"model:{leaving.name or leaving.sha256[:12]}",
-                f"{what} rolled-back: {leaving.why}",
+                f"{what} {state}: {leaving.why}",
                 at_ms=leaving.at_ms,
                 severity=Severity.HIGH,
-                advice="Look at the rollout in the cloud; the site runs on the model before, or on rules.",
+                advice=f"Look at the rollout in the cloud; {advice}",
                 data=data,
                 event_id=str(uuid.uuid5(_LEFT, f"{leaving.sha256}/{leaving.at_ms}")),
             )

@@ -80,9 +80,21 @@ class TestFiles:
         assert await refused(site, offered(data), data, "self-test")
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak_kb < 512 * 1024
 
+    async def test_an_allocation_of_one_gigabyte(self, site: AgentBench) -> None:
+        """More than the agent's unit may have in all, so the child must end before it has it."""
+        data = bad_models.allocation(SPEC, 1.0)
+        before_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        assert "allocate memory" in await refused(site, offered(data), data, "self-test")
+        assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(before_kb, 512 * 1024)
+
+    async def test_more_memory_than_a_model_may_need(self, site: AgentBench) -> None:
+        """It loads, runs and tells the truth, but two of its kind would not fit into the agent's unit."""
+        data = bad_models.allocation(SPEC, 0.07)
+        assert "MB of memory" in await refused(site, offered(data), data, "self-test")
+
     async def test_endless_work_with_allowed_operators(self, site: AgentBench) -> None:
         data = bad_models.slow(SPEC)
-        assert await refused(site, offered(data), data, "self-test")
+        assert "terminate" in await refused(site, offered(data), data, "self-test")
 
     async def test_nan(self, site: AgentBench) -> None:
         data = tiny_onnx(SPEC, scale=0.0)

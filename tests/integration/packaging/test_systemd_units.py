@@ -7,6 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.agent.inference.probe import MEMORY_BYTES, MODEL_BYTES
+
+AGENT_BYTES = 192 * 1024**2
+"""The agent without its models: 170 MB resident, measured with 1,000 miners."""
+LIBRARIES_BYTES = 48 * 1024**2
+"""Of a child that tests a model: code in files, which its own limit does not count."""
+
 UNITS = Path(__file__).resolve().parents[3] / "packaging" / "systemd"
 NAMES = sorted(path.name for path in UNITS.glob("*.service"))
 
@@ -51,6 +58,15 @@ def test_the_guardian_is_the_last_to_be_killed_and_never_given_up() -> None:
     assert settings["Restart"] == ["always"]
     assert settings["StartLimitIntervalSec"] == ["0"]
     assert "WatchdogSec" in settings
+
+
+def test_the_test_of_a_model_meets_its_own_limit_before_the_agents_unit_meets_its() -> None:
+    """They share a cgroup: an agent with two models as large as may be, and the child that tests a third."""
+    settings = _settings("minewarden-agent.service")
+    most = int(settings["MemoryMax"][0].removesuffix("M")) * 1024**2
+    needed = AGENT_BYTES + 2 * MODEL_BYTES + MEMORY_BYTES + LIBRARIES_BYTES
+    assert needed < most
+    assert settings["OOMPolicy"] == ["continue"], "and a child that is killed takes nobody with it"
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"minewarden-broker-reload.service"}))

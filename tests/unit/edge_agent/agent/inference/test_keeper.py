@@ -216,6 +216,9 @@ class TestRefusals:
             await b.keeper.offer(signed)
             assert b.keeper._offer is None
             assert len(b.asked) == asked
+            async with asyncio.timeout(5):  # it is remembered after it was told
+                while not b.keeper.memory.refused:
+                    await asyncio.sleep(0.01)
         async with life(tmp_path) as b:
             await b.keeper.offer(signed)
             assert b.keeper._offer is None, "nor after a restart"

@@ -11,11 +11,20 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_agent.agent.inference.probe import CPU_S, MEMORY_BYTES, ProbeRequest, probe
+from edge_agent.agent.inference.probe import (
+    ADDRESS_BYTES,
+    CPU_S,
+    MEMORY_BYTES,
+    MODEL_BYTES,
+    ProbeReport,
+    ProbeRequest,
+    probe,
+)
 from edge_agent.agent.inference.session import CHUNK, ModelSession, self_test
 from shared.artifacts.manifest import SelfTest
 from shared.errors import ArtifactError
 from support.agent import load_onnx, make_manifest, small_spec, tiny_onnx
+from support.bad_models import allocation
 
 SPEC = small_spec()
 GOOD = tiny_onnx(SPEC)
@@ -101,15 +110,23 @@ class TestSelfTest:
 class TestProbe:
     """The child process; each of these starts one."""
 
-    async def ask(self, data: bytes, **changes: object) -> float:
+    async def ask(self, data: bytes, **changes: object) -> ProbeReport:
         manifest = make_manifest(data, SPEC)
         if "self_test" in changes:
             manifest = msgspec.structs.replace(manifest, self_test=changes["self_test"])
         request = ProbeRequest(model=data, manifest=manifest, width=SPEC.width, features=COUNT)
-        return (await probe(request, wall_s=float(str(changes.get("wall_s", 40))))).batch_ms
+        return await probe(request, wall_s=float(str(changes.get("wall_s", 40))))
 
-    async def test_a_good_model_passes_and_its_batch_is_timed(self) -> None:
-        assert await self.ask(GOOD) > 0
+    async def test_a_good_model_passes_and_its_batch_and_its_memory_are_measured(self) -> None:
+        """Of the child alone: this process, which it was forked from, is far larger."""
+        found = await self.ask(GOOD)
+        assert found.batch_ms > 0
+        assert 0 < found.memory_bytes < 40e6
+
+    async def test_a_model_that_needs_more_than_its_budget_is_refused_though_it_runs(self) -> None:
+        assert (await self.ask(allocation(SPEC, 0.04))).memory_bytes < MODEL_BYTES
+        with pytest.raises(ArtifactError, match=r"needs 1\d\d MB of memory, allowed are 134 MB"):
+            await self.ask(allocation(SPEC, 0.07))
 
     async def test_a_model_that_answers_otherwise_is_named(self) -> None:
         wrong = SelfTest(
@@ -151,7 +168,7 @@ class TestProbe:
             "    return 'done'\n"
             "print(tried(socket.socket), tried(lambda: open('/etc/hostname')),"
             " tried(lambda: open('new', 'w')))\n"
-            "for what in ('AS', 'CPU', 'FSIZE', 'CORE', 'NOFILE'):\n"
+            "for what in ('DATA', 'AS', 'CPU', 'FSIZE', 'CORE', 'NOFILE'):\n"
             "    print(what, *resource.getrlimit(getattr(resource, 'RLIMIT_' + what)))\n"
         )
         child = await asyncio.create_subprocess_exec(
@@ -161,11 +178,12 @@ class TestProbe:
         tries, *limits = out.decode().splitlines()
         assert tries == " ".join([str(errno.EMFILE)] * 3)
         assert limits == [
-            f"AS {MEMORY_BYTES} {MEMORY_BYTES}",
+            f"DATA {MEMORY_BYTES} {MEMORY_BYTES}",
+            f"AS {ADDRESS_BYTES} {ADDRESS_BYTES}",
             f"CPU {CPU_S} {CPU_S}",
             "FSIZE 0 0",
             "CORE 0 0",
-            "NOFILE 3 3",
+            "NOFILE 4 4",
         ]
 
 

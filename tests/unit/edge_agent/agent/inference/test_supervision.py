@@ -8,13 +8,14 @@ import pytest
 
 from edge_agent import ipc
 from edge_agent.agent.inference import memory
+from edge_agent.agent.inference.admission import Seen
 from edge_agent.agent.inference.slots import SlotMap
 from edge_agent.agent.inference.supervision import REPORT_EVERY_S
 from edge_agent.agent.inference.transitions import MAX_STARTS
 from shared.artifacts.manifest import Stage
 from shared.commands import ActionOutcome, Proposal, SetPreset
 from shared.ids import CommandId, DeviceId
-from support.agent import STEP_S, make_assignment, make_manifest
+from support.agent import STEP_S, make_assignment, make_manifest, tiny_onnx
 from support.agent_bench import AgentBench
 from support.bad_models import nan_between
 from support.model_bench import (
@@ -33,6 +34,7 @@ from support.model_bench import (
     why_back,
 )
 
+DATA3 = tiny_onnx(SPEC, scale=0.07)
 ACTION = SetPreset(device=DeviceId("m01"), preset="2600")
 
 
@@ -219,6 +221,98 @@ class TestReasons:
         for _ in range(2 * MAX_STARTS):
             async with life(tmp_path, before=b) as b:  # an orderly stop right after each start
                 assert running(b) == (2, None)
+
+
+class TestCrashes:
+    """Kills right after the start: nobody can see which model it was."""
+
+    async def starts(self, b: AgentBench, folder: Path, count: int) -> tuple[list[object], list[object]]:
+        """So many lives that are killed at once: what ran in each, and (version, state, reason) as told."""
+        found: list[object] = []
+        for _ in range(count):
+            async with killed_life(folder, before=b) as b:
+                found.append(running(b))
+                data = [event.data for event in b.events() if event.kind == "model"]
+        return found, [(d["version"], d["state"], d.get("reason")) for d in data]
+
+    async def test_the_candidate_goes_first_and_the_active_model_stays(self, tmp_path: Path) -> None:
+        retained = make_assignment(V2, counter=2)
+        async with life(tmp_path) as b:
+            await b.steps(4)
+            await place(b, make_assignment(V1, counter=1), DATA)
+            await b.steps(8)
+            await place(b, retained, DATA2)
+        found, told = await self.starts(b, tmp_path, MAX_STARTS + 1)
+        assert found == [(1, 2)] * MAX_STARTS + [(1, None)]
+        assert told[-1] == (2, "refused", "crash")
+        assert b.slots.current() == SlotMap(active=V1.sha256)
+        async with life(tmp_path, before=b) as b:
+            await b.keeper.offer(retained)
+            assert b.keeper._offer is None, "what the broker retains does not bring it back"
+            await b.steps(4)
+            assert running(b) == (1, None)
+            assert "rolled-back" not in b.model_states(), "it was not the active one"
+            await give(b, make_assignment(V2, counter=3), DATA2)
+            assert running(b) == (1, 2), "a new assignment does"
+
+    async def test_a_candidate_alone_goes_too(self, tmp_path: Path) -> None:
+        async with life(tmp_path) as b:
+            await b.steps(4)
+            await place(b, make_assignment(V1, counter=1), DATA)
+        found, told = await self.starts(b, tmp_path, 3 * MAX_STARTS)
+        assert found == [(None, 1)] * MAX_STARTS + [(None, None)] * (2 * MAX_STARTS)
+        assert told == [(1, "shadow", None), (1, "refused", "crash")], "and is told once"
+
+    async def test_what_was_never_accepted_is_refused_too(self, tmp_path: Path) -> None:
+        """Killed between the shadow and the note that its assignment was taken."""
+        retained = make_assignment(V1, counter=1)
+        async with life(tmp_path) as b:
+            await b.steps(4)
+            await place(b, retained, DATA)
+            b.keeper._moves.memory.change(seen=Seen())
+        await self.starts(b, tmp_path, MAX_STARTS + 1)
+        async with life(tmp_path, before=b) as b:
+            await b.keeper.offer(retained)
+            assert b.keeper._offer is None
+
+    async def test_the_active_model_goes_back_where_it_goes_on_without_the_candidate(
+        self, tmp_path: Path
+    ) -> None:
+        async with life(tmp_path) as b:
+            await two_versions(b)
+            third = make_manifest(DATA3, SPEC, version=3, scale=0.07)
+            await place(b, make_assignment(third, counter=3), DATA3)
+            assert running(b) == (2, 3)
+        found, told = await self.starts(b, tmp_path, 2 * MAX_STARTS)
+        assert found == [(2, 3)] * MAX_STARTS + [(2, None)] * MAX_STARTS
+        found, told = await self.starts(b, tmp_path, 1)
+        assert found == [(1, None)]
+        assert (2, "rolled-back", "crash") in told
+
+    async def test_a_candidate_must_run_for_a_while_whatever_the_active_one_has_proved(
+        self, tmp_path: Path
+    ) -> None:
+        async with life(tmp_path) as b:
+            await b.steps(4)
+            await place(b, make_assignment(V1, counter=1), DATA)
+            await b.steps(8)
+            assert b.keeper.memory.starts == 0
+            await place(b, make_assignment(V2, counter=2, stage=Stage.SHADOW), DATA2)
+            await b.steps(1)
+            assert b.keeper.memory.starts == 1, "the active one does not speak for it"
+            await b.steps(3)
+            assert b.keeper.memory.starts == 0
+
+    async def test_restarts_of_two_models_that_run_are_not_held_against_them(self, tmp_path: Path) -> None:
+        async with life(tmp_path) as b:
+            await b.steps(4)
+            await place(b, make_assignment(V1, counter=1), DATA)
+            await b.steps(8)
+            await place(b, make_assignment(V2, counter=2, stage=Stage.SHADOW), DATA2)
+        for _ in range(2 * MAX_STARTS):
+            async with killed_life(tmp_path, before=b) as b:
+                await b.steps(3)
+                assert running(b) == (1, 2)
 
 
 class TestNoPingPong:
