@@ -187,9 +187,14 @@ def _by(adapter: str, seen: Findings) -> Identification | None:
 
 def version_seen(adapter: str, firmware: str) -> bool | None:
     """Whether this firmware version is known; None where it is not told or nobody can say."""
-    if not firmware or adapter not in RECOGNISERS:
+    if not _tells_version(firmware) or adapter not in RECOGNISERS:
         return None
     return recogniser(adapter).seen_before(firmware)
+
+
+def _tells_version(firmware: str) -> bool:
+    """Adapters that put a maker's name in front write "AxeOS ?" for a machine that tells no version."""
+    return bool(firmware) and not firmware.endswith("?")
 
 
 def without_writes(capabilities: tuple[Capability, ...]) -> tuple[Capability, ...]:
@@ -199,14 +204,24 @@ def without_writes(capabilities: tuple[Capability, ...]) -> tuple[Capability, ..
 
 def judged(adapter: str, facts: DeviceFacts) -> DeviceFacts:
     """The facts of a machine, with every ability that changes something taken away where its firmware version
-    has never been seen: reading is safe to try, control is not."""
-    if version_seen(adapter, facts.firmware) is not False:
+    has never been seen or is not told: reading is safe to try, control is not. Site equipment has no firmware
+    of ours and keeps what its profile declares."""
+    if adapter not in RECOGNISERS or version_seen(adapter, facts.firmware):
         return facts
     return msgspec.structs.replace(facts, capabilities=without_writes(facts.capabilities))
 
 
+def read_only_warnings(adapter: str, firmware: str) -> tuple[str, ...]:
+    """What a person has to be told of this version: a warning where `judged` takes control away."""
+    if adapter not in RECOGNISERS or version_seen(adapter, firmware):
+        return ()
+    return (read_only_warning(firmware),)
+
+
 def read_only_warning(firmware: str) -> str:
-    """The sentence for a version that was never seen."""
+    """The sentence for a version that was never seen, or is not told."""
+    if not _tells_version(firmware):
+        return "tells no firmware version: read-only, every control is refused"
     return f"firmware version {firmware!r} has never been seen: read-only, every control is refused"
 
 

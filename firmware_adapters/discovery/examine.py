@@ -19,7 +19,8 @@ from firmware_adapters.capabilities import (
     PoolTelemetry,
     Telemetry,
 )
-from firmware_adapters.identify import judged, read_only_warning, version_seen
+from firmware_adapters.discovery.plausible import plausible, plausible_board
+from firmware_adapters.identify import judged, read_only_warnings
 from firmware_adapters.registry import ADAPTERS, open_device
 from firmware_adapters.transport.read_only import ReadOnly
 from firmware_adapters.transport.tape import Tape, taping
@@ -106,20 +107,20 @@ class Examiner:
 
     async def _look(self, *, sample: bool, again_after_s: float | None) -> Examined:
         at_ms = self._clock.utc_ms()
-        seen = await self._part("sample", self._device.read) if sample else None
+        seen = await self._read("sample") if sample else None
         facts = await self._part("identity, presets and abilities", self._device.facts)
-        capabilities = declared(self._entry.adapter) if facts is None else facts.capabilities
         boards = pools = None
         if sample and isinstance(self._device, BoardTelemetry):
-            boards = await self._part("boards", self._device.boards)
+            boards, gone = believed(await self._part("boards", self._device.boards))
+            self._not_read += gone
         if sample and isinstance(self._device, PoolTelemetry):
             pools = await self._part("pools", self._device.pools)
         counted = await self._count(seen, again_after_s) if seen is not None and again_after_s else None
         warnings: tuple[str, ...] = ()
-        if facts is not None and version_seen(self._entry.adapter, facts.firmware) is False:
-            warnings = (read_only_warning(facts.firmware),)
+        if facts is not None:
+            warnings = read_only_warnings(self._entry.adapter, facts.firmware)
             facts = judged(self._entry.adapter, facts)
-            capabilities = facts.capabilities
+        capabilities = facts.capabilities if facts is not None else declared(self._entry.adapter)
         return Examined(
             adapter=self._entry.adapter,
             host=self._entry.host,
@@ -138,6 +139,11 @@ class Examiner:
             password_refused=self._guard.refused_login is not None,
         )
 
+    async def _read(self, part: str) -> Observation | None:
+        """One read, of which only what can be true is believed, as the guardian would."""
+        seen = await self._part(part, self._device.read)
+        return None if seen is None else msgspec.structs.replace(seen, readings=plausible(seen.readings))
+
     async def _part(self, part: str, reading: Callable[[], Awaitable[T]]) -> T | None:
         try:
             async with asyncio.timeout(READ_REQUESTS * self._timeout_s):
@@ -151,7 +157,7 @@ class Examiner:
 
     async def _count(self, first: Observation, after_s: float) -> dict[str, Step] | None:
         await self._clock.sleep(after_s)
-        second = await self._part("second look", self._device.read)
+        second = await self._read("second look")
         if second is None:
             return None
         before, now = _values(first), _values(second)
@@ -161,6 +167,24 @@ class Examiner:
             for name in COUNTERS
             if name in before or name in now
         }
+
+
+def believed(boards: tuple[Board, ...] | None) -> tuple[tuple[Board, ...] | None, list[NotRead]]:
+    """The boards without what cannot be true, and a sentence for each value that was taken away."""
+    kept = []
+    missing = []
+    for board in boards or ():
+        likely, gone = plausible_board(board)
+        kept.append(likely)
+        missing += [
+            NotRead(
+                part=f"board {board.index} {name}",
+                code="out-of-range" if getattr(board, name) else "missing",
+                why=f"the value cannot be true: {getattr(board, name):g}",
+            )
+            for name in gone
+        ]
+    return (None if boards is None else tuple(kept)), missing
 
 
 def _values(seen: Observation) -> dict[str, float]:

@@ -5,6 +5,7 @@ import msgspec
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.discovery.ask import Asker, ways_to
 from firmware_adapters.discovery.examine import Examined, Examiner, entry_for
+from firmware_adapters.discovery.logins import Logins
 from firmware_adapters.discovery.report import Probed, chosen
 from firmware_adapters.identify import LIKELY, Identification, identify, recogniser
 from firmware_adapters.registry import ADAPTERS
@@ -25,10 +26,13 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     again_after_s: float | None = None
 
 
-async def probe(asker: Asker, host: str, port: int | None, look: Look, clock: Clock) -> Probed:
+async def probe(
+    asker: Asker, host: str, port: int | None, look: Look, clock: Clock, logins: Logins | None = None
+) -> Probed:
     """Identify `host` and read it through the likeliest adapter, or through the one that the user named.
 
-    Changes nothing on the device. Raises `ConfigError` for an adapter that is not known.
+    Changes nothing on the device. `logins` is for one machine of many: it says whether this one gets the
+    password of `look`. Raises `ConfigError` for an adapter that is not known.
     """
     ways = ways_to(port)
     if look.adapter is not None:
@@ -46,7 +50,12 @@ async def probe(asker: Asker, host: str, port: int | None, look: Look, clock: Cl
     if best is None or (look.adapter is None and best.confidence < LIKELY) or best.adapter not in ADAPTERS:
         return found
     at = adapter_port(best.adapter, port)
-    examined = await _examined(best, host, at, look, clock)
+
+    async def examined_with(credential: Credential | None) -> Examined:
+        with_it = msgspec.structs.replace(look, credential=credential)
+        return await _examined(best, host, at, with_it, clock)
+
+    examined = await (logins or Logins(look.credential)).look(best.adapter, examined_with)
     return msgspec.structs.replace(found, port=at, examined=examined)
 
 

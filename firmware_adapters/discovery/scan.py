@@ -8,6 +8,7 @@ import msgspec
 
 from firmware_adapters.discovery import arp
 from firmware_adapters.discovery.ask import Asker
+from firmware_adapters.discovery.logins import Logins
 from firmware_adapters.discovery.machine import Machine, by_address, machine_of
 from firmware_adapters.discovery.probe import Look, probe
 from firmware_adapters.discovery.report import Probed
@@ -26,6 +27,10 @@ class Scanned(msgspec.Struct, frozen=True, kw_only=True):
     unasked: int
     reasons: dict[str, int]
     """Of the addresses that did not answer: why, and how many."""
+    refused: dict[str, int] = {}
+    """Firmware → how many of its machines refused the password."""
+    left_out: dict[str, int] = {}
+    """Firmware → how many did not get it any more."""
 
 
 class Scan:
@@ -34,6 +39,7 @@ class Scan:
     def __init__(self, asker: Asker, look: Look, clock: Clock, *, port: int | None = None) -> None:
         self._asker = asker
         self._look = look
+        self._logins = Logins(look.credential)
         self._clock = clock
         self._port = port
         self._found: list[Probed] = []
@@ -67,7 +73,7 @@ class Scan:
 
     async def _work(self, waiting: Iterator[str], on_progress: Callable[[int, int], None]) -> None:
         for host in waiting:
-            found = await probe(self._asker, host, self._port, self._look, self._clock)
+            found = await probe(self._asker, host, self._port, self._look, self._clock, self._logins)
             self._asked += 1
             if found.examined is not None or found.identified:
                 self._found.append(found)
@@ -92,6 +98,8 @@ class Scan:
             asked=self._asked,
             unasked=total - self._asked,
             reasons=dict(self._reasons.most_common()),
+            refused=dict(self._logins.refused),
+            left_out=dict(self._logins.left_out),
         )
 
 

@@ -1,6 +1,7 @@
 """`minewarden scan CIDR`: find the miners of a network and propose a site file, without changing anything.
 
-Exit code: 0 found or imported; 1 machines of the site file are missing; 2 bad input; 3 nothing answers.
+Exit code: 0 found or imported; 1 machines of the site file are missing, or the password was refused;
+2 bad input; 3 nothing answers.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import msgspec
 
 from firmware_adapters.discovery import password, proposal, ranges, rescan, running_site, table
 from firmware_adapters.discovery.ask import Asker
+from firmware_adapters.discovery.logins import refusals
 from firmware_adapters.discovery.machine import Machine, numbered
 from firmware_adapters.discovery.probe import Look
 from firmware_adapters.discovery.progress import Progress
@@ -23,7 +25,7 @@ from firmware_adapters.identify import recogniser
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError
 
-FOUND, MISSING, BAD_INPUT, NOTHING = 0, 1, 2, 3
+FOUND, INCOMPLETE, BAD_INPUT, NOTHING = 0, 1, 2, 3
 INTERRUPTED = 130
 
 
@@ -162,12 +164,12 @@ def _tell(
     for machine in scanned.machines:
         for warning in machine.warnings:
             say(f"{machine.place}: {warning}")
-    for sentence in same_macs(scanned.machines):
+    for sentence in (*same_macs(scanned.machines), *refusals(scanned.refused, scanned.left_out)):
         say(sentence)
     if not scanned.machines and not left_alone:
         say(f"minewarden scan: {nothing_found(scanned, str(asked))}")
         return NOTHING
-    machines, code = scanned.machines, FOUND
+    machines, code = scanned.machines, INCOMPLETE if scanned.refused else FOUND
     if site is not None:
         devices = tuple(entry for entry in site.devices if entry.host not in left_alone)
         changes = rescan.compare(devices, machines, asked if not scanned.unasked else None)
@@ -177,7 +179,7 @@ def _tell(
         for line in told or [f"nothing changed: {len(changes.same)} machines stand where the site file says"]:
             print(line)
         machines = changes.new
-        code = MISSING if changes.missing else FOUND
+        code = INCOMPLETE if changes.missing else code
     if machines or site is None:
         _write(options, machines, str(asked), site, clock)
     return code

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 
 from firmware_adapters.capabilities import Observation
-from firmware_adapters.discovery.examine import Examined, NotRead
+from firmware_adapters.discovery.examine import Examined, NotRead, believed
 from firmware_adapters.discovery.report import Probed
 from firmware_adapters.discovery.running_site import KnownSite
-from firmware_adapters.identify import Identification, version_seen
+from firmware_adapters.identify import Identification, read_only_warnings, version_seen
 from shared.errors import ConfigError
 from shared.shown import DeviceShown, ShowDevice
 
@@ -102,7 +102,9 @@ def _examined(shown: DeviceShown) -> Examined:
             faults=shown.faults,
         )
     why = f"the guardian's newest read failed: {failing}" if failing else "the guardian has not read it yet"
-    missing = () if seen is not None else (NotRead(part="sample", code=failing or "unread", why=why),)
+    boards, missing = believed(shown.boards)
+    if seen is None:
+        missing.insert(0, NotRead(part="sample", code=failing or "unread", why=why))
     return Examined(
         adapter=shown.entry.adapter,
         host=shown.entry.host,
@@ -111,9 +113,10 @@ def _examined(shown: DeviceShown) -> Examined:
         observation=seen,
         facts=shown.facts,
         capabilities=shown.facts.capabilities if shown.facts is not None else (),
-        boards=shown.boards,
+        boards=boards,
         pools=shown.pools,
-        not_read=missing,
+        not_read=tuple(missing),
+        warnings=read_only_warnings(shown.entry.adapter, shown.facts.firmware) if shown.facts else (),
         exchanges=shown.kept.exchanges if shown.kept is not None else (),
     )
 

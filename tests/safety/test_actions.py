@@ -290,6 +290,12 @@ def outcomes(bench: GuardianBench) -> list[Outcome]:
     return [message for message in bench.sent if isinstance(message, Outcome)]
 
 
+async def told(bench: GuardianBench) -> list[Outcome]:
+    """Outcomes, once the samples that they look at were unpacked (in a thread, which knows no fake clock)."""
+    await bench.drain()
+    return outcomes(bench)
+
+
 async def test_what_an_action_did_is_told_once_it_settled(bench: GuardianBench) -> None:
     await bench.run(50.0)
     result = await ask(bench, preset("2300"))
@@ -297,7 +303,7 @@ async def test_what_an_action_did_is_told_once_it_settled(bench: GuardianBench) 
     await bench.run(78.0)
     assert outcomes(bench) == []
     await bench.run(4.0)
-    [outcome] = outcomes(bench)
+    [outcome] = await told(bench)
     assert (outcome.id, outcome.action, outcome.rolled_back) == ("p-1", preset("2300"), None)
     assert outcome.before.power_w == 2500.0
     assert outcome.after.power_w == 2300.0
@@ -311,9 +317,9 @@ async def test_a_trip_meanwhile_is_not_taken_for_an_effect(bench: GuardianBench)
     await ask(bench, preset("2300"))
     bench.wall.broken = True
     await bench.run(10.0)
-    [told] = outcomes(bench)
-    assert told.disturbed == "zone hall-1 is tripped"
-    assert told.after == Effect()
+    [outcome] = await told(bench)
+    assert outcome.disturbed == "zone hall-1 is tripped"
+    assert outcome.after == Effect()
 
 
 async def test_a_raise_of_a_policy_that_meets_a_limit_is_taken_back_at_once(bench: GuardianBench) -> None:
@@ -322,7 +328,7 @@ async def test_a_raise_of_a_policy_that_meets_a_limit_is_taken_back_at_once(benc
     bench.miner(1).chip_c = 79.0
     await bench.run(8.0)
     assert bench.miner(1).writes == ["3000", "2500"]
-    [outcome] = outcomes(bench)
+    [outcome] = await told(bench)
     assert outcome.rolled_back is not None
     assert "chip temperature of m-1 reached warn; preset 2500 is applied" in outcome.rolled_back
 
@@ -335,7 +341,7 @@ async def test_a_raise_that_leaves_no_room_below_a_cap_is_taken_back(bench: Guar
     room[0] = -50.0
     await bench.run(3.0)
     assert bench.miner(1).preset == "2500"
-    assert "power cap pdu is 50 W above warn" in str(outcomes(bench)[0].rolled_back)
+    assert "power cap pdu is 50 W above warn" in str((await told(bench))[0].rolled_back)
 
 
 async def test_what_a_person_ordered_stands(bench: GuardianBench) -> None:
@@ -344,14 +350,14 @@ async def test_what_a_person_ordered_stands(bench: GuardianBench) -> None:
     bench.miner(1).chip_c = 79.0
     await bench.run(90.0)
     assert bench.miner(1).writes == ["3000"]
-    assert outcomes(bench)[0].rolled_back is None
+    assert (await told(bench))[0].rolled_back is None
 
 
 async def test_no_more_are_watched_than_can_be(bench: GuardianBench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_agent.guardian.actions.outcomes.MAX_AT_ONCE", 1)
     await ask(bench, preset("2300", 1), preset("2300", 2))
     await bench.run(90.0)
-    assert len(outcomes(bench)) == 1
+    assert len(await told(bench)) == 1
 
 
 # ---------------------------------------------------------------- what firmware does

@@ -468,6 +468,7 @@ class FakeMiner:
         self.closed = False
         self.presets = LADDER
         self.default_password = False
+        self.firmware = "Vnish 1.3.4"
 
     async def read(self) -> Observation:
         self.reads += 1
@@ -492,6 +493,7 @@ class FakeMiner:
             raise self.fail
         return DeviceFacts(
             model="s19",
+            firmware=self.firmware,
             presets=self.presets,
             capabilities=MINER_ABILITIES,
             default_password=self.default_password,

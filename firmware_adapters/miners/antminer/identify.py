@@ -7,12 +7,14 @@ words rules this firmware out. The realm does not tell models apart; without a p
 import re
 
 from firmware_adapters.identify import Clue, Findings, Guess, word
+from firmware_adapters.miners import known
 
 PORT = 80
 SYSTEM = "/cgi-bin/get_system_info.cgi"
 _OTHERS = ("vnish", "luxminer", "luxos", "bosminer", "boser", "braiins", "marathon", "epic")
-_YEAR = re.compile(r"\b(20\d\d)\b|\((\d\d)\d{4}\b")
-_YEARS = range(2018, 2030)
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WRITTEN = re.compile(rf"\b({'|'.join(_MONTHS)}) +(\d{{1,2}})\b.*\b(20\d\d)\b", re.ASCII | re.IGNORECASE)
+_IN_BRACKETS = re.compile(r"\((\d\d)(\d\d)(\d\d)\b", re.ASCII)
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -54,10 +56,14 @@ def _versions(seen: Findings) -> str:
 def seen_before(firmware: str) -> bool:
     """Bitmain dates its builds instead of numbering them: "Tue Dec 6 … 2022", "FR-1.12(251009-S21)".
 
-    A date says when it was built, not that anything changed: builds of the next years are taken for what is
-    known, and what a date far ahead means nobody knows.
+    What a build later than the newest known changed, nobody can say before it was tried.
     """
-    dated = _YEAR.search(firmware)
-    if dated is None:
-        return False
-    return int(dated[1] or f"20{dated[2]}") in _YEARS
+    return known.covers("antminer", _built(firmware), _built)
+
+
+def _built(firmware: str) -> known.Number | None:
+    written = _WRITTEN.search(firmware)
+    if written is not None:
+        return known.day(int(written[3]), _MONTHS.index(written[1].lower()) + 1, int(written[2]))
+    coded = _IN_BRACKETS.search(firmware)
+    return known.day(2000 + int(coded[1]), int(coded[2]), int(coded[3])) if coded is not None else None

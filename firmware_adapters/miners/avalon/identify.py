@@ -3,10 +3,11 @@
 import re
 
 from firmware_adapters.identify import Clue, Findings, Guess, word
+from firmware_adapters.miners import known
 
 PORT = 4028
 _OWN_KEYS = {"LVERSION", "HWTYPE", "SWTYPE", "DNA"}
-_KNOWN = re.compile(r"(?:20)?2\d(0[1-9]|1[0-2])\d\d\w*")
+_BUILD = re.compile(r"(?:20)?(2\d)(0[1-9]|1[0-2])(\d\d)\w*", re.ASCII)
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -38,5 +39,11 @@ def recognise(seen: Findings) -> Guess | None:
 
 
 def seen_before(firmware: str) -> bool:
-    """Builds are dated (`25052801_14a19a2`); those since 2020 speak what is written here."""
-    return _KNOWN.fullmatch(firmware) is not None
+    """See `identify.Recogniser`."""
+    return known.covers("avalon", _built(firmware), _built)
+
+
+def _built(firmware: str) -> known.Number | None:
+    """Builds are dated: `25052801_14a19a2` is the first of 2025-05-28."""
+    found = _BUILD.fullmatch(firmware)
+    return known.day(2000 + int(found[1]), int(found[2]), int(found[3])) if found is not None else None

@@ -3,11 +3,12 @@
 import re
 
 from firmware_adapters.identify import Clue, Findings, Guess, word
+from firmware_adapters.miners import known
 
 PORT = 80
 INFO = "/api/system/info"
 _OWN_KEYS = {"hashRate", "stratumURL", "boardVersion", "coreVoltage", "freeHeap", "vrTemp", "asicCount"}
-_KNOWN = re.compile(r"(?:AxeOS )?v?2\.\d+.*")
+_RELEASE = re.compile(r"(?:AxeOS )?v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?(?!\d).*", re.ASCII)
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -37,5 +38,11 @@ def recognise(seen: Findings) -> Guess | None:
 
 
 def seen_before(firmware: str) -> bool:
-    """2.x, with whatever a build adds behind it (`v2.4.5-3-gb5d1e36-dirty`)."""
-    return _KNOWN.fullmatch(firmware) is not None
+    """See `identify.Recogniser`; `firmware` may have the maker's name in front."""
+    return known.covers("axeos", _release(firmware), _release)
+
+
+def _release(firmware: str) -> known.Number | None:
+    """`v2.4.5-3-gb5d1e36-dirty` is 2.4.5, whatever a build adds behind it."""
+    found = _RELEASE.fullmatch(firmware)
+    return tuple(int(part or 0) for part in found.groups()) if found is not None else None

@@ -6,12 +6,13 @@ The REST API tells model and firmware only after a login, so without one the mod
 import re
 
 from firmware_adapters.identify import Clue, Findings, Guess, inside, word
+from firmware_adapters.miners import known
 
 PORT = 80
 VERSION = "/api/v1/version"
 DETAILS = "/api/v1/miner/details"
 _MINERS = ("BOSer", "BOSminer+", "BOSminer")
-_KNOWN = re.compile(r"(?:.*-)?2[2-9]\.\d\d(?:\.\d+)?(?:-plus)?")
+_RELEASE = re.compile(r"(?:.*-)?(\d\d)\.(\d\d)(?:\.(\d{1,4}))?(?:-plus)?", re.ASCII)
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -45,5 +46,11 @@ def recognise(seen: Findings) -> Guess | None:
 
 
 def seen_before(firmware: str) -> bool:
-    """Releases of the twenties from 22 on, as in `2025-08-06-0-3881c51d-25.07-plus`."""
-    return _KNOWN.fullmatch(firmware) is not None
+    """See `identify.Recogniser`; `firmware` may have the maker's name in front."""
+    return known.covers("braiins", _release(firmware), _release)
+
+
+def _release(firmware: str) -> known.Number | None:
+    """Year and month at the end: `2025-08-06-0-3881c51d-25.07-plus` is 25.07, whenever it was built."""
+    found = _RELEASE.fullmatch(firmware)
+    return tuple(int(part or 0) for part in found.groups()) if found is not None else None

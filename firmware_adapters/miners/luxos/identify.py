@@ -3,9 +3,10 @@
 import re
 
 from firmware_adapters.identify import Clue, Findings, Guess, word
+from firmware_adapters.miners import known
 
 PORT = 4028
-_KNOWN = re.compile(r"202[2-9]\.\d+\.\d+\b.*")
+_RELEASE = re.compile(r"(20\d\d)\.(\d{1,2})\.(\d{1,2})\b.*", re.ASCII)
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -44,5 +45,11 @@ def _description(reply: object) -> str:
 
 
 def seen_before(firmware: str) -> bool:
-    """Releases are dated; what was read and documented began in 2022."""
-    return _KNOWN.fullmatch(firmware) is not None
+    """See `identify.Recogniser`."""
+    return known.covers("luxos", _released(firmware), _released)
+
+
+def _released(firmware: str) -> known.Number | None:
+    """Releases are dated: `2025.4.8.220305-57b389c7`."""
+    found = _RELEASE.fullmatch(firmware)
+    return known.day(int(found[1]), int(found[2]), int(found[3])) if found is not None else None

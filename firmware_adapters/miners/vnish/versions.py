@@ -1,15 +1,16 @@
 """Which VNish this is: name and number of a firmware, and whether we have ever seen its like. Pure.
 
-Versions 1.2 and 1.3 are known from documents and recordings (miners.md §1.1); whatever else answers is read
-as well as it can be and never commanded.
+Some versions of 1.2 and 1.3 are known from documents and recordings (`miners/known.toml`); whatever else
+answers is read as well as it can be and never commanded.
 """
 
 import re
 
 import msgspec
 
+from firmware_adapters.miners import known
+
 _NUMBER = re.compile(r"v?(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", re.ASCII | re.IGNORECASE)
-_KNOWN = ((1, 2), (1, 3))
 
 
 class Firmware(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +28,7 @@ class Firmware(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def known(self) -> bool:
         """Whether it may be commanded."""
-        return "vnish" in self.name.lower() and self.number[:2] in _KNOWN
+        return "vnish" in self.name.lower() and known.covers("vnish", self.number, number_of)
 
     @property
     def first(self) -> bool:
@@ -46,6 +47,10 @@ class Firmware(msgspec.Struct, frozen=True, kw_only=True):
 
 def firmware(name: str | None, version: str | None) -> Firmware:
     """A firmware by its name and version as text; a beta counts as what it will be."""
-    match = _NUMBER.match(version or "")
-    number = tuple(int(part or 0) for part in match.groups()) if match is not None else ()
-    return Firmware(name=name or "", version=version or "", number=number)
+    return Firmware(name=name or "", version=version or "", number=number_of(version or ""))
+
+
+def number_of(version: str) -> tuple[int, ...]:
+    """The version in three numbers; empty where it is none."""
+    match = _NUMBER.match(version)
+    return tuple(int(part or 0) for part in match.groups()) if match is not None else ()

@@ -6,9 +6,10 @@ Its STATUS is one letter beside a `Msg` object, where every cgminer has a list.
 import re
 
 from firmware_adapters.identify import Clue, Findings, Guess, inside, word
+from firmware_adapters.miners import known
 
 PORT = 4028
-_KNOWN = re.compile(r"20(1[89]|2\d)(0[1-9]|1[0-2])\d\d(?:\.\d+)?(?:\.\w+)?")
+_BUILD = re.compile(r"(20\d\d)(\d\d)(\d\d)(?:\.\d+)?(?:\.\w+)?", re.ASCII)
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -40,5 +41,11 @@ def recognise(seen: Findings) -> Guess | None:
 
 
 def seen_before(firmware: str) -> bool:
-    """Builds are dated (`20230803.11.REL`); those since 2018 speak what is written here."""
-    return _KNOWN.fullmatch(firmware) is not None
+    """See `identify.Recogniser`."""
+    return known.covers("whatsminer", _built(firmware), _built)
+
+
+def _built(firmware: str) -> known.Number | None:
+    """Builds are dated: `20230803.11.REL`."""
+    found = _BUILD.fullmatch(firmware)
+    return known.day(int(found[1]), int(found[2]), int(found[3])) if found is not None else None

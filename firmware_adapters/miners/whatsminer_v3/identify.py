@@ -4,10 +4,11 @@
 import re
 
 from firmware_adapters.identify import Clue, Findings, Guess, inside, word
+from firmware_adapters.miners import known
 
 PORT = 4433
 INFO = "get.device.info"
-_KNOWN = re.compile(r"202[3-9](0[1-9]|1[0-2])\d\d(?:\.\d+)?(?:\.\w+)?")
+_BUILD = re.compile(r"(20\d\d)(\d\d)(\d\d)(?:\.\d+)?(?:\.\w+)?", re.ASCII)
 
 
 def recognise(seen: Findings) -> Guess | None:
@@ -33,5 +34,11 @@ def recognise(seen: Findings) -> Guess | None:
 
 
 def seen_before(firmware: str) -> bool:
-    """Builds are dated; the third API is documented for those since 2023."""
-    return _KNOWN.fullmatch(firmware) is not None
+    """See `identify.Recogniser`."""
+    return known.covers("whatsminer-v3", _built(firmware), _built)
+
+
+def _built(firmware: str) -> known.Number | None:
+    """Builds are dated: `20230803.11.REL`."""
+    found = _BUILD.fullmatch(firmware)
+    return known.day(int(found[1]), int(found[2]), int(found[3])) if found is not None else None

@@ -16,9 +16,11 @@ from firmware_adapters.identify import (
     clean_mac,
     identify,
     judged,
+    read_only_warnings,
     recogniser,
     version_seen,
 )
+from firmware_adapters.miners.known import covers, spans
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.errors import ConfigError
 
@@ -175,28 +177,47 @@ def test_what_is_no_miner_is_not_named() -> None:
         ("vnish", "1.2.0-beta10", True),
         ("vnish", "1.3.5", True),
         ("vnish", "Vnish 1.3.4", True),
+        ("vnish", "1.2.8", False),
+        ("vnish", "1.3.6", False),
+        ("vnish", "1.3.99", False),
         ("vnish", "1.4.0", False),
         ("vnish", "3.9.0", False),
+        ("luxos", "2025.4.8.220305-57b389c7", True),
         ("luxos", "2025.9.8.152528-e04420b4b", True),
-        ("luxos", "2027.1.1", True),
-        ("luxos", "2031.1.1", False),
+        ("luxos", "2025.9.9.1-a", False),
+        ("luxos", "2025.99.1", False),
+        ("luxos", "2029.9.9.1", False),
+        ("luxos", "LUX 2024", False),
         ("braiins", "2025-08-06-0-3881c51d-25.07-plus", True),
-        ("braiins", "2027-01-06-0-3881c51d-27.01-plus", True),
-        ("braiins", "2030-01-01-0-3881c51d-30.01-plus", False),
+        ("braiins", "Braiins OS 2025-12-01-0-3881c51d-25.11-plus", True),
+        ("braiins", "2026-01-06-0-3881c51d-26.01-plus", False),
+        ("braiins", "2029-01-01-0-aaaa-29.12-plus", False),
         ("whatsminer", "20230803.11.REL", True),
-        ("whatsminer", "20270803.11.REL", True),
-        ("whatsminer", "20350803.11.REL", False),
-        ("whatsminer-v3", "20270214.16.REL", True),
+        ("whatsminer", "20240624.18.REL", True),
+        ("whatsminer", "20240625.01.REL", False),
+        ("whatsminer", "20230231.11.REL", False),
+        ("whatsminer", "20291231.99.REL", False),
+        ("whatsminer-v3", "20250214.16.REL", True),
+        ("whatsminer-v3", "20250801.16.REL", False),
         ("avalon", "25052801_14a19a2", True),
-        ("avalon", "27052801_14a19a2", True),
-        ("avalon", "35052801_14a19a2", False),
+        ("avalon", "20210315_14a19a2", True),
+        ("avalon", "25053001_14a19a2", False),
+        ("avalon", "29123101_x", False),
         ("axeos", "v2.4.5-3-gb5d1e36-dirty", True),
+        ("axeos", "AxeOS v2.9.0", True),
+        ("axeos", "v2.10.0", False),
+        ("axeos", "v2.99.0", False),
         ("axeos", "v9.0.0", False),
+        ("axeos", "AxeOS ?", None),
         ("antminer", "FR-1.12(251009-S21)", True),
+        ("antminer", "FR-1.13(251010-S21)", False),
         ("antminer", "Tue Dec  6 16:12:30 CST 2022", True),
-        ("antminer", "Mon Jan  4 16:12:30 CST 2027", True),
-        ("antminer", "Tue Dec  6 16:12:30 CST 2042", False),
+        ("antminer", "Fri Oct 10 16:12:30 CST 2025", False),
+        ("antminer", "Tue Dec 6 2029", False),
+        ("antminer", "S21 of 2024", False),
+        ("antminer", "", None),
         ("vnish", "", None),
+        ("vnish", "Vnish ?", None),
         ("modbus", "1.0", None),
     ],
 )
@@ -215,8 +236,38 @@ def test_a_version_never_seen_keeps_what_reads_and_loses_what_writes() -> None:
     assert not {one.ability for one in new.capabilities} & WRITES
     known = DeviceFacts(model="S21", firmware="Vnish 1.3.4", capabilities=able)
     assert judged("vnish", known) is known
-    untold = DeviceFacts(model="S21", capabilities=able)
-    assert judged("vnish", untold) is untold
+
+
+@pytest.mark.parametrize("adapter", RECOGNISERS)
+def test_a_machine_that_tells_no_version_is_read_only_and_says_so(adapter: str) -> None:
+    able = tuple(Capability(ability=one) for one in (Ability.TELEMETRY, Ability.MINING))
+    untold = judged(adapter, DeviceFacts(model="S21", capabilities=able))
+    assert [one.ability for one in untold.capabilities] == [Ability.TELEMETRY]
+    assert read_only_warnings(adapter, "") == (
+        "tells no firmware version: read-only, every control is refused",
+    )
+
+
+def test_site_equipment_has_no_firmware_of_ours_and_keeps_its_control() -> None:
+    wall = DeviceFacts(model="ir33", capabilities=(Capability(ability=Ability.SETPOINT),))
+    assert judged("modbus", wall) is wall
+    assert read_only_warnings("modbus", "") == ()
+
+
+# ---------------------------------------------------------------- the table of versions
+
+
+def test_each_firmware_has_spans_and_knows_both_ends_of_them() -> None:
+    assert {span.adapter for span in spans()} == set(RECOGNISERS)
+    for span in spans():
+        assert version_seen(span.adapter, span.oldest) is True, span
+        assert version_seen(span.adapter, span.newest) is True, span
+        assert span.source
+
+
+def test_a_line_of_the_table_that_is_no_version_is_refused_with_a_sentence() -> None:
+    with pytest.raises(ConfigError, match=r"known\.toml: luxos: '2022\.1\.1' to .* are no versions"):
+        covers("luxos", (2024, 1, 1), lambda _: None)
 
 
 # ---------------------------------------------------------------- anything

@@ -193,6 +193,15 @@ def test_a_second_scan_tells_what_changed(
     assert new["id"] not in {f"m-{n:03d}" for n in range(1, len(FIRMWARES) + 1)}
 
 
+def test_a_scan_whose_password_is_refused_is_1_and_still_tells_what_it_found(
+    machines: Fleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert scan_cli.main(scanning(machines, "--password", "wrong")) == 1
+    told = capsys.readouterr()
+    assert "vnish: 1 machine refused the password\n" in told.err
+    assert [one["adapter"] for one in tomllib.loads(told.out)["devices"]] == list(FIRMWARES)
+
+
 def test_a_network_without_miners_is_3(capsys: pytest.CaptureFixture[str]) -> None:
     assert scan_cli.main(["127.87.9.0/30", "--port", "9", "--connect-timeout", "0.3"]) == 3
     assert "nothing answers in 127.87.9.0/30: 2 addresses asked" in capsys.readouterr().err
