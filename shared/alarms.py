@@ -4,6 +4,7 @@ Priorities follow ISA 18.2 practice: few urgent ones, each with a cause, a conse
 """
 
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
@@ -42,7 +43,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that happened, as it travels on `up/ev` and stands in the cloud's alarm and audit tables.
 
     `key` groups what belongs together: an alarm and its clearing share it. `data` holds evidence as
-    plain numbers and words.
+    plain numbers and words. `at_ms` (UTC) is for people to read: a site's clock may be set back, so what came
+    first is told by `order`.
     """
 
     id: str
@@ -56,3 +58,11 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     zone: ZoneId | None = None
     device: DeviceId | None = None
     data: dict[str, str | int | float | bool | None] = {}
+    order: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
+    """Milliseconds that never fall on one site: max(wall clock, last + 1), given by the agent's store in the
+    order in which it takes events in. 0 = from before this field, or from elsewhere."""
+
+    @property
+    def place(self) -> int:
+        """Where the event stands among its site's: `order` where it has one, else `at_ms`."""
+        return self.order or self.at_ms

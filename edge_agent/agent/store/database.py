@@ -8,11 +8,14 @@ writer thread only (`writer.py`).
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from edge_agent.agent.service import log
 from edge_agent.agent.store import told
 from edge_agent.agent.store.outbox import Outbox, step_of
 from edge_agent.agent.store.quota import OutboxFull, Pressure, Quota
@@ -39,6 +42,10 @@ Connect = Callable[[Path], sqlite3.Connection]
 
 LEVEL_KEY: Final = "outbox.level"
 """How far the outbox had to go, as last told to people."""
+ORDER_KEY: Final = "event.order"
+"""The order that the last event was given."""
+_MOST_ORDER: Final = 2**62
+"""Half of what the field holds, for the wall clock to count on in."""
 _PASSING: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -141,7 +148,7 @@ class Store:
         """
         with self._transaction() as db:
             raw_bytes = self._add(db, commit)
-            events = self._relieve()
+            events = self._relieve(db)
             if commit.events and self._outbox.held > self._quota.hard_limit:
                 raise OutboxFull(f"{self.path}: events fill the outbox and its reserve")
         return Receipt(events=events, raw_bytes=raw_bytes)
@@ -154,13 +161,28 @@ class Store:
         outbox.add(SCORE_STREAM, commit.scores, [row.at_ms for row in commit.scores])
         outbox.add(HISTORY_STREAM, commit.history, [row.at_ms for row in commit.history])
         raw_bytes = outbox.add_raw(commit.raw) if commit.raw else 0
-        outbox.add(EVENT_STREAM, commit.events, [event.at_ms for event in commit.events])
+        self._add_events(db, commit.events)
+        self._set(db, commit.meta)
+        return raw_bytes
+
+    def _add_events(self, db: sqlite3.Connection, events: Sequence[Event]) -> None:
+        """Events in the order in which they happened here, whatever the wall clock does in between.
+
+        The last order is read anew each time: a salvage brings the one of the damaged file.
+        """
+        if not events:
+            return
+        first = max(self._clock.utc_ms(), _order(self.meta(ORDER_KEY)) + 1)
+        placed = [msgspec.structs.replace(event, order=order) for order, event in enumerate(events, first)]
+        self._outbox.add(EVENT_STREAM, placed, [event.at_ms for event in placed])
+        self._set(db, {ORDER_KEY: b"%d" % placed[-1].order})
+
+    def _set(self, db: sqlite3.Connection, values: Mapping[str, bytes]) -> None:
         db.executemany(
             "INSERT INTO meta (key, value) VALUES (?, ?) "
             "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            list(commit.meta.items()),
+            list(values.items()),
         )
-        return raw_bytes
 
     def _add_rollups(self, db: sqlite3.Connection, rows: Sequence[RollupRow]) -> None:
         steps: dict[tuple[int, int], list[RollupRow]] = {}
@@ -175,22 +197,21 @@ class Store:
         )
         self._outbox.add(TELEMETRY_STREAM, rows, [row.at_ms for row in rows], step_s=step_of(rows))
 
-    def _relieve(self) -> tuple[Event, ...]:
+    def _relieve(self, db: sqlite3.Connection) -> tuple[Event, ...]:
         """Bounds of the outbox; an event where people should hear of it, in the same transaction."""
         before, self.pressure = self.pressure, self._quota.relieve(self.pressure)
         if self.pressure is before:
             return ()
         event = told.pressure(self.pressure, self._clock.utc_ms(), self._outbox.limit)
-        self._outbox.add(EVENT_STREAM, [event], [event.at_ms])
-        self._db.execute(
-            "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (LEVEL_KEY, b"%d" % self.pressure)
-        )
+        self._add_events(db, [event])
+        self._set(db, {LEVEL_KEY: b"%d" % self.pressure})
         return (event,)
 
     def explain(self, stones: Iterable[Tombstone]) -> None:
         """Write tombstones for what another file lost; their own numbers are given here."""
         self._outbox.count()
         with self._transaction():
+            self._outbox.recall()  # what the other file had sent stays what may be on its way
             for stone in stones:
                 self._graves.explain(stone)
 
@@ -221,9 +242,21 @@ class Store:
     def fetch(self, ids: Sequence[int]) -> list[OutboxRow]:
         """Those of the named batches that are still unconfirmed, in the asked order.
 
-        They count as handed out from now on: they are not thinned, and go last where room is short.
+        They count as handed out from now on: they are not thinned, and go last where room is short. One that
+        does not decode any more is given up here, with a tombstone: the cloud could never acknowledge it.
         """
-        return self._outbox.fetch(ids)
+        rows, damaged = self._outbox.fetch(ids)
+        if damaged:
+            with self._transaction():
+                explained = [self._graves.bury_damaged(row_id) for row_id in damaged]
+            log.error(
+                "%s: %d batches are damaged and cannot be sent: %d have tombstones, of the others nothing is "
+                "readable; look at the disk",
+                self.path,
+                len(explained),
+                sum(explained),
+            )
+        return rows
 
     def mark_published(self, rows: Iterable[OutboxRow]) -> None:
         """Remember, before sending, the highest number that may be out; acks above it are refused."""
@@ -335,6 +368,15 @@ class Store:
         (value,) = self._db.execute(query).fetchone()
         assert isinstance(value, int | str)  # noqa: S101 - narrows sqlite's untyped value for mypy
         return value
+
+
+def _order(value: bytes | None) -> int:
+    """The last order given; 0 where none was, and where a salvaged value is no number that can be meant."""
+    try:
+        order = int(value or b"0")
+    except ValueError:
+        return 0
+    return order if 0 <= order < _MOST_ORDER else 0
 
 
 def _is_damage(error: sqlite3.Error) -> bool:

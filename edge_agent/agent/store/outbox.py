@@ -12,19 +12,19 @@ from typing import Final
 
 import msgspec
 
+from edge_agent.agent.store.minutes import Minutes, few, packed, unpacked
 from edge_agent.agent.store.rows import OutboxRow, encode_rows, priority_of
 from shared.clock import Clock
 from shared.errors import WireError
 from shared.frames import Frame
 from shared.telemetry import COLUMN_NAMES, HistoryRow, RollupRow
 from shared.wire import codec
-from shared.wire.envelope import Ack, Batch
+from shared.wire.envelope import Ack, Batch, Tombstone
 from shared.wire.intervals import IntervalSet
 from shared.wire.topics import RAW_STREAM, TELEMETRY_STREAM
 
 ROWS_PER_BATCH: Final = 2_000
 """A batch of this many roll-up rows is about 0.7 MB plain, far below the 4 MiB body limit."""
-
 
 _RANGES: Final = 64
 
@@ -63,25 +63,32 @@ class Outbox:
         self._sent: dict[tuple[str, str], IntervalSet] = {}
         self.held = 0
         """Bytes of batch bodies."""
+        self.minutes = Minutes(db)
         self._clock = clock
         self.count()
-        self._recall()
+        self.recall()
 
-    def _recall(self) -> None:
+    def recall(self) -> None:
         """What earlier openings may have sent; where a file does not say which, all up to its mark."""
+        self._sent.clear()
+        self.minutes.forget()
         for epoch, stream, published, sent in self.db.execute(
             "SELECT epoch, stream, published, sent FROM ledger WHERE published > 0"
         ).fetchall():
-            numbers = _intervals(sent) if sent else IntervalSet(((1, published),))
+            numbers = _numbers(sent, published)
             found = self.db.execute(
-                "SELECT id, seq FROM outbox WHERE epoch = ? AND stream = ? AND seq <= ?",
+                "SELECT id, seq, from_ms, to_ms FROM outbox WHERE epoch = ? AND stream = ? AND seq <= ?",
                 (epoch, stream, published),
             )
-            self.handed.update(row_id for row_id, seq in found if seq in numbers)
+            out = [(row_id, span) for row_id, seq, *span in found if seq in numbers]
+            self.handed.update(row_id for row_id, _ in out)
+            if stream == TELEMETRY_STREAM:
+                self.minutes.handed((first, last) for _, (first, last) in out)
 
     def forget(self) -> None:
         """The transaction was rolled back: what was noted as sent in it is read again."""
         self._sent.clear()
+        self.minutes.forget()
 
     def count(self) -> None:
         """Look how much the outbox holds."""
@@ -191,35 +198,51 @@ class Outbox:
         )
         return [row[0] for row in found]
 
-    def fetch(self, ids: Sequence[int]) -> list[OutboxRow]:
-        """Those of the named batches that are still there, in the asked order; they count as handed out."""
+    def fetch(self, ids: Sequence[int]) -> tuple[list[OutboxRow], list[int]]:
+        """Those of the named batches that are still there, in the asked order; they count as handed out.
+
+        With them the ids of batches that are damaged: the cloud could not read them, and would never ack
+        them. SQLite keeps no checksum of its own; a deflated body has one.
+        """
         marks = ",".join("?" * len(ids))
         found = self.db.execute(
-            f"SELECT id, epoch, stream, seq, body FROM outbox WHERE id IN ({marks})",  # noqa: S608 - only "?" is inserted
+            "SELECT id, epoch, stream, seq, body, tombstone, of_epoch, first_seq, last_seq, count, "  # noqa: S608 - only "?" is inserted
+            f"from_ms, to_ms FROM outbox WHERE id IN ({marks})",
             list(ids),
         )
-        rows = {i: OutboxRow(id=i, epoch=e, stream=t, seq=s, body=b) for i, e, t, s, b in found}
+        rows: dict[int, OutboxRow] = {}
+        damaged: list[int] = []
+        spans: list[tuple[int, int]] = []
+        for row_id, epoch, stream, seq, body, tombstone, *stands_for, first_ms, last_ms in found:
+            if not _is_sound(body, (epoch, stream, seq), tuple(stands_for) if tombstone else None):
+                damaged.append(row_id)
+                continue
+            rows[row_id] = OutboxRow(id=row_id, epoch=epoch, stream=stream, seq=seq, body=body)
+            if stream == TELEMETRY_STREAM and not tombstone:
+                spans.append((first_ms, last_ms))
         self.handed.update(rows)
-        return [rows[i] for i in ids if i in rows]
+        self.minutes.handed(spans)
+        return [rows[i] for i in ids if i in rows], damaged
 
     def mark_published(self, rows: Iterable[OutboxRow]) -> None:
         """Note which numbers may be out, and the highest of them, per epoch and stream."""
         groups: dict[tuple[str, str], list[int]] = {}
         rows = list(rows)
         self._mark_covered([row.id for row in rows])
+        self.minutes.save()
         for row in rows:
             groups.setdefault((row.epoch, row.stream), []).append(row.seq)
         for key, numbers in groups.items():
             before = self._sent.get(key)
             if before is None:
                 before = self._read_sent(key)
-            after = _few(IntervalSet((*before, *((seq, seq) for seq in numbers))))
+            after = few(IntervalSet((*before, *((seq, seq) for seq in numbers))), _RANGES)
             self._sent[key] = after
             if after != before:
                 self.db.execute(
                     "UPDATE ledger SET published = max(published, ?), sent = ? "
                     "WHERE epoch = ? AND stream = ?",
-                    (max(numbers), msgspec.msgpack.encode(after.ranges), *key),
+                    (max(numbers), packed(after), *key),
                 )
 
     def _mark_covered(self, ids: Sequence[int]) -> None:
@@ -242,7 +265,7 @@ class Outbox:
         ).fetchone()
         if row is None or not row[0]:
             return IntervalSet()
-        return _intervals(row[1]) if row[1] else IntervalSet(((1, row[0]),))
+        return _numbers(row[1], row[0])
 
     def apply(self, ack: Ack) -> list[int]:
         """Delete what an ack covers; returns the ids. Raises `WireError` for an ack that cannot be true."""
@@ -275,16 +298,24 @@ class Outbox:
         return [row_id for row_id, _ in gone]
 
 
-def _intervals(data: bytes) -> IntervalSet:
-    return IntervalSet(msgspec.msgpack.decode(data, type=list[tuple[int, int]]))
+def _numbers(sent: bytes, published: int) -> IntervalSet:
+    """What may be out; all up to the mark where a file does not say, or cannot be read."""
+    numbers = unpacked(sent) if sent else None
+    return IntervalSet(((1, published),)) if numbers is None else numbers
 
 
-def _few(numbers: IntervalSet) -> IntervalSet:
-    """At most `_RANGES` ranges: of more, the oldest are taken as one, which only means "may be out"."""
-    over = len(numbers.ranges) - _RANGES
-    if over <= 0:
-        return numbers
-    return IntervalSet(((numbers.ranges[0][0], numbers.ranges[over][1]), *numbers.ranges[over + 1 :]))
+def _is_sound(body: bytes, name: tuple[str, str, int], stands_for: tuple[object, ...] | None) -> bool:
+    """Whether a body says what its line does; `stands_for` is that of a tombstone, None for a batch."""
+    try:
+        message: Batch | Tombstone = codec.decode(body, Batch | Tombstone)  # type: ignore[arg-type]  # msgspec takes unions
+    except (WireError, TypeError):
+        return False
+    if (message.epoch, message.stream, message.seq) != name:
+        return False
+    if isinstance(message, Batch):
+        return stands_for is None
+    of_epoch = message.of_epoch or message.epoch
+    return stands_for == (of_epoch, message.first_seq, message.last_seq, message.count)
 
 
 def step_of(rows: Iterable[RollupRow]) -> int:

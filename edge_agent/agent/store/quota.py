@@ -6,6 +6,7 @@ oldest telemetry goes. Events stay: they alone may use a reserve beyond the limi
 they are refused, so that they wait where they come from (the guardian's journal). Every drop is a tombstone.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Final
@@ -86,14 +87,26 @@ class Quota:
 
     def expire(self, before_ms: int) -> int:
         """Give up batches whose rows are all older, events excepted; returns how many, a bounded number."""
-        found = self._outbox.db.execute(
-            f"SELECT {DOOMED_COLUMNS} FROM outbox WHERE priority < ? AND tombstone = 0 AND to_ms < ? "  # noqa: S608 - columns of our own
-            "ORDER BY priority, id LIMIT ?",
-            (priority_of(EVENT_STREAM), before_ms, _EXPIRE),
-        )
-        doomed = [row for row in (Doomed(*columns) for columns in found) if row.id not in self._outbox.handed]
+        doomed = list(itertools.islice(self._older(before_ms), _EXPIRE))
         self._graves.bury(doomed, TOO_OLD)
         return len(doomed)
+
+    def _older(self, before_ms: int) -> Iterator[Doomed]:
+        """Batches whose rows are all older, events and what may be on its way excepted."""
+        after = (-1, 0)
+        while True:
+            found = self._outbox.db.execute(
+                f"SELECT priority, {DOOMED_COLUMNS} FROM outbox WHERE priority < ? AND tombstone = 0 "  # noqa: S608 - columns of our own
+                "AND to_ms < ? AND (priority, id) > (?, ?) ORDER BY priority, id LIMIT ?",
+                (priority_of(EVENT_STREAM), before_ms, *after, _SCAN),
+            ).fetchall()
+            for priority, *columns in found:
+                row = Doomed(*columns)
+                after = (priority, row.id)
+                if row.id not in self._outbox.handed:
+                    yield row
+            if len(found) < _SCAN:
+                return
 
     def _drop(self, streams: Sequence[str], target: int, reason: str, *, handed: bool = False) -> None:
         """Give up the oldest batches of these streams, one stream after the other, down to `target` bytes."""
@@ -129,16 +142,20 @@ class Quota:
     # ------------------------------------------------------------ thinning
 
     def _thin_slice(self, need: int) -> bool:
-        """Replace the oldest fine telemetry by one-minute rows, whole minutes at a time; False: none."""
-        found, rest_ms = self._fine(min(2 * need, _SLICE_BYTES))
-        doomed = [row for row in found if row.to_ms // MINUTE_MS < rest_ms // MINUTE_MS]
-        groups: dict[str, list[Doomed]] = {}
-        for row in doomed:
-            groups.setdefault(row.epoch, []).append(row)
-        for group in groups.values():
-            self._thin(group)
-        self._thinned_id = max((row.id for row in doomed), default=self._thinned_id)
-        return bool(doomed)
+        """Replace the oldest fine telemetry by one-minute rows, whole minutes at a time; False: none.
+
+        A minute of which anything was sent stays as it is: the cloud has a row of that time already.
+        """
+        while True:
+            found, rest_ms = self._fine(min(2 * need, _SLICE_BYTES))
+            closed = [row for row in found if row.to_ms // MINUTE_MS < rest_ms // MINUTE_MS]
+            if not closed:
+                return False
+            self._thinned_id = max(row.id for row in closed)
+            doomed = self._outbox.minutes.untouched(closed)
+            if doomed:
+                self._thin(doomed)
+                return True
 
     def forget(self) -> None:
         """The transaction was rolled back: what was thinned in it was not."""
@@ -162,11 +179,15 @@ class Quota:
         return found, max((row.from_ms for row in found), default=0)
 
     def _thin(self, doomed: Sequence[Doomed]) -> None:
-        """In the place of these batches of one epoch: a tombstone, and minutes under the oldest id."""
+        """In the place of these batches: a tombstone per epoch, and minutes under the oldest ids.
+
+        Of all epochs at once: a minute in which the agent started has rows of two, and becomes one row.
+        """
         outbox = self._outbox
         rows = [row for batch in doomed for row in self._rows(batch)]
         minutes = thin(rows)
         self._graves.bury(doomed, THINNED)
+        outbox.minutes.save((row.from_ms, row.to_ms) for row in doomed)
         row_id: int | None = doomed[0].id
         for start in range(0, len(minutes), ROWS_PER_BATCH):
             chunk = minutes[start : start + ROWS_PER_BATCH]

@@ -87,13 +87,13 @@ class _Finds:
 
     def take(self, db: sqlite3.Connection) -> None:
         """Small tables first: they say what else to expect."""
-        self._ledger = [row for row in _rows(db, "ledger", LEDGER_COLUMNS) if _is_ledger(row)]
+        asked = _columns(db, "ledger", LEDGER_COLUMNS)
+        self._ledger = [row for row in _rows(db, "ledger", asked) if _is_ledger(row)]
         values = [row for row in _rows(db, "meta", META_COLUMNS) if _typed(row, (str, bytes))]
         self._store.take_over("ledger", LEDGER_COLUMNS, self._ledger)
         self._store.take_over("meta", META_COLUMNS, values)
         self._counts["values"] = len(values)
-        has = {column[1] for column in db.execute("PRAGMA table_info(outbox)")}
-        asked = [name if name in has else _INSTEAD[name] for name in BATCH_COLUMNS]
+        asked = _columns(db, "outbox", BATCH_COLUMNS)
         for chunk in _chunks(row for row in _rows(db, "outbox", asked) if self._is_batch(row)):
             self._store.take_over("outbox", BATCH_COLUMNS, chunk)
         for chunk in _chunks(row for row in _rows(db, "rollup", ROLLUP_COLUMNS) if self._is_rollup(row)):
@@ -103,7 +103,7 @@ class _Finds:
         """Streams whose line in the ledger is gone get one; what is missing gets its tombstones."""
         known = {(row[0], row[1]) for row in self._ledger}
         found = [
-            (epoch, stream, 0, 0, max(last for _, last in numbers), max(last for _, last in numbers), 0, 0)
+            (epoch, stream, 0, 0, *[max(last for _, last in numbers)] * 2, 0, 0, b"")
             for (epoch, stream), numbers in self._known.items()
             if (epoch, stream) not in known
         ]
@@ -148,7 +148,7 @@ class _Finds:
 
     def _missing(self, line: _Row) -> list[Tombstone]:
         """Numbers of a stream of which nothing is known, in at most `_RUNS` runs."""
-        epoch, stream, _, _, batches, _, acked, dropped_rows = line
+        epoch, stream, _, _, batches, _, acked, dropped_rows, _ = line
         known = IntervalSet(
             (first, min(last, batches))
             for first, last in self._known.get((epoch, stream), ())
@@ -162,8 +162,14 @@ class _Finds:
         return [_stone(epoch, stream, first, last) for first, last in sorted(longest)]
 
 
-_INSTEAD: Final = {"of_epoch": "epoch", "step_s": "0"}
-"""Columns that files of the first version do not have."""
+_INSTEAD: Final = {"of_epoch": "epoch", "step_s": "0", "sent": "x''"}
+"""Columns that files of earlier versions do not have."""
+
+
+def _columns(db: sqlite3.Connection, table: str, names: Sequence[str]) -> list[str]:
+    """What to ask of a table for these columns."""
+    has = {column[1] for column in db.execute(f"PRAGMA table_info({table})")}
+    return [name if name in has else _INSTEAD[name] for name in names]
 
 
 def _stone(epoch: str, stream: str, first: int, last: int) -> Tombstone:
@@ -182,7 +188,7 @@ def _stone(epoch: str, stream: str, first: int, last: int) -> Tombstone:
 
 
 def _is_ledger(row: _Row) -> bool:
-    return _typed(row, (str, str, int, int, int, int, int, int)) and min(row[3:]) >= 0
+    return _typed(row, (str, str, int, int, int, int, int, int, bytes)) and min(row[3:8]) >= 0
 
 
 def _typed(row: _Row, kinds: Sequence[type]) -> bool:

@@ -11,6 +11,7 @@ LEDGER_COLUMNS: Final = (
     "published",
     "acked",
     "dropped_rows",
+    "sent",
 )
 META_COLUMNS: Final = ("key", "value")
 BATCH_COLUMNS: Final = (

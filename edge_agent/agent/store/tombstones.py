@@ -65,6 +65,38 @@ class Graves:
             for run in self._runs(epoch, stream, sorted(group, key=lambda row: row.seq)):
                 self._explain(epoch, stream, run, reason)
 
+    def bury_damaged(self, row_id: int) -> bool:
+        """Delete a batch that nobody can read, and explain it and what it stood for.
+
+        False where its line is damaged too, and says no number that can have been given out.
+        """
+        line = self._outbox.db.execute(
+            f"SELECT {DOOMED_COLUMNS}, tombstone, of_epoch, first_seq, last_seq FROM outbox WHERE id = ?",  # noqa: S608 - columns of our own
+            (row_id,),
+        ).fetchone()
+        *columns, tombstone, of_epoch, first, last = line
+        row = Doomed(*columns)
+        outbox = self._outbox
+        outbox.handed.discard(row_id)
+        if not self._was_given(row.epoch, row.stream, row.seq, row.seq):
+            outbox.db.execute("DELETE FROM outbox WHERE id = ?", (row_id,))
+            outbox.held -= row.size
+            return False
+        count, from_ms, to_ms = _credible(row.count, MOST_ROWS), _credible(row.from_ms), _credible(row.to_ms)
+        row = msgspec.structs.replace(row, count=count, from_ms=from_ms, to_ms=to_ms)
+        self.bury([msgspec.structs.replace(row, count=0) if tombstone else row], DAMAGED)
+        if tombstone and self._was_given(of_epoch, row.stream, first, last):
+            self._explain(of_epoch, row.stream, [row], DAMAGED, numbers=(first, last))
+        return True
+
+    def _was_given(self, epoch: object, stream: object, first: object, last: object) -> bool:
+        """Whether the ledger knows these numbers of a stream."""
+        known = self._outbox.db.execute(
+            "SELECT batches FROM ledger WHERE epoch = ? AND stream = ?", (epoch, stream)
+        ).fetchone()
+        numbers = type(first) is int and type(last) is int
+        return known is not None and numbers and 1 <= first <= last <= known[0]  # type: ignore[operator]  # both are int
+
     def explain(self, stone: Tombstone) -> None:
         """Write or grow a tombstone; `stone.epoch` and `stone.seq` are given here."""
         of_epoch = stone.of_epoch or stone.epoch
@@ -80,14 +112,23 @@ class Graves:
             row_id = self._outbox.put(_entry(stone))
         self._growing[key] = (row_id, stone)
 
-    def _explain(self, epoch: str, stream: str, run: Sequence[Doomed], reason: str) -> None:
+    def _explain(
+        self,
+        epoch: str,
+        stream: str,
+        run: Sequence[Doomed],
+        reason: str,
+        *,
+        numbers: tuple[int, int] | None = None,
+    ) -> None:
+        first_seq, last_seq = numbers or (run[0].seq, run[-1].seq)
         self.explain(
             Tombstone(
                 epoch=self._outbox.epoch,
                 stream=stream,
                 seq=0,
-                first_seq=run[0].seq,
-                last_seq=run[-1].seq,
+                first_seq=first_seq,
+                last_seq=last_seq,
                 from_ms=min(row.from_ms for row in run),
                 to_ms=max(row.to_ms for row in run),
                 count=sum(row.count for row in run),
@@ -152,6 +193,11 @@ class Graves:
             (stone.first_seq, stone.last_seq, stone.from_ms, stone.to_ms, stone.count, body, row_id),
         )
         self._outbox.held += len(body) - size
+
+
+def _credible(value: object, most: int = 2**62) -> int:
+    """A number of a damaged line; 0 where it can be none."""
+    return value if isinstance(value, int) and 0 <= value <= most else 0
 
 
 def _entry(stone: Tombstone) -> Entry:

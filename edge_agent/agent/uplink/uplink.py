@@ -253,7 +253,7 @@ class Uplink(Service):
     # ------------------------------------------------------------ out
 
     async def _send(self, link: Link) -> None:
-        self._lanes = Lanes(now_s=self.clock.monotonic())
+        self._lanes = self._lanes.next_connection(self.clock.monotonic())
         self._flying = [0, 0]
         mark = -1
         async with asyncio.TaskGroup() as flights:

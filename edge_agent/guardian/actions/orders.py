@@ -1,10 +1,10 @@
 """Signed orders: verified here, and only here, before anything is done (contracts, Commands).
 
-Signature and role, site, expiry and life, counter (monotonic, on the disk before execution), and a repeated
-id returns the stored result. The cloud's keys share the site's counter; each third party's key (role
-`control`) has one of its own, and limits in the keyring. A gateway whose clock is not synchronised refuses,
-because then an expiry means nothing. The safe direction is the exception: a safe-stop does not wait for the
-disk.
+Signature and role, site, expiry and life, counter (monotonic, on the disk before execution, never far ahead
+of the clock), and a repeated id returns the stored result. The cloud's keys share the site's counter; each
+third party's key (role `control`) has one of its own, and limits in the keyring. A gateway whose clock is not
+synchronised refuses, because then an expiry means nothing. The safe direction is the exception: a safe-stop
+does not wait for the disk.
 """
 
 import hashlib
@@ -44,6 +44,9 @@ MAX_ACTOR = 200
 _ORDER_ROLES = (Role.COMMAND, Role.OPERATOR, Role.CONTROL)
 CLOCK_SKEW_MS = 10_000
 """How far in the future an order may have been issued by a cloud whose clock runs ahead."""
+COUNTER_AHEAD_MS = 24 * 3_600_000
+"""How far a counter may be above the time of issue (milliseconds since 1970), or above the last counter. One
+order with nanoseconds for a counter would have every later one refused, for ever."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,6 +206,12 @@ class Orders:
         last = self._last_counter(key)
         if body.counter <= last:
             raise SecurityError(f"counter {body.counter} was used before (last {last})")
+        highest = max(body.issued_ms, last) + COUNTER_AHEAD_MS
+        if body.counter > highest:
+            raise SecurityError(
+                f"counter {body.counter} is too far ahead: at most {highest}, which is one day above "
+                "issued_ms (or the last counter); count in milliseconds since 1970, or one by one"
+            )
         if key.role is Role.CONTROL:
             why = third_parties.beyond(key, order, zone_of=self._zone_of, owner_of=self._book.owners.get)
             if why is not None:

@@ -227,6 +227,10 @@ class TestOrders:
             ({"issued_ms": 1_780_000_011_000}, "in the future"),
             ({"issued_ms": 1_779_999_960_000, "life_ms": 30_000}, "expired"),
             ({"counter": 0}, "used before"),
+            (
+                {"counter": 1_780_000_000_000_000_000},
+                "at most 1780086400000, which is one day above issued_ms",
+            ),
             ({"role": Role.ASSIGNMENT}, "'command' is needed"),
             ({"role": Role.RELEASE}, "'command' is needed"),
             ({"role": Role.OPERATOR}, "actions need the command key"),
@@ -238,6 +242,22 @@ class TestOrders:
         with pytest.raises(SecurityError, match=words):
             self.book(tmp_path, clock).accept(signed_order(STOP, clock, **change))  # type: ignore[arg-type] # from the table
         assert not (tmp_path / "orders.json").exists(), "a refused order leaves no trace in the counter"
+
+    def test_one_counter_in_nanoseconds_does_not_shut_out_every_later_order(
+        self, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        book, stop = self.book(tmp_path, clock), SafeStopOrder()
+        with pytest.raises(SecurityError, match="count in milliseconds since 1970, or one by one"):
+            book.accept(signed_order(stop, clock, counter=clock.utc_ms() * 10**6, role=Role.OPERATOR))
+        assert book.accept(signed_order(stop, clock, counter=clock.utc_ms(), command="c-2"))
+
+    def test_a_counter_that_is_ahead_already_goes_on_from_where_it_is(
+        self, tmp_path: Path, clock: ManualClock
+    ) -> None:
+        """Both clocks were a day ahead once, and were set right."""
+        book, ahead = self.book(tmp_path, clock), clock.utc_ms() + 24 * 3_600_000
+        assert book.accept(signed_order(STOP, clock, counter=ahead))
+        assert book.accept(signed_order(STOP, clock, counter=ahead + 1, command="c-2"))
 
     def test_a_reset_needs_an_operator(self, tmp_path: Path, clock: ManualClock) -> None:
         with pytest.raises(SecurityError, match="operator's key only"):

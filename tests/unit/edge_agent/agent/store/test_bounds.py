@@ -66,7 +66,7 @@ class TestThinning:
         assert 1 <= len(cloud.stones) <= 12
 
     def test_what_may_be_on_its_way_is_never_thinned(self, tmp_path: Path) -> None:
-        """Its rows may be in the cloud already; their minutes would say the same once more."""
+        """Nor is the rest of its minute, which would take the time of a row that the cloud has already."""
         store = make_store(tmp_path, limit=60_000)
         fill(store, range(24))
         out = store.fetch(store.waiting()[:6])
@@ -77,9 +77,52 @@ class TestThinning:
             cloud.take(row.body)
         drain(store, cloud)
         all_explained(store, cloud)
-        assert {row.at_ms for row in cloud.rows() if row.step_s == 5} >= {START + n * 5_000 for n in range(6)}
-        first = [row for row in cloud.rows() if row.step_s == 60 and row.at_ms == START]
-        assert {row.samples for row in first} == {6 * 2}, "the other six rows of that minute"
+        assert {row.at_ms for row in cloud.rows() if row.step_s == 5} >= {
+            START + n * 5_000 for n in range(12)
+        }
+        minutes = {row.at_ms for row in cloud.rows() if row.step_s == 60}
+        assert START + MINUTE in minutes
+        assert START not in minutes
+
+    @pytest.mark.parametrize("restarted", [False, True])
+    def test_a_minute_of_which_something_was_acked_is_never_thinned(
+        self, tmp_path: Path, restarted: bool
+    ) -> None:
+        store, cloud = make_store(tmp_path, limit=60_000), Cloud()
+        fill(store, range(1))
+        drain(store, cloud)
+        fill(store, range(1, 24))
+        if restarted:
+            store.close()
+            store = make_store(tmp_path, limit=60_000)
+        fill(store, range(24, 12 * 20))
+        drain(store, cloud)
+        all_explained(store, cloud)
+        minutes = {row.at_ms for row in cloud.rows() if row.step_s == 60}
+        assert START + MINUTE in minutes
+        assert START not in minutes
+
+    def test_a_minute_in_which_the_agent_started_becomes_one_row(self, tmp_path: Path) -> None:
+        store = make_store(tmp_path, limit=60_000)
+        fill(store, range(6))
+        store.close()
+        again = make_store(tmp_path, limit=60_000)
+        fill(again, range(6, 12 * 20))
+        cloud = sent(again)
+        all_explained(again, cloud)
+        first = [row for row in cloud.rows() if row.at_ms == START]
+        assert len(first) == 20, "one row per device"
+        assert {(row.step_s, row.samples) for row in first} == {(60, 12 * 2)}
+
+    def test_minutes_that_stay_as_they_are_do_not_end_the_thinning_of_later_ones(
+        self, tmp_path: Path
+    ) -> None:
+        store = make_store(tmp_path, limit=10**9)
+        fill(store, range(12 * 40))
+        store.mark_published(store.fetch(store.waiting()[: 12 * 15]))
+        store.limit_outbox(store.held_bytes // 2)
+        fill(store, range(12 * 40, 12 * 41))
+        assert store.pressure is Pressure.THINNING
 
     def test_thinned_rows_keep_their_place_in_the_backlog(self, tmp_path: Path) -> None:
         store = make_store(tmp_path, limit=60_000)
@@ -221,6 +264,14 @@ class TestAge:
         all_explained(store, cloud)
         assert [(s.reason, s.count) for s in cloud.stones] == [("too old", 100)]
         assert len(cloud.events()) == 10
+
+    def test_what_may_be_on_its_way_does_not_hide_what_is_too_old_behind_it(self, tmp_path: Path) -> None:
+        store = make_store(tmp_path, limit=10**9)
+        fill(store, range(600), miners=1)
+        store.mark_published(store.fetch(store.waiting()[:300]))
+        assert store.expire(START + 10**9) == 256
+        assert store.expire(START + 10**9) == 44
+        assert len(store.waiting()) == 300 + 1, "what may be on its way stays, and the tombstone"
 
     def test_a_tombstone_covers_no_number_that_is_still_here(self, tmp_path: Path) -> None:
         """The ack for such a tombstone would take a batch away that nobody has."""

@@ -9,6 +9,7 @@ import pytest
 from edge_agent.agent.store.database import Store
 from edge_agent.agent.store.opening import FILE_NAME, Opened, open_store
 from edge_agent.agent.store.rows import Commit
+from edge_agent.agent.store.salvage import salvage
 from shared.clock import ManualClock
 from shared.wire.envelope import Ack
 from support.agent import T0, rollup_row, some_event
@@ -178,3 +179,18 @@ def test_a_restored_copy_uses_no_number_twice(tmp_path: Path) -> None:
     assert sorted(told) == [float(n) for n in range(25)], "each row once, whatever the copy sent again"
     [stone] = cloud.stones
     assert (stone.epoch, stone.of_epoch) == (restored.epoch, store.epoch)
+
+
+def test_what_was_sent_before_the_damage_is_neither_thinned_nor_dropped_after_it(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    old = Store(source / FILE_NAME, CLOCK, outbox_bytes=2**30)
+    for step in range(50):
+        old.commit(Commit(rollups=(rollup_row("m1", T0 + step * 5_000),)))
+    sent = old.waiting()[20:30]
+    old.mark_published(old.fetch(sent))
+    old.close()
+    fresh = Store(tmp_path / FILE_NAME, CLOCK, outbox_bytes=2**30)
+    salvage(source / FILE_NAME, fresh)
+    assert fresh.expire(T0 + 10**9) == 40
+    assert set(sent) <= set(fresh.waiting())

@@ -1,9 +1,13 @@
 """Which batch goes next: now before the past, the past at a bounded rate, everything again until acked."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_agent.agent.uplink.lanes import MAX_UNACKED, RESEND_S, Lanes
+
+LIVE = 10**6
 
 
 def send(lanes: Lanes, now_s: float, limit: int = 16) -> list[int]:
@@ -109,6 +113,104 @@ def test_what_is_acked_is_not_sent_again() -> None:
     lanes.forget(2)
     assert not send(lanes, 10_000)
     assert lanes.unacked == 0
+
+
+def run(lanes: Lanes, *, seconds: int, never: set[int], live_every_s: int = 0, first_s: int = 0) -> list[int]:
+    """Ids in the order in which they left, four looks a second; a cloud acks all but `never` after 0.2 s."""
+    left: list[int] = []
+    for quarter in range(4 * first_s, 4 * (first_s + seconds)):
+        now_s = quarter / 4
+        if live_every_s and quarter % (4 * live_every_s) == 0:
+            lanes.add_live([LIVE + quarter])
+        chosen = send(lanes, now_s, limit=8)
+        left += chosen
+        lanes.acked([row_id for row_id in chosen if row_id not in never], now_s + 0.2)
+    return left
+
+
+def test_what_is_never_acked_does_not_stop_the_past() -> None:
+    lanes = Lanes(now_s=0)
+    lanes.add_backlog(range(1, 1_001))
+    left = run(lanes, seconds=300, never={1, 2})
+    assert set(left) == set(range(1, 1_001))
+    assert lanes.unacked == 2
+
+
+def test_with_acks_for_what_is_new_it_holds_the_past_up_for_seconds_only() -> None:
+    lanes = Lanes(now_s=0)
+    lanes.add_backlog(range(1, 1_001))
+    left = run(lanes, seconds=60, never=set(range(1, 11)), live_every_s=5)
+    assert set(range(1, 1_001)) <= set(left)
+
+
+def test_more_of_it_than_may_be_unacked_does_not_stop_what_is_new() -> None:
+    lanes = Lanes(now_s=0)
+    never = set(range(1, 2 * MAX_UNACKED))
+    lanes.add_backlog(range(1, 4 * MAX_UNACKED, 2))
+    lanes.add_live(sorted(never & set(range(2, 4 * MAX_UNACKED, 2)), reverse=True))
+    left = run(lanes, seconds=2 * 3_600, never=never, live_every_s=5)
+    assert sum(row_id >= LIVE for row_id in left) == 2 * 720, "each once"
+    assert set(range(1, 4 * MAX_UNACKED, 2)) <= set(left)
+
+
+def test_what_the_cloud_passes_over_is_sent_again_ever_more_rarely_and_never_given_up() -> None:
+    lanes = Lanes(now_s=0)
+    lanes.add_backlog([1])
+    times = []
+    for second in range(12 * 3_600):
+        lanes.add_live([second + 2])
+        chosen = send(lanes, float(second))
+        times += [second for row_id in chosen if row_id == 1]
+        lanes.acked([row_id for row_id in chosen if row_id != 1], second + 0.2)
+    waits = [later - earlier for earlier, later in pairwise(times)]
+    assert waits[:7] == [30, 60, 120, 240, 480, 960, 1_920]
+    assert set(waits[7:]) == {3_600}
+    lanes.acked([1], 43_200)
+    assert lanes.unacked == 0
+
+
+def test_however_much_is_passed_over_takes_a_small_share() -> None:
+    lanes = Lanes(now_s=0, backlog_per_s=50)
+    never = set(range(1, 501))
+    lanes.add_backlog(sorted(never))
+    run(lanes, seconds=600, never=never, live_every_s=1)
+    lanes.add_backlog(range(1_001, 100_000))
+    left = run(lanes, seconds=600, never=never, live_every_s=1, first_s=600)
+    again = sum(row_id in never for row_id in left)
+    assert 0 < again <= 0.1 * len(left)
+
+
+def test_a_new_connection_does_not_start_with_what_the_cloud_passes_over() -> None:
+    lanes = Lanes(now_s=0)
+    never = set(range(1, 101))
+    lanes.add_backlog(range(1, 201))
+    run(lanes, seconds=300, never=never, live_every_s=2)
+    again = lanes.next_connection(300.0)
+    again.add_live([200_003])
+    again.add_backlog([*sorted(never), *range(300, 320)])
+    left = run(again, seconds=5, never=never, first_s=300)
+    assert set(range(300, 320)) <= set(left)
+    assert again.unacked == len(never)
+
+
+def test_what_is_overdue_and_could_not_be_sent_comes_again() -> None:
+    lanes = Lanes(now_s=0)
+    lanes.add_backlog([1])
+    run(lanes, seconds=29, never={1}, live_every_s=2)
+    new, old = lanes.take(30.0, live=8, past=8)
+    assert 1 in old
+    lanes.put_back(new, old)
+    assert lanes.backlog == 0
+    assert 1 in run(lanes, seconds=120, never={1}, live_every_s=2, first_s=30)
+
+
+def test_a_silent_cloud_gets_little_of_the_past_too() -> None:
+    """Nothing says that it passes anything over: the window moves on slowly, to the same bound."""
+    lanes = Lanes(now_s=0)
+    lanes.add_backlog(range(1, 10_000))
+    left = run(lanes, seconds=4 * 3_600, never=set(range(1, 10_000)))
+    assert len(set(left)) <= 4 * 3_600 / RESEND_S + 2
+    assert lanes.unacked <= MAX_UNACKED
 
 
 @given(

@@ -40,6 +40,7 @@ from shared.wire.envelope import (
     ChunkRequest,
     RawWanted,
     SiteState,
+    Tombstone,
 )
 from shared.wire.intervals import IntervalSet
 from support.agent import KEYS, SITE, STEP_S, T0, make_site, rollup_row, some_event
@@ -122,9 +123,10 @@ class Bench:
             await self.records.commit(Commit(rollups=(rollup_row("m01", T0 + step * 5_000),)))
 
     def sent(self, stream: str = "rollup") -> list[int]:
-        """Numbers of the batches that the broker got, in order."""
+        """Numbers of the batches and tombstones that the broker got, in order."""
         topic = topics.events(SITE) if stream == "ev" else topics.telemetry(SITE, stream)
-        return [codec.decode(m.payload, Batch).seq for m in self.broker.published if m.topic == topic]
+        found = [m.payload for m in self.broker.published if m.topic == topic]
+        return [codec.decode(body, Batch | Tombstone).seq for body in found]  # type: ignore[arg-type]  # msgspec takes unions
 
     def ack(self, upto: int, *, epoch: str | None = None, stream: str = "rollup") -> None:
         ack = Ack(epoch=epoch or self.store.epoch, stream=stream, upto=upto)
@@ -259,6 +261,26 @@ async def test_events_overtake_telemetry(tmp_path: Path) -> None:
         topics_sent = [m.topic for m in b.broker.published]
         first_row = next((i for i, t in enumerate(topics_sent) if "/up/t/" in t), len(topics_sent))
         assert topics_sent.index(topics.events(SITE)) < first_row
+
+
+async def test_batches_that_are_damaged_or_never_acked_hold_no_other_back(tmp_path: Path) -> None:
+    """Two of the oldest do not decode any more, and the cloud cannot keep two more: the rest flows."""
+    async with bench(tmp_path) as b:
+        b.broker.down = True
+        await b.record(60)
+        b.store._db.execute("UPDATE outbox SET body = substr(body, 1, 50) WHERE seq IN (1, 2)")
+        never = {3, 4}
+
+        async def commit() -> None:
+            kept = IntervalSet((n, n) for n in set(b.sent()) - never)
+            ack = Ack(epoch=b.store.epoch, stream="rollup", upto=kept.upto, ranges=kept.ranges[:32])
+            b.broker.deliver(topics.ack(SITE), codec.encode(ack))
+
+        b.broker.transit = commit
+        b.broker.down = False
+        await b.until(lambda: len(b.store.waiting()) == len(never), advance_s=0.5)
+        assert set(b.sent()) == set(range(3, 61)) | {61}, "61 is the tombstone of 1 and 2"
+        assert b.broker.connects == 1
 
 
 class TestTheDiskRefuses:
