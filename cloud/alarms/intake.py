@@ -29,9 +29,9 @@ async def take(
     first: dict[str, int] = defaultdict(lambda: 2**63 - 1)
     for event in fresh:
         if event.kind in CONDITIONS:
-            first[event.key] = min(first[event.key], event.at_ms)
-    for key, at_ms in sorted(first.items()):
-        await _fold_again(session, site, key, at_ms, changes)
+            first[event.key] = min(first[event.key], event.place)
+    for key, place in sorted(first.items()):
+        await _fold_again(session, site, key, place, changes)
     return fresh
 
 
@@ -55,6 +55,7 @@ def _row(site: SiteId, event: Event, now_ms: int) -> EventRow:
         severity=event.severity.value,
         key=event.key,
         at_ms=event.at_ms,
+        place=event.place,
         received_ms=now_ms,
         title=event.title,
         advice=event.advice,
@@ -64,31 +65,31 @@ def _row(site: SiteId, event: Event, now_ms: int) -> EventRow:
     )
 
 
-async def _fold_again(session: AsyncSession, site: SiteId, key: str, at_ms: int, changes: Changes) -> None:
-    """Fold the key's events from the episode that `at_ms` may touch; earlier episodes cannot change."""
+async def _fold_again(session: AsyncSession, site: SiteId, key: str, place: int, changes: Changes) -> None:
+    """Fold the key's events from the episode that `place` may touch; earlier episodes cannot change."""
     start = await session.scalar(
-        select(func.max(AlarmRow.opened_ms)).where(
-            AlarmRow.site == site, AlarmRow.key == key, AlarmRow.opened_ms <= at_ms
+        select(func.max(AlarmRow.opened_place)).where(
+            AlarmRow.site == site, AlarmRow.key == key, AlarmRow.opened_place <= place
         )
     )
-    since = at_ms if start is None else start
+    since = place if start is None else start
     told = await session.scalars(
         select(EventRow).where(
             EventRow.site == site,
             EventRow.key == key,
-            EventRow.at_ms >= since,
+            EventRow.place >= since,
             EventRow.kind.in_(sorted(CONDITIONS)),
         )
     )
     stored = await session.scalars(
         select(AlarmRow)
-        .where(AlarmRow.site == site, AlarmRow.key == key, AlarmRow.opened_ms >= since)
-        .order_by(AlarmRow.opened_ms, AlarmRow.row)
+        .where(AlarmRow.site == site, AlarmRow.key == key, AlarmRow.opened_place >= since)
+        .order_by(AlarmRow.opened_place, AlarmRow.row)
     )
     rows = list(stored)
     for episode in fold(told):
-        end = episode.cleared_ms if episode.cleared_ms is not None else 2**63 - 1
-        inside = [row for row in rows if episode.opened_ms <= row.opened_ms <= end]
+        end = episode.cleared_place if episode.cleared_place is not None else 2**63 - 1
+        inside = [row for row in rows if episode.opened_place <= row.opened_place <= end]
         row = inside[0] if inside else AlarmRow(id=str(uuid.uuid4()), site=site, key=key)
         rows = [other for other in rows if other is not row]
         _write(row, episode)
@@ -108,4 +109,4 @@ def _write(row: AlarmRow, episode: Episode) -> None:
     row.title, row.advice, row.data = told.title, told.advice, told.data
     row.zone, row.device = told.zone, told.device
     row.opened_ms, row.last_ms, row.cleared_ms = episode.opened_ms, episode.last_ms, episode.cleared_ms
-    row.count = episode.count
+    row.opened_place, row.count = episode.opened_place, episode.count

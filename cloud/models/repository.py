@@ -74,7 +74,7 @@ async def standings(session: AsyncSession, sites: Collection[str]) -> dict[str, 
     for site, name, version, state in await session.execute(
         select(ModelReportRow.site, ModelReportRow.name, ModelReportRow.version, ModelReportRow.state)
         .where(ModelReportRow.site.in_(sorted(sites)), ModelReportRow.state.notlike("%-report"))
-        .order_by(ModelReportRow.at_ms, ModelReportRow.row)
+        .order_by(ModelReportRow.place, ModelReportRow.row)
     ):
         words[site][name, version] = state
     stages: dict[str, dict[tuple[str, int], str]] = {site: {} for site in sites}

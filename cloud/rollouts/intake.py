@@ -48,6 +48,7 @@ def _report(site: SiteId, event: Event) -> dict[str, object] | None:
         "version": version,
         "state": state,
         "at_ms": event.at_ms,
+        "place": event.place,
         "detail": str(event.data.get("detail") or event.title),
         **{key: _number(event.data.get(key)) for key in NUMBERS},
     }

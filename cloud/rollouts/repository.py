@@ -17,11 +17,12 @@ async def assignments(session: AsyncSession, sites: Sequence[str] | None) -> lis
 
 
 async def reports(session: AsyncSession, sites: Sequence[str] | None) -> list[ModelReportRow]:
-    """The words of sites by time, oldest first; without the periodic numbers, of which there are many."""
+    """The words of sites in the order in which they were said; without the periodic numbers, which are
+    many."""
     statement = (
         select(ModelReportRow)
         .where(ModelReportRow.state.notlike("%-report"))
-        .order_by(ModelReportRow.at_ms, ModelReportRow.row)
+        .order_by(ModelReportRow.place, ModelReportRow.row)
     )
     if sites is not None:
         statement = statement.where(ModelReportRow.site.in_(sites))

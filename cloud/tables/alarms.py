@@ -14,7 +14,7 @@ class EventRow(Base):
     __tablename__ = "events"
     __table_args__ = (
         Index("uq_events_site_id", "site", "id", unique=True),
-        Index("ix_events_site_key_at_ms", "site", "key", "at_ms"),
+        Index("ix_events_site_key_place", "site", "key", "place"),
         Index("ix_events_site_at_ms", "site", "at_ms"),
         Index("ix_events_at_ms", "at_ms"),
     )
@@ -26,6 +26,8 @@ class EventRow(Base):
     severity: Mapped[Word]
     key: Mapped[str] = mapped_column(String(255))
     at_ms: Mapped[Millis]
+    place: Mapped[int] = mapped_column(default=0)
+    """`Event.place`: what came first on the site, whatever its clock did."""
     received_ms: Mapped[Millis]
     title: Mapped[LongText]
     advice: Mapped[LongText]
@@ -43,7 +45,7 @@ class AlarmRow(Base):
     __tablename__ = "alarms"
     __table_args__ = (
         Index("uq_alarms_id", "id", unique=True),
-        Index("ix_alarms_site_key_opened_ms", "site", "key", "opened_ms"),
+        Index("ix_alarms_site_key_opened_place", "site", "key", "opened_place"),
         Index("ix_alarms_cleared_ms", "cleared_ms"),
         Index("ix_alarms_opened_ms", "opened_ms"),
     )
@@ -60,6 +62,8 @@ class AlarmRow(Base):
     zone: Mapped[Word | None]
     device: Mapped[Word | None]
     opened_ms: Mapped[Millis]
+    opened_place: Mapped[int] = mapped_column(default=0)
+    """`place` of the first raising event. Times are as the site told them, and may run backwards."""
     last_ms: Mapped[Millis]
     cleared_ms: Mapped[Millis | None]
     count: Mapped[int]

@@ -88,6 +88,8 @@ class ModelReportRow(Base):
     version: Mapped[int]
     state: Mapped[Word]
     at_ms: Mapped[Millis]
+    place: Mapped[int] = mapped_column(default=0)
+    """`Event.place`: decides which report of a version is the newest."""
     detail: Mapped[LongText]
     received_ms: Mapped[Millis | None]
     """When the cloud stored it, by the cloud's clock: soak times never trust a site's. Null in old rows."""
