@@ -10,12 +10,13 @@ from cloud.ingest import quarantine
 from cloud.ingest.committer import Committer
 from cloud.ingest.replay import replay
 from cloud.kit.database import Database
-from cloud.tables import QuarantineRow
+from cloud.tables import QuarantineRow, QuarantineSiteRow
 from cloud.timeseries.choose import store_for
 from shared.clock import Clock
 from shared.errors import MinewardenError
 
 HEAD_BYTES = 512
+MB = 1024 * 1024
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +36,9 @@ async def run(given: argparse.Namespace, config: CloudConfig, database: Database
     if given.action == "list":
         async with database.read() as session:
             rows = await quarantine.newest(session, given.limit)
+            books = await quarantine.books(session)
         sys.stdout.writelines(f"{_line(row)}\n" for row in rows)
+        sys.stdout.writelines(f"{line}\n" for line in _held(books))
         return 0
     if given.action == "show":
         return await _show(database, given.numbers)
@@ -43,9 +46,33 @@ async def run(given: argparse.Namespace, config: CloudConfig, database: Database
 
 
 def _line(row: QuarantineRow) -> str:
-    last = datetime.datetime.fromtimestamp(row.last_ms / 1000, datetime.UTC)
     size = f"{row.count:>4} x  {row.size:>8} B"
-    return f"{row.id:>6}  {last:%Y-%m-%d %H:%M:%S}Z  {size}  {row.topic}  {row.reason}"
+    return f"{row.id:>6}  {_time(row.last_ms)}  {size}  {row.topic}  {row.reason}"
+
+
+def _held(books: list[QuarantineSiteRow]) -> list[str]:
+    """How much is kept because sites were told to forget it, in all and of each site."""
+    messages = sum(row.held for row in books)
+    total = sum(row.held_bytes for row in books)
+    lines = [f"held for sites: {messages} messages, {_of(total, quarantine.ALL_BYTES)}"]
+    for row in books:
+        line = f"  {row.site}: {row.held} messages, {_of(row.held_bytes, quarantine.SITE_BYTES)}"
+        if row.full_since_ms is not None:
+            line += f"; FULL since {_time(row.full_since_ms)}, more of it stays on site"
+        if row.turned_away:
+            line += f"; {row.turned_away} deliveries turned away"
+        if row.expired_ms is not None:
+            line += f"; {row.expired} lost by age, the last at {_time(row.expired_ms)}"
+        lines.append(line)
+    return lines
+
+
+def _of(held: int, budget: int) -> str:
+    return f"{held / MB:.1f} of {budget / MB:.0f} MB"
+
+
+def _time(at_ms: int) -> str:
+    return f"{datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 async def _show(database: Database, numbers: list[int]) -> int:

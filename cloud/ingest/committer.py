@@ -4,7 +4,7 @@ The order inside is fixed so that what arrives is independent of how the message
 acknowledged here; the caller does that once `commit` has returned.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from sqlalchemy import select
@@ -55,6 +55,8 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
     new_rows: int
     duplicates: int
     refused: int
+    apart: dict[SiteId, int] = {}
+    """Site → rows that differ from what is stored of their times, and are kept apart now."""
 
 
 class _NotNewError(Exception):
@@ -79,6 +81,7 @@ class _Work:
         self.newest: dict[tuple[str, str], int] = {}
         self.rows = 0
         self.new_rows = 0
+        self.apart: dict[SiteId, int] = {}
         self.duplicates = 0
         self.refused = 0
 
@@ -116,7 +119,8 @@ class Committer:
         """Write the newest rows that were left; raises what the database raises, and owes them still."""
         owed = dict(self._owed)
         async with self._database.write() as session:
-            newest = await cloud.devices.intake.newest_rows(session, owed.values(), self._newest)
+            now_ms = self._clock.utc_ms()
+            newest = await cloud.devices.intake.newest_rows(session, owed.values(), self._newest, now_ms)
         self._settled(owed, newest)
 
     async def redeem(self, message: Decoded, number: int) -> Committed:
@@ -150,7 +154,9 @@ class Committer:
             for stream in work.ledgers.values():
                 stream.write_back()
         if more:
-            self._owed.update(_newest_of(work.records, self._owed))
+            touched = {(record[0], record[1]) for record in work.records}
+            owed = [self._owed[key] for key in touched & self._owed.keys()]
+            self._owed.update(cloud.devices.intake.newest_of([*owed, *work.records], work.now_ms))
         else:
             self._settled(work.owed_rows, work.newest)
         return Committed(
@@ -161,6 +167,7 @@ class Committer:
             new_rows=work.new_rows,
             duplicates=work.duplicates,
             refused=work.refused,
+            apart=work.apart,
         )
 
     async def _apply(self, work: _Work, message: Decoded) -> None:
@@ -198,7 +205,7 @@ class Committer:
                 work.records.extend(records)
                 work.changes.devices.add(site)
             case Scores(site=site, rows=scores):
-                await cloud.devices.intake.scores(work.session, site, scores)
+                await cloud.devices.intake.scores(work.session, site, scores, work.now_ms)
                 work.changes.devices.add(site)
             case Remembered(site=site, rows=moments):
                 await cloud.history.intake.remembered(work.session, site, moments, work.now_ms)
@@ -218,16 +225,19 @@ class Committer:
             await self._store_rows(work)
         if not more and (work.records or work.owed_rows):
             rows = [*work.owed_rows.values(), *work.records]
-            work.newest = await cloud.devices.intake.newest_rows(work.session, rows, self._newest)
+            work.newest = await cloud.devices.intake.newest_rows(
+                work.session, rows, self._newest, work.now_ms
+            )
 
     async def _store_rows(self, work: _Work) -> None:
         if work.early:
             await self._series.mark(work.session, work.records)
             report = WriteReport(rows=len(work.records), new=len(work.records))
         else:
-            report = await self._series.write_records(work.session, work.records)
+            report = await self._series.write_records(work.session, work.records, work.now_ms)
         work.rows += report.rows
         work.new_rows += report.new
+        work.apart = report.apart
 
     def _settled(self, rows: dict[tuple[str, str], Record], newest: dict[tuple[str, str], int]) -> None:
         """These are committed. What another commit has left meanwhile is owed still."""
@@ -251,32 +261,30 @@ class Committer:
             await self._refuse(work, unknown)
 
     async def _refuse(self, work: _Work, message: Refused) -> None:
+        """Keep it. A batch that there is no room for is not taken: without an ack the site keeps it."""
+        batch, site = message.batch, message.site
+        owed_to = site if batch is not None else None
+        if batch is not None and site is not None:
+            if not await quarantine.admit(
+                work.session,
+                site,
+                message.topic,
+                message.payload,
+                now_ms=work.now_ms,
+                changes=work.changes,
+            ):
+                return
+            work.ledgers[site, batch.epoch, batch.stream].take_unusable(batch.seq)
         work.refused += 1
-        batch = message.batch
-        if batch is not None and message.site is not None:
-            work.ledgers[message.site, batch.epoch, batch.stream].take_unusable(batch.seq)
         await quarantine.put(
             work.session,
             topic=message.topic,
             payload=message.payload,
             reason=message.reason,
-            owed=batch is not None,
+            owed_to=owed_to,
             now_ms=work.now_ms,
         )
         await quarantine.prune(work.session)
-
-
-def _newest_of(
-    records: Iterable[Record], known: Mapping[tuple[str, str], Record]
-) -> dict[tuple[str, str], Record]:
-    """The newest row of each device, where it is newer than the known one."""
-    found: dict[tuple[str, str], Record] = {}
-    for record in records:
-        key = (record[0], record[1])
-        other = found.get(key) or known.get(key)
-        if other is None or record[2] > other[2]:
-            found[key] = record
-    return found
 
 
 def _all_rows(messages: Iterable[Decoded]) -> list[Record]:

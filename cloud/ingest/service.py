@@ -1,9 +1,10 @@
 """The ingest loop: broker → bounded queue → decoded ahead in a thread → one writer → commit → acks.
 
 While one group of messages is being committed the next ones are decoded, so both cores work; what is decoded
-and waits is bounded in rows, what is not decoded waits as the bytes that came, and behind that the broker.
-The broker is told "received" only after the commit, and so is the site (`dn/ack`). Where the database is
-gone, messages wait: the writer tries again and again, and the broker holds back after `WINDOW` messages.
+and not committed is bounded in rows and in plain bytes, what is not decoded waits as the bytes that came, and
+behind that the broker. The broker is told "received" only after the commit, and so is the site (`dn/ack`).
+Where the database is gone, messages wait: the writer tries again and again, and the broker holds back after
+`WINDOW` messages. With a new connection it sends them all once more, so those of an earlier one are dropped.
 A message that the database itself refuses is cut out and quarantined; it never stops the loop.
 """
 
@@ -12,6 +13,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import asyncpg  # type: ignore[import-untyped]  # ships no types
 import msgspec
@@ -19,7 +21,7 @@ import paho.mqtt.client as mqtt
 from sqlalchemy.exc import DataError, IntegrityError, StatementError
 
 from cloud.ingest.committer import Committed, Committer
-from cloud.ingest.decoding import Decoded, Refused, Renewal, Rollups, Wanted, decode
+from cloud.ingest.decoding import Decoded, Refused, Renewal, Rollups, Wanted, decode, plain_bytes
 from cloud.ingest.sharing import ALONE, Subscriptions
 from cloud.kit.broker import Link
 from cloud.kit.changes import Changes
@@ -32,6 +34,11 @@ WINDOW = 256
 MAX_PER_COMMIT = 128
 MAX_ROWS_PER_COMMIT = 16_000
 """A decoded row is about 1.5 kB of memory: as much is in the commit, and as much waits for it."""
+MAX_PLAIN_BYTES = 24 * 1024 * 1024
+"""Plain bytes of all messages that are decoded and not committed, in lanes and commits together; the last one
+may go over it. 48,000 rows of a usual site; a raw window of small words takes 8 times its plain size."""
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
+"""Of messages as they came, above which QoS 0 is dropped; QoS 1 has `WINDOW` and the broker's limits."""
 DECODE_AT_ONCE = 8
 ROW_LANES = 2
 """Commits of roll-up batches that run at once: they are commutative, and while the database works on one the
@@ -39,6 +46,9 @@ next is on its way. Everything else has an order and goes through one lane of it
 SETTLE_S = 2.0
 """While more is to come, the newest rows of devices are written this often, and not in every commit."""
 FIRST_RETRY_S, LAST_RETRY_S = 0.5, 10.0
+FIRST_DEADLINE_S, LAST_DEADLINE_S = 60.0, 600.0
+"""A commit that takes longer is broken off, reported and tried again, with twice the time: a database that is
+only slow gets there, and one that fell silent is noticed."""
 _MESSAGE_FAULTS = (
     DataError,
     IntegrityError,
@@ -91,22 +101,38 @@ def _rows(arrival: Arrival) -> int:
     return len(arrival.message.records) if isinstance(arrival.message, Rollups) else 1
 
 
+def _plain(arrival: Arrival) -> int:
+    """How much memory it stands for, in plain bytes; 0 while it is not decoded."""
+    return 0 if arrival.message is None else plain_bytes(arrival.message, arrival.payload)
+
+
 class Counters(msgspec.Struct, kw_only=True):
     """What ingest has done since it started."""
 
     messages: int = 0
     dropped: int = 0
-    """QoS 0 messages that came while the queue was full; QoS 1 is never dropped."""
+    """QoS 0 messages that came while the queue was full; nobody sends them again."""
+    superseded: int = 0
+    """QoS 1 messages that an earlier connection brought and nobody had begun to commit; they come again."""
     commits: int = 0
     rows: int = 0
     new_rows: int = 0
+    apart: int = 0
+    """Rows that differ from those that are stored of the same time, and are kept beside them."""
     duplicates: int = 0
     quarantined: int = 0
     failed_commits: int = 0
 
 
-def _decode_all(arrivals: Sequence[Arrival], now_ms: int) -> list[Arrival]:
-    return [msgspec.structs.replace(arrival, message=arrival.decoded(now_ms)) for arrival in arrivals]
+def _decode_some(arrivals: Sequence[Arrival], now_ms: int, room: int) -> list[Arrival]:
+    """Decode from the front, at least one, until `room` plain bytes are filled."""
+    found: list[Arrival] = []
+    for arrival in arrivals:
+        found.append(msgspec.structs.replace(arrival, message=arrival.decoded(now_ms)))
+        room -= _plain(found[-1])
+        if room <= 0:
+            break
+    return found
 
 
 class Ingest:
@@ -126,10 +152,17 @@ class Ingest:
         self._clock = clock
         self._on_changes = on_changes
         self._on_wanted = on_wanted
-        self._queue: asyncio.Queue[Arrival] = asyncio.Queue()
+        self._queue: deque[Arrival] = deque()
+        self._queued_bytes = 0
+        self._came = asyncio.Event()
         self._others: deque[Arrival] = deque()
         self._batches: deque[Arrival] = deque()
         self._ready_rows = 0
+        """Decoded, and in no commit yet."""
+        self._plain_bytes = 0
+        """Decoded, and not committed yet."""
+        self._generation = link.generation
+        self._waking: asyncio.Task[None] | None = None
         self._settled_s = -math.inf
         self._moved = asyncio.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -163,10 +196,44 @@ class Ingest:
     def offer(self, arrival: Arrival) -> None:
         """Queue one message. QoS 1 is bounded by `WINDOW`; QoS 0 has no such brake, so it is dropped here."""
         self.counters.messages += 1
-        if arrival.qos == 0 and self._queue.qsize() >= 2 * WINDOW:
+        if self._link.generation != self._generation:
+            self._generation = self._link.generation
+            self._drop_superseded()
+            self._waking = asyncio.get_running_loop().create_task(self._wake())
+        if not self._is_current(arrival):
+            self.counters.superseded += 1
+            return
+        full = len(self._queue) >= 2 * WINDOW or self._queued_bytes >= MAX_QUEUED_BYTES
+        if arrival.qos == 0 and full:
             self.counters.dropped += 1
             return
-        self._queue.put_nowait(arrival)
+        self._queue.append(arrival)
+        self._queued_bytes += len(arrival.payload)
+        self._came.set()
+
+    def _is_current(self, arrival: Arrival) -> bool:
+        return arrival.qos == 0 or arrival.generation == self._link.generation
+
+    def _drop_superseded(self) -> None:
+        """Forget what an earlier connection brought: the broker, or a site that has no ack, sends it again.
+
+        Kept, it would stand here once more for each time the connection flaps while the database is away.
+        """
+        for lane in (self._queue, self._others, self._batches):
+            current = [arrival for arrival in lane if self._is_current(arrival)]
+            self.counters.superseded += len(lane) - len(current)
+            if lane is not self._queue:
+                gone = [arrival for arrival in lane if not self._is_current(arrival)]
+                self._ready_rows -= sum(map(_rows, gone))
+                self._plain_bytes -= sum(map(_plain, gone))
+            lane.clear()
+            lane.extend(current)
+        self._queued_bytes = sum(len(arrival.payload) for arrival in self._queue)
+
+    async def _wake(self) -> None:
+        """There is room again; whoever waits for it would otherwise learn so from the next commit only."""
+        async with self._moved:
+            self._moved.notify_all()
 
     async def run(self) -> None:
         """Commit for ever; ends only by cancellation."""
@@ -178,17 +245,31 @@ class Ingest:
 
     async def _decode_ahead(self) -> None:
         while True:
-            arrivals = [await self._queue.get()]
-            while len(arrivals) < DECODE_AT_ONCE and not self._queue.empty():
-                arrivals.append(self._queue.get_nowait())
-            decoded = await asyncio.to_thread(_decode_all, arrivals, self._clock.utc_ms())
+            await self._came.wait()
             async with self._moved:
-                await self._moved.wait_for(lambda: self._ready_rows < MAX_ROWS_PER_COMMIT)
-                for arrival in decoded:
-                    lane = self._batches if isinstance(arrival.message, Rollups) else self._others
-                    lane.append(arrival)
-                self._ready_rows += sum(_rows(arrival) for arrival in decoded)
+                await self._moved.wait_for(self._has_room)
+            room = MAX_PLAIN_BYTES - self._plain_bytes
+            arrivals = list(islice(self._queue, DECODE_AT_ONCE))
+            decoded = await asyncio.to_thread(_decode_some, arrivals, self._clock.utc_ms(), room)
+            async with self._moved:
+                for arrival, ready in zip(arrivals, decoded, strict=False):
+                    self._move_on(arrival, ready)
+                if not self._queue:
+                    self._came.clear()
                 self._moved.notify_all()
+
+    def _has_room(self) -> bool:
+        return self._ready_rows < MAX_ROWS_PER_COMMIT and self._plain_bytes < MAX_PLAIN_BYTES
+
+    def _move_on(self, arrival: Arrival, ready: Arrival) -> None:
+        """From the front of the queue to its lane, unless it was superseded while it was being decoded."""
+        if not self._queue or self._queue[0] is not arrival:
+            return
+        self._queue.popleft()
+        self._queued_bytes -= len(arrival.payload)
+        (self._batches if isinstance(ready.message, Rollups) else self._others).append(ready)
+        self._ready_rows += _rows(ready)
+        self._plain_bytes += _plain(ready)
 
     async def _commit_ready(self, lane: deque[Arrival]) -> None:
         while True:
@@ -198,6 +279,9 @@ class Ingest:
                 self._moved.notify_all()
             more = len(lane) > 0 and self._clock.monotonic() - self._settled_s < SETTLE_S
             await self.handle(arrivals, more=more)
+            async with self._moved:
+                self._plain_bytes -= sum(map(_plain, arrivals))
+                self._moved.notify_all()
             if not more:
                 self._settled_s = self._clock.monotonic()
             elif not lane:
@@ -208,7 +292,8 @@ class Ingest:
         if not self._committer.owes:
             return
         try:
-            await self._committer.settle()
+            async with asyncio.timeout(FIRST_DEADLINE_S):
+                await self._committer.settle()
         except Exception as error:  # noqa: BLE001 - supervisor: the rows are in, this copy of them can wait
             self._note_trouble(error)
 
@@ -230,12 +315,6 @@ class Ingest:
 
         `more`: there is more to commit at once (see `Committer.commit`).
         """
-        if self._queue.qsize() > 2 * WINDOW:
-            # The connection flaps while the database is away. What an earlier connection brought comes again
-            # from the broker, or from the site, which has no ack; so memory stays bounded.
-            arrivals = [arrival for arrival in arrivals if self._is_current(arrival)]
-        if not arrivals:
-            return
         try:
             now_ms = self._clock.utc_ms()
             committed = await self._persist([arrival.decoded(now_ms) for arrival in arrivals], more=more)
@@ -252,17 +331,18 @@ class Ingest:
         if committed.changes:
             self._on_changes(committed.changes)
 
-    def _is_current(self, arrival: Arrival) -> bool:
-        return arrival.qos == 0 or arrival.generation == self._link.generation
-
     async def _persist(self, messages: Sequence[Decoded], *, more: bool) -> Committed:
         """Try until it is committed; only a fault of a message itself comes out as an exception."""
-        wait_s = FIRST_RETRY_S
+        wait_s, deadline_s = FIRST_RETRY_S, FIRST_DEADLINE_S
         while True:
             try:
-                committed = await self._committer.commit(messages, more=more)
+                async with asyncio.timeout(deadline_s):
+                    committed = await self._committer.commit(messages, more=more)
             except _MESSAGE_FAULTS:
                 raise
+            except TimeoutError as error:
+                self._note_trouble(TimeoutError(str(error) or "the database gives no answer"))
+                deadline_s = min(LAST_DEADLINE_S, deadline_s * 2)
             except Exception as error:
                 # Supervisor: a database that is away must not end ingest; nothing was acknowledged yet.
                 if _is_clash(error):
@@ -311,5 +391,13 @@ class Ingest:
         self.counters.commits += 1
         self.counters.rows += committed.rows
         self.counters.new_rows += committed.new_rows
+        for site, rows in committed.apart.items():
+            self.counters.apart += rows
+            _log.warning(
+                "site %s: %s rows differ from those that are stored of the same times; they are kept apart "
+                "(a clock that was set back makes such rows)",
+                site,
+                rows,
+            )
         self.counters.duplicates += committed.duplicates
         self.counters.quarantined += committed.refused

@@ -79,16 +79,16 @@ async def presence(session: AsyncSession, site: SiteId, state: SiteState, now_ms
 
 
 async def zone_status(session: AsyncSession, site: SiteId, events: Iterable[Event]) -> bool:
-    """Keep the newest status of each zone; whether there was any."""
+    """Keep the newest status of each zone by its place on the site; whether there was any."""
     newest: dict[str, Event] = {}
     for event in events:
         if event.kind is EventKind.SYSTEM and event.key.startswith(ZONE_STATUS):
             zone = event.key.removeprefix(ZONE_STATUS)
-            if 0 < len(zone) <= 63 and (zone not in newest or newest[zone].at_ms <= event.at_ms):
+            if 0 < len(zone) <= 63 and (zone not in newest or newest[zone].place <= event.place):
                 newest[zone] = event
     rows = [
-        {"site": site, "zone": zone, "at_ms": event.at_ms, "data": event.data}
+        {"site": site, "zone": zone, "at_ms": event.at_ms, "place": event.place, "data": event.data}
         for zone, event in sorted(newest.items())
     ]
-    await upsert(session, ZoneStatusRow.__table__, rows, newer="at_ms")  # type: ignore[arg-type]  # as above
+    await upsert(session, ZoneStatusRow.__table__, rows, newer="place")  # type: ignore[arg-type]  # as above
     return bool(rows)

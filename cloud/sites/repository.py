@@ -49,13 +49,13 @@ async def running_model(session: AsyncSession, site: str) -> tuple[ModelReportRo
             (ModelRow.name == ModelReportRow.name) & (ModelRow.version == ModelReportRow.version),
         )
         .where(ModelReportRow.site == site, ModelReportRow.state.notlike("%-report"))
-        .order_by(ModelReportRow.at_ms, ModelReportRow.row)
+        .order_by(ModelReportRow.place, ModelReportRow.row)
     )
     newest = {(report.name, report.version): (report, algorithm) for report, algorithm in found}
     for state in ("active", "shadow"):
         running = [pair for pair in newest.values() if pair[0].state == state]
         if running:
-            return max(running, key=lambda pair: (pair[0].at_ms, pair[0].row))
+            return max(running, key=lambda pair: (pair[0].place, pair[0].row))
     return None
 
 

@@ -84,6 +84,9 @@ class LedgerView(BaseModel):
     streams: list[StreamView]
     rows_in_store: int
     """Roll-up rows of the site in the time-series store."""
+    rows_apart: int
+    """Rows that differ from the stored ones of the same device and time, and are kept beside them: the site's
+    clock was set back, and it lived that time twice."""
 
 
 class QuarantineView(BaseModel):

@@ -157,7 +157,11 @@ async def ledger(session: AsyncSession, series: TimeSeriesStore, site: str) -> L
     """What has been committed of each of the site's streams; raises `NotFound`."""
     name = await must_exist(session, site)
     rows = await repository.ledger(session, site)
-    return LedgerView(streams=[_stream(row) for row in rows], rows_in_store=await series.count(session, name))
+    return LedgerView(
+        streams=[_stream(row) for row in rows],
+        rows_in_store=await series.count(session, name),
+        rows_apart=await series.count_apart(session, name),
+    )
 
 
 def _stream(row: LedgerRow) -> StreamView:

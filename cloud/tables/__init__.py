@@ -4,7 +4,7 @@ from cloud.tables.alarms import AlarmRow, EventRow
 from cloud.tables.base import Base
 from cloud.tables.commands import CommandRow, PlanRow, TrailRow
 from cloud.tables.identity import CertificateRow, EnrolmentRow
-from cloud.tables.ledger import LedgerRow, QuarantineRow
+from cloud.tables.ledger import LedgerRow, QuarantineRow, QuarantineSiteRow
 from cloud.tables.models import AssignmentRow, ModelReportRow, ModelRow, TrainingJobRow
 from cloud.tables.rollouts import (
     ApprovalRow,
@@ -16,8 +16,10 @@ from cloud.tables.rollouts import (
 from cloud.tables.series import (
     ColdDayRow,
     DeviceHistoryRow,
+    GoneDayRow,
     RawRequestRow,
     RawWindowRow,
+    RollupAgainRow,
     RollupMarkRow,
     ScoreRowTable,
 )
@@ -39,14 +41,17 @@ __all__ = [
     "DeviceScoreRow",
     "EnrolmentRow",
     "EventRow",
+    "GoneDayRow",
     "LedgerRow",
     "ModelReportRow",
     "ModelRow",
     "PlanRow",
     "QuarantineRow",
+    "QuarantineSiteRow",
     "RawRequestRow",
     "RawWindowRow",
     "RolloutStepRow",
+    "RollupAgainRow",
     "RollupMarkRow",
     "ScoreRowTable",
     "SiteModelSettingsRow",

@@ -102,6 +102,40 @@ class RollupMarkRow(Base):
     """How many transactions wrote into it since."""
 
 
+class RollupAgainRow(Base):
+    """A roll-up row that differs from the one that is stored of its device and time.
+
+    The site lived through that time twice, because its clock was set back (`cloud.timeseries.again`).
+    """
+
+    __tablename__ = "rollup_again"
+    __table_args__ = (Index("ix_rollup_again_at_ms", "at_ms"), {"sqlite_with_rowid": False})
+
+    site: Mapped[KeyWord]
+    device: Mapped[KeyWord]
+    at_ms: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """Of the row's content, so that the same row again is the same row."""
+    row: Mapped[dict[str, Any]]
+    """Column of the roll-up table → value, without the keys; what is not in it is unknown."""
+    received_ms: Mapped[Millis | None]
+    """When it was first committed; null where the writer did not say."""
+
+
+class GoneDayRow(Base):
+    """A UTC day of roll-up rows that was dropped here; its hours are all that is left of it.
+
+    Rows of it that come later are merged into those hours, which nothing else could explain any more.
+    """
+
+    __tablename__ = "gone_days"
+
+    day: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    """Days since 1970-01-01."""
+    dropped_ms: Mapped[Millis | None]
+    """When rows of it were last dropped; null where that was before this table."""
+
+
 class ColdDayRow(Base):
     """A UTC day of roll-up rows that was written to the cold tier, counted there, and dropped here.
 

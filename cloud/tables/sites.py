@@ -68,6 +68,9 @@ class DeviceLatestRow(Base):
     preset: Mapped[LongText | None]
     numbers: Mapped[list[Any]]
     """The 36 numbers in the order of `shared.telemetry.ROLLUP_COLUMNS`."""
+    received_ms: Mapped[Millis | None]
+    """When it came, by the cloud's clock: the only age of a row whose own time lies ahead of that. Null in
+    rows from before this column."""
 
 
 class DeviceScoreRow(Base):
@@ -93,4 +96,6 @@ class ZoneStatusRow(Base):
     site: Mapped[KeyWord]
     zone: Mapped[KeyWord]
     at_ms: Mapped[Millis]
+    place: Mapped[int] = mapped_column(default=0)
+    """`Event.place`: decides which is the newest."""
     data: Mapped[dict[str, Any]]

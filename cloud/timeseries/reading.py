@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from cloud.timeseries import again
 from cloud.timeseries.rows import COLUMNS, checked_columns, from_record
 from cloud.timeseries.store import (
     DAY_MS,
@@ -101,6 +102,14 @@ class SeriesReader(ABC):
     async def count(self, session: AsyncSession, site: SiteId) -> int:
         found = await session.execute(text("SELECT count(*) FROM rollup WHERE site = :site"), {"site": site})
         return int(found.scalar_one())
+
+    def apart(
+        self, session: AsyncSession, site: SiteId, from_ms: int, to_ms: int
+    ) -> AsyncIterator[RollupRow]:
+        return again.read(session, site, from_ms, to_ms)
+
+    async def count_apart(self, session: AsyncSession, site: SiteId) -> int:
+        return await again.count(session, site)
 
     async def count_day(self, session: AsyncSession, day: int) -> int:
         statement = text(

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from cloud.ingest import quarantine
 from cloud.kit.database import Database
 from cloud.tables import (
     ColdDayRow,
@@ -23,6 +24,7 @@ from cloud.tables import (
     ScoreRowTable,
     SiteRow,
 )
+from cloud.timeseries import rolling
 from cloud.timeseries.store import DAY_MS, HOUR_MS, Record, TimeSeriesStore
 from shared.clock import Clock
 from shared.errors import MinewardenError
@@ -68,8 +70,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     raw_days: float = 30.0
     """Windows of raw samples, from when they came."""
     rows_days: float = 365.0
-    """Roll-up rows as the sites sent them, what devices remember, scores, a model's regular reports (not its
-    changes), and plans of commands (not the commands)."""
+    """Roll-up rows as the sites sent them (those kept apart go with their day, and into no cold tier), what
+    devices remember, scores, a model's regular reports (not its changes), plans of commands (not the
+    commands), and batches that could not be used."""
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,6 +128,7 @@ class Keeper:
         """One round; raises what the database raises."""
         now_ms = self._clock.utc_ms()
         hours = await self._hours(now_ms)
+        await self._old_quarantine(now_ms)
         days = rows = cold_rows = 0
         failed = None
         try:
@@ -146,7 +150,7 @@ class Keeper:
     async def _hours(self, now_ms: int) -> int:
         done = 0
         while done < HOURS_PER_ROUND:
-            async with self._database.write() as session:
+            async with self._database.write(patient=True) as session:
                 some = await self._series.roll_up(session, now_ms, limit=HOURS_AT_ONCE)
             done += some
             if some < HOURS_AT_ONCE:
@@ -164,23 +168,32 @@ class Keeper:
         """Rows deleted and rows kept cold; nothing happens where rows came in the meantime."""
         file = None
         if self._cold is not None:
-            async with self._database.read() as session:
+            async with self._database.read(patient=True) as session:
                 generation = await _next_generation(session, day)
                 file = await self._cold.store(day, generation, self._series.day(session, day))
         try:
-            async with self._database.write() as session:
-                gone = await self._drop(session, day, file)
+            async with self._database.write(patient=True) as session:
+                gone = await self._drop(session, day, file, now_ms)
                 if file is not None:
                     session.add(_record(day, generation, file, now_ms))
         except _ChangedMeanwhile:
             return 0, 0
         return gone, file.rows if file is not None else 0
 
-    async def _drop(self, session: AsyncSession, day: int, file: ColdFile | None) -> int:
+    async def _drop(self, session: AsyncSession, day: int, file: ColdFile | None, now_ms: int) -> int:
         """How many rows went; raises `_ChangedMeanwhile` where an hour or the file lacks some of them."""
+        merged = None
+        if await rolling.gone_days(session, [day]):
+            merged = await self._series.count_day(session, day)
+            await rolling.merge_late(session, day, await self._series.sites(session, day))
         gone = await self._series.drop_day(session, day)
-        if await self._series.waiting_hours(session, day) or (file is not None and file.rows != gone):
+        if (
+            await self._series.waiting_hours(session, day)
+            or (file is not None and file.rows != gone)
+            or (merged is not None and merged != gone)
+        ):
             raise _ChangedMeanwhile
+        await rolling.note_gone(session, day, now_ms)
         return gone
 
     async def _old_windows(self, now_ms: int) -> int:
@@ -191,7 +204,7 @@ class Keeper:
             .order_by(RawWindowRow.received_ms)
             .limit(WINDOWS_AT_ONCE)
         )
-        async with self._database.write() as session:
+        async with self._database.write(patient=True) as session:
             ids = list(await session.scalars(old))
             if ids:
                 await session.execute(delete(RawWindowRow).where(RawWindowRow.id.in_(ids)))
@@ -211,10 +224,19 @@ class Keeper:
             if oldest is None or oldest >= before_ms:
                 continue
             until = min(before_ms, oldest + HOUR_MS)
-            async with self._database.write() as session:
+            async with self._database.write(patient=True) as session:
                 found = await session.execute(delete(ScoreRowTable).where(mine, ScoreRowTable.at_ms < until))
                 gone += int(found.rowcount)  # type: ignore[attr-defined]  # a CursorResult
         return gone
+
+    async def _old_quarantine(self, now_ms: int) -> None:
+        """What nobody used in as long as rows are kept; a transaction for each site."""
+        before_ms = now_ms - int(self._policy.rows_days * DAY_MS)
+        async with self._database.read() as session:
+            due = await quarantine.due(session, before_ms)
+        for site, numbers in sorted(due.items()):
+            async with self._database.write() as session:
+                await quarantine.expire(session, site, numbers, now_ms)
 
     async def _old_papers(self, session: AsyncSession, now_ms: int) -> None:
         """What nobody will ask for again; at most so many of each kind per round."""

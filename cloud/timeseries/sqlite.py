@@ -10,7 +10,7 @@ from operator import itemgetter
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from cloud.timeseries import rolling
+from cloud.timeseries import again, rolling
 from cloud.timeseries.reading import SeriesReader
 from cloud.timeseries.rows import COLUMNS, to_record
 from cloud.timeseries.store import DAY_MS, Record, WriteReport
@@ -27,6 +27,14 @@ _SITES = (
     "SELECT site FROM known WHERE site IS NOT NULL"
 )
 """Hops from one site to the next along the key; DISTINCT would read every row."""
+_STORED = (
+    "WITH k (site, device, at_ms) AS (VALUES {keys}) "  # noqa: S608 - constant names
+    f"SELECT {', '.join(f'r.{name}' for name in COLUMNS)} FROM k CROSS JOIN rollup r "
+    "ON r.site = k.site AND r.device = k.device AND r.at_ms = k.at_ms"
+)
+"""CROSS JOIN in SQLite keeps the order of the tables: a look at the key for each of them."""
+_LOOK_AT_ONCE = 300
+"""Keys in one statement: three parameters each, of which SQLite has always allowed 999."""
 _key = itemgetter(0, 1, 2)
 
 
@@ -39,10 +47,14 @@ class SqliteSeries(SeriesReader):
         found = await session.execute(text(_SITES))
         return [str(site) for site in found.scalars()]
 
-    async def write(self, session: AsyncSession, site: SiteId, rows: Sequence[RollupRow]) -> WriteReport:
-        return await self.write_records(session, [to_record(site, row) for row in rows])
+    async def write(
+        self, session: AsyncSession, site: SiteId, rows: Sequence[RollupRow], received_ms: int | None = None
+    ) -> WriteReport:
+        return await self.write_records(session, [to_record(site, row) for row in rows], received_ms)
 
-    async def write_records(self, session: AsyncSession, records: Sequence[Record]) -> WriteReport:
+    async def write_records(
+        self, session: AsyncSession, records: Sequence[Record], received_ms: int | None = None
+    ) -> WriteReport:
         if not records:
             return WriteReport(rows=0, new=0)
         await rolling.mark(session, records)
@@ -50,7 +62,10 @@ class SqliteSeries(SeriesReader):
         # In the order of the tree: rows of several batches then touch each page once. The sort is stable,
         # so of equal keys the first still stays.
         result = await connection.exec_driver_sql(_INSERT, sorted(records, key=_key))
-        return WriteReport(rows=len(records), new=result.rowcount)
+        apart: dict[SiteId, int] = {}
+        if result.rowcount < len(records):
+            apart = await again.keep(session, await _differing(session, records), received_ms)
+        return WriteReport(rows=len(records), new=result.rowcount, apart=apart)
 
     async def write_early(self, session: AsyncSession, records: Sequence[Record]) -> bool:
         return False
@@ -88,4 +103,17 @@ class SqliteSeries(SeriesReader):
                 statement, {"site": site, "first": day * DAY_MS, "last": (day + 1) * DAY_MS}
             )
             gone += int(result.rowcount)  # type: ignore[attr-defined]  # a CursorResult; the stub says Result
+        await again.drop_day(session, day)
         return gone
+
+
+async def _differing(session: AsyncSession, records: Sequence[Record]) -> list[Record]:
+    """Those that are not what is stored of their key."""
+    connection = await session.connection()
+    stored: dict[Record, Record] = {}
+    for start in range(0, len(records), _LOOK_AT_ONCE):
+        some = {_key(record) for record in records[start : start + _LOOK_AT_ONCE]}
+        statement = _STORED.format(keys=", ".join(["(?, ?, ?)"] * len(some)))
+        found = await connection.exec_driver_sql(statement, tuple(part for key in some for part in key))
+        stored |= {_key(row): tuple(row) for row in found}
+    return [record for record in records if stored[_key(record)] != record]

@@ -1,11 +1,13 @@
 """Where roll-up rows live, behind one protocol; every engine is held to one suite.
 
 A write joins the caller's transaction, because the ledger of batch numbers must commit with the rows or
-not at all. Writes are idempotent on (site, device, at_ms): the first row of a key stays.
+not at all. Writes are idempotent on (site, device, at_ms): the first row of a key stays. Another one of that
+key that differs was made in a time that the site lived twice; it is kept apart (`cloud.timeseries.again`).
 
 Rows stand on a ladder: as they came for a year, one per hour for ever, and whole days in Parquet files
 beside the database (`cloud.timeseries.cold`). Hours are computed from rows, again whenever a late row
-arrives, so a reader never sees an hour that its rows do not explain.
+arrives, so a reader never sees an hour that its rows do not explain. Once its rows were dropped, an hour
+stands for itself, and late rows are merged into it when they are dropped in their turn.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -40,6 +42,8 @@ class WriteReport(msgspec.Struct, frozen=True, kw_only=True):
 
     rows: int
     new: int
+    apart: dict[SiteId, int] = {}
+    """Site → how many of the others differ from the stored row of their key, and are kept beside it now."""
 
 
 class SeriesQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,11 +76,19 @@ class SeriesFrame(msgspec.Struct, frozen=True, kw_only=True):
 class TimeSeriesStore(Protocol):
     """Wide roll-up rows of all sites."""
 
-    async def write(self, session: AsyncSession, site: SiteId, rows: Sequence[RollupRow]) -> WriteReport:
-        """Add rows inside the session's transaction; rows whose key is there already change nothing."""
+    async def write(
+        self, session: AsyncSession, site: SiteId, rows: Sequence[RollupRow], received_ms: int | None = None
+    ) -> WriteReport:
+        """Add rows inside the session's transaction.
+
+        A row whose key is there already changes nothing where it is equal, and is kept apart where it
+        differs in any column (once, with `received_ms`, UTC).
+        """
         ...
 
-    async def write_records(self, session: AsyncSession, records: Sequence[Record]) -> WriteReport:
+    async def write_records(
+        self, session: AsyncSession, records: Sequence[Record], received_ms: int | None = None
+    ) -> WriteReport:
         """The same for rows of any sites that already have the table's form."""
         ...
 
@@ -103,11 +115,28 @@ class TimeSeriesStore(Protocol):
         ...
 
     def day(self, session: AsyncSession, day: int) -> AsyncIterator[Sequence[Record]]:
-        """All rows of all sites of a UTC day (days since 1970) in pages, site by site."""
+        """All rows of all sites of a UTC day (days since 1970) in pages, site by site; the first of each key.
+
+        Rows that are kept apart are not among them, so the cold tier has none of those.
+        """
+        ...
+
+    async def sites(self, session: AsyncSession, day: int) -> list[str]:
+        """Sites that may have rows on that UTC day, by name."""
         ...
 
     async def count(self, session: AsyncSession, site: SiteId) -> int:
         """How many rows of the site are stored."""
+        ...
+
+    def apart(
+        self, session: AsyncSession, site: SiteId, from_ms: int, to_ms: int
+    ) -> AsyncIterator[RollupRow]:
+        """Rows of a site in `[from_ms, to_ms)` that are kept apart, by device then time."""
+        ...
+
+    async def count_apart(self, session: AsyncSession, site: SiteId) -> int:
+        """How many rows of the site are kept apart."""
         ...
 
     async def count_day(self, session: AsyncSession, day: int) -> int:
@@ -131,5 +160,8 @@ class TimeSeriesStore(Protocol):
         ...
 
     async def drop_day(self, session: AsyncSession, day: int) -> int:
-        """Delete the rows of a UTC day, and none that come meanwhile; returns how many rows went."""
+        """Delete the rows of a UTC day, and none that come meanwhile; returns how many rows went.
+
+        Those that are kept apart go with them, uncounted.
+        """
         ...

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from cloud.timeseries import again
 from cloud.timeseries.postgres import PostgresSeries
 from cloud.timeseries.store import DAY_MS, HOUR_MS
 from shared.telemetry import ROLLUP_COLUMNS, Column
@@ -122,6 +123,7 @@ class TimescaleSeries(PostgresSeries):
             ),
             {"first": first, "last": last},
         )
+        await again.drop_day(session, day)
         return rows
 
     async def _make_room(self, session: AsyncSession, days: Iterable[int]) -> None:

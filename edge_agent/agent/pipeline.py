@@ -6,6 +6,7 @@ with the rows, so a restart in between repeats nothing and loses nothing that th
 
 import uuid
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
@@ -16,7 +17,7 @@ from edge_agent.agent.events import event
 from edge_agent.agent.guardian_link import GuardianLink
 from edge_agent.agent.histories import Histories
 from edge_agent.agent.inference.keeper import Keeper
-from edge_agent.agent.recorder import CURSOR_KEY, Cursor, Loss, Recorder
+from edge_agent.agent.recorder import CURSOR_KEY, Cursor, Loss, Recorder, SetBack
 from edge_agent.agent.records import Records
 from edge_agent.agent.service import Service
 from edge_agent.agent.store.rows import Commit
@@ -33,6 +34,7 @@ _MAX_HELD_SAMPLES: Final = 100_000
 _RAW_EVERY_S: Final = 10.0
 _TICK_S: Final = 0.25
 _LOSS: Final = uuid.UUID("6f1d9f5e-6a52-4f0c-9d25-1d9a3a8f4c11")
+_SET_BACK: Final = uuid.UUID("b0c3f7a2-58d4-4e7e-9c43-52f0a1d6e8b7")
 """Namespace: the same loss, seen again after a crash, is the same event."""
 
 Send = Callable[[ipc.FromAgent], Awaitable[bool]]
@@ -72,6 +74,7 @@ class Pipeline(Service):
         self._raw: list[Sample] = []
         self._rows: list[RollupRow] = []
         self._losses: list[Loss] = []
+        self._set_backs: list[SetBack] = []
         self._overflow = 0
         self._late_told = 0
         self._raw_due_s = 0.0
@@ -134,6 +137,7 @@ class Pipeline(Service):
 
     def _take_samples(self, message: ipc.Samples) -> None:
         self._losses += self._recorder.add(message.samples)
+        self._set_backs += self._recorder.set_backs()
         for sample in message.samples:
             self._view.take_sample(sample)
         self._raw += message.samples
@@ -263,21 +267,23 @@ class Pipeline(Service):
 
     async def _flush_rows(self) -> None:
         rows, losses, late = self._rows, self._losses, self._recorder.late
-        if not rows and not losses:
+        set_backs = self._set_backs
+        if not (rows or losses or set_backs):
             return
         overflow = [self._overflow_event(self._overflow)] if self._overflow else []
         if late > self._late_told:
             overflow.append(self._late_event(late - self._late_told))
-        self._rows, self._losses = [], []
+        self._rows, self._losses, self._set_backs = [], [], []
         commit = Commit(
             rollups=tuple(rows),
-            events=(*overflow, *(self._loss_event(loss) for loss in losses)),
+            events=(*overflow, *map(self._loss_event, losses), *map(_set_back_event, set_backs)),
             meta={CURSOR_KEY: msgspec.msgpack.encode(self._recorder.cursor)},
         )
         try:
             await self._records.commit(commit)
         except StoreError:
             self._rows, self._losses = rows + self._rows, losses + self._losses
+            self._set_backs = set_backs + self._set_backs
             raise
         self._overflow, self._late_told = 0, late
 
@@ -343,3 +349,20 @@ class Pipeline(Service):
             severity=severity,
             advice="Compare the guardian's journal on site with the automation log in the cloud.",
         )
+
+
+def _set_back_event(jump: SetBack) -> Event:
+    before, after = (
+        datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        for at_ms in (jump.before_ms, jump.after_ms)
+    )
+    return event(
+        EventKind.STORE,
+        "clock-set-back",
+        f"The gateway's clock was set back from {before} to {after}",
+        at_ms=jump.after_ms,
+        severity=Severity.LOW,
+        advice="The times in between are lived twice; nothing is lost by it. Look why the clock was wrong.",
+        event_id=str(uuid.uuid5(_SET_BACK, f"{jump.boot}/{jump.seq}")),
+        data={"before_ms": jump.before_ms, "after_ms": jump.after_ms, "boot": jump.boot, "seq": jump.seq},
+    )

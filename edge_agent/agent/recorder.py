@@ -43,6 +43,15 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
         return self.last_seq - self.first_seq + 1
 
 
+class SetBack(msgspec.Struct, frozen=True, kw_only=True):
+    """The wall clock was set back: this sample is older than what came before it. Times are UTC, ms."""
+
+    boot: str
+    seq: int
+    before_ms: int
+    after_ms: int
+
+
 class Recorder:
     """Pure bookkeeping between the guardian's stream and the store."""
 
@@ -58,8 +67,10 @@ class Recorder:
         self._open: deque[tuple[str, int, int]] = deque()
         self._restored_ms = self._cursor.step_ms
         self._over_rows: list[RollupRow] = []
-        self.newest_ms = -1
-        """Time of the newest sample; after the wall clock was set back, of the newest since."""
+        self._set_backs: list[SetBack] = []
+        self.newest_ms = self._cursor.step_ms
+        """Time of the newest sample, at first what the cursor knows of it; after the wall clock was set back,
+        of the newest since."""
         self.repeated = 0
         """Replayed samples that are already inside a committed row."""
 
@@ -93,7 +104,7 @@ class Recorder:
                 )
             self._known = True
             if self.newest_ms - sample.at_ms > CLOCK_STEP_MS:
-                self._end_all_steps(sample.at_ms)
+                self._end_all_steps(sample)
             self._seen = (sample.boot, sample.seq)
             self._open.append((sample.boot, sample.seq, sample.at_ms))
             self.newest_ms = max(self.newest_ms, sample.at_ms)
@@ -102,6 +113,14 @@ class Recorder:
             else:
                 self._aggregator.add(sample)
         return losses
+
+    def set_backs(self) -> list[SetBack]:
+        """How the wall clock was set back by more than `CLOCK_STEP_MS` since the last call, once per jump.
+
+        After a crash the same jump may come again, with the same `boot` and `seq`.
+        """
+        found, self._set_backs = self._set_backs, []
+        return found
 
     def close(self, now_ms: int) -> list[RollupRow]:
         """Rows of the steps that are over, and move the cursor past their samples."""
@@ -116,14 +135,21 @@ class Recorder:
             self._cursor = Cursor(boot=boot, seq=seq, step_ms=last_ms)
         return over + rows
 
-    def _end_all_steps(self, now_ms: int) -> None:
-        """The wall clock was set back: what is open lies in a time that no sample will come from any more."""
+    def _end_all_steps(self, first: Sample) -> None:
+        """The wall clock was set back: what is open lies in a time that no sample will come from any more.
+
+        What comes from now on is new, although rows of those seconds may be committed: they are lived twice.
+        """
+        self._set_backs.append(
+            SetBack(boot=first.boot, seq=first.seq, before_ms=self.newest_ms, after_ms=first.at_ms)
+        )
         self._over_rows += self._aggregator.close_before(self.newest_ms + 2 * self._step_ms + GRACE_MS)
         if self._over_rows and self._open:
             boot, seq, _ = self._open[-1]
             self._cursor = Cursor(boot=boot, seq=seq, step_ms=self._over_rows[-1].at_ms)
         self._open.clear()
-        self.newest_ms = now_ms
+        self._restored_ms = -1
+        self.newest_ms = first.at_ms
 
     def _committed(self, at_ms: int) -> bool:
         """Whether a row for this time was committed before the restart; a clock set back is not that."""

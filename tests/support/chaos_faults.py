@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from support import chaos_agent, chaos_cloud
+from support.agent import STEP_S
 from support.chaos_board import Switch
 from support.chaos_world import KEEP_ALIVE_S, World, keep, put_back
 
@@ -15,6 +16,8 @@ _ARMED_S = 40.0
 _RESTORE_WITHIN_S = 90.0
 """A copy older than this is not put back: the guardian's ring would not reach over it."""
 _HOUR_MS = 3_600_000
+_STEP_MS, _AGAIN_MS = STEP_S * 1000, 60_000
+"""So much of what was lived before comes once more, after a clock that was wrong."""
 
 
 async def broker_kill(world: World) -> None:
@@ -94,13 +97,13 @@ async def disk_full(world: World) -> None:
 
 
 async def clock_step(world: World) -> None:
-    """Hours forward or back for a while, and then right again; no second is lived twice."""
+    """Hours forward or back for a while, then right again, or a little behind that: it is lived twice."""
     world.jumps += 1
     by_ms = world.chance.choice((1, -1)) * (world.jumps % 6 + 1) * _HOUR_MS + world.jumps * 1_200_000
     world.step_clock(by_ms)
     world.faults["clock-step"] += 1
     await world.pause(world.chance.uniform(20, 40))
-    world.step_clock(-by_ms)
+    world.step_clock(-by_ms - world.chance.randint(_STEP_MS, _AGAIN_MS))
     world.faults["clock-step"] += 1
 
 

@@ -19,6 +19,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,10 +93,11 @@ async def settle(world: World) -> tuple[Made, Stored]:
     clock, began_s, empty = SystemClock(), SystemClock().monotonic(), 0
     while True:
         have = await stored(world.database_url, SITE)
-        keys = {(row.device, row.at_ms) for row in have.rows}
-        missing = len(want.rows.keys() - keys) + len(set(world.guardian.events) - set(have.events))
+        keys = Counter((row.device, row.at_ms) for row in (*have.rows, *have.apart))
+        missing = sum(max(0, len(lives) - keys[key]) for key, lives in want.rows.items())
+        missing += len(set(world.guardian.events) - set(have.events))
         pending = await asyncio.to_thread(world.pending)
-        say(f"settling: {missing} rows and events of {len(want.rows)} rows missing, {pending} batches wait")
+        say(f"settling: {missing} rows and events of {want.count} rows missing, {pending} batches wait")
         empty = empty + 1 if pending == 0 else 0
         if not missing or empty > 3 or clock.monotonic() - began_s > SETTLE_S:
             return want, have
@@ -107,6 +109,7 @@ def report(verdict: Verdict, world: World) -> dict[str, object]:
     return {
         "rows_made": verdict.rows_made,
         "rows_committed": verdict.rows_committed,
+        "rows_apart": verdict.rows_apart,
         "lost": verdict.lost,
         "duplicated": verdict.duplicated,
         "explained_by_tombstone": verdict.explained_by_tombstone,
@@ -131,7 +134,8 @@ async def run(wanted: argparse.Namespace, folder: Path) -> int:
         say(f"WRONG journal entry {event} is not in the database")
     longest_s = max((a.to_s - a.from_s for a in world.guardian.absences if a.to_s is not None), default=0.0)
     say(
-        f"{verdict.rows_made} rows made, {verdict.rows_committed} committed, {verdict.lost} lost, "
+        f"{verdict.rows_made} rows made, {verdict.rows_committed} committed "
+        f"({verdict.rows_apart} of them lived twice and kept apart), {verdict.lost} lost, "
         f"{verdict.duplicated} twice, {verdict.explained_by_tombstone} explained; "
         f"{len(world.guardian.events)} journal entries, {len(verdict.events_lost)} lost; "
         f"{sum(world.faults.values())} faults, {have.duplicate_batches} batches came again, "

@@ -11,7 +11,15 @@ import pytest
 from support import cloud_broker, postgres
 
 ROOT = Path(__file__).parents[3]
-FIELDS = {"rows_made", "rows_committed", "lost", "duplicated", "explained_by_tombstone", "faults"}
+FIELDS = {
+    "rows_made",
+    "rows_committed",
+    "rows_apart",
+    "lost",
+    "duplicated",
+    "explained_by_tombstone",
+    "faults",
+}
 FAULTS = (
     "agent-kill publish-confirmed",
     "agent-kill delete-before-commit",

@@ -161,7 +161,13 @@ class TestSites:
         assert (stream["batches"], stream["upto"], stream["ranges"]) == (2, 3, [[5, 5]])
         assert (stream["rows"], stream["duplicate_batches"], stream["tombstoned_rows"]) == (2, 1, 10)
         assert stream["gaps"] == [[4, 4]]
-        assert ledger["rows_in_store"] == 2
+        assert (ledger["rows_in_store"], ledger["rows_apart"]) == (2, 0)
+
+    async def test_the_ledger_tells_of_rows_of_a_time_that_was_lived_twice(self, cloud: Service) -> None:
+        await cloud.bench.commit(said(batch([row(power_w_mean=1.0)], 1)))
+        await cloud.bench.commit(said(batch([row(power_w_mean=2.0)], 2)))
+        ledger = await cloud.get(f"/sites/{SITE}/ledger")
+        assert (ledger["rows_in_store"], ledger["rows_apart"]) == (1, 1)
 
 
 class TestDevices:

@@ -64,6 +64,7 @@ export interface Stream {
 export interface Ledger {
   readonly streams: readonly Stream[];
   readonly rows_in_store: number;
+  readonly rows_apart: number;
 }
 
 export interface RawWindow {

@@ -87,6 +87,9 @@ function Arrived({ site, ledger }: { readonly site: Site; readonly ledger: Ledge
         <p class="pad muted">Given up: the site's store was full or damaged and had to let rows go; it said which, so that the gap is known and not silent. The log tells when.</p>
       ) : null}
       {sums.some((one) => one.unusable) ? <p class="pad muted">Unusable batches are kept in quarantine with the reason, and can be replayed after an upgrade.</p> : null}
+      {ledger.rows_apart ? (
+        <p class="pad muted">{count(ledger.rows_apart)} row{ledger.rows_apart === 1 ? "" : "s"} of times that the site lived twice, because its clock was set back, {ledger.rows_apart === 1 ? "is" : "are"} kept apart; the charts show what came first.</p>
+      ) : null}
       <p class="pad muted">The site's store was opened {openings} time{openings === 1 ? "" : "s"}; what came twice was stored once.</p>
     </>
   );

@@ -85,6 +85,59 @@ async def test_order_and_repetition_do_not_matter(
     assert (stream["upto"], stream["gaps"]) == (BATCHES + bool(lost), [])
 
 
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.randoms(use_true_random=False))
+async def test_rows_of_two_lives_of_the_same_time_are_all_there_in_any_order(
+    sqlite_template: Path, mix: random.Random
+) -> None:
+    """Which of the two is the stored one depends on the order; that both are kept does not."""
+    lives = [
+        [row("m-01", NOW_MS - 60_000 * n, power_w_mean=float(10 * life + n)) for n in range(1, 5)]
+        for life in range(3)
+    ]
+    messages = [
+        said(batch([one], 4 * number + n))
+        for number, life in enumerate(lives)
+        for n, one in enumerate(life, 1)
+    ]
+    messages += [said(batch(life, 1, epoch=f"restored-{number}")) for number, life in enumerate(lives)]
+    mix.shuffle(messages)
+    with TemporaryDirectory() as folder:
+        shutil.copy(sqlite_template, Path(folder) / "cloud.db")
+        bench = Bench(Database(f"sqlite+aiosqlite:///{Path(folder) / 'cloud.db'}"))
+        for group in groups(messages, mix):
+            await bench.commit(*group)
+        async with bench.database.read() as session:
+            first = [found async for found in bench.series.export(session, SITE, 0, NOW_MS)]
+            others = [found async for found in bench.series.apart(session, SITE, 0, NOW_MS)]
+        await bench.database.close()
+    assert (len(first), len(others)) == (4, 8)
+    assert sorted(map(repr, (*first, *others))) == sorted(repr(one) for life in lives for one in life)
+
+
+async def test_two_workers_that_get_two_lives_of_one_time_at_once(bench: Bench) -> None:
+    """One of them has to wait for the other's row, and then sees that its own differs."""
+
+    async def work(number: int) -> None:
+        committer = Committer(bench.database, store_for(bench.database), bench.clock)
+        for n in range(1, 21):
+            message = said(
+                batch([row(at_ms=NOW_MS - 60_000 * n, power_w_mean=float(number))], n, epoch=f"e{number}")
+            )
+            while True:
+                try:
+                    await committer.commit([message])
+                except Exception as error:
+                    if not _is_clash(error):
+                        raise
+                else:
+                    break
+
+    await asyncio.gather(work(1), work(2))
+    assert await bench.one("SELECT count(*) FROM rollup") == 20
+    assert await bench.one("SELECT count(*) FROM rollup_again") == 20
+
+
 async def test_three_workers_that_get_the_same_batches_at_once(bench: Bench) -> None:
     """Each with a store and a connection of its own, in orders that meet: each row once, and one ledger."""
 

@@ -60,6 +60,20 @@ async def test_the_same_row_in_another_epoch_is_not_stored_twice(bench: Bench) -
     assert await bench.one("SELECT count(*) FROM rollup") == 1
 
 
+async def test_f28_rows_of_a_time_that_was_lived_twice_are_kept_apart_and_counted(bench: Bench) -> None:
+    """The batch number is new, so nobody sends them again: a clock that was set back must not lose them."""
+    first, second = row(power_w_mean=1.0), row(power_w_mean=2.0)
+    await bench.commit(said(batch([first], 1)))
+    committed = await bench.commit(said(batch([second, row("m-02")], 2)))
+    assert (committed.rows, committed.new_rows, committed.apart) == (2, 1, {SITE: 1})
+    assert committed.acks == ((SITE, Ack(epoch="e1", stream="rollup", upto=2)),)
+    async with bench.database.read() as session:
+        assert [found async for found in bench.series.apart(session, SITE, 0, NOW_MS)] == [second]
+    assert await bench.one("SELECT received_ms FROM rollup_again") == NOW_MS
+    repeated = await bench.commit(said(batch([second], epoch="e2")))
+    assert (repeated.new_rows, repeated.apart) == (0, {})
+
+
 async def test_two_sites_do_not_mix(bench: Bench) -> None:
     south = SiteId("south")
     committed = await bench.commit(said(batch([row()])), said(batch([row()]), site=south))

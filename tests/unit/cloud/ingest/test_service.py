@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # ships no types
+import msgspec
 import pytest
 from sqlalchemy.exc import DBAPIError, OperationalError
 
@@ -15,8 +16,11 @@ from cloud.ingest.decoding import Decoded, Wanted
 from cloud.ingest.service import MAX_PER_COMMIT, WINDOW, Arrival, Ingest
 from cloud.kit.changes import Changes
 from shared.clock import ManualClock
+from shared.frames import Frame
+from shared.ids import DeviceId
+from shared.telemetry import DeviceKind, Quality
 from shared.wire import codec, topics
-from shared.wire.envelope import Ack, ChunkRequest
+from shared.wire.envelope import Ack, Batch, ChunkRequest
 from support.cloud import NOW_MS, SITE, Bench, batch, event, row, said, told
 
 
@@ -117,6 +121,16 @@ async def test_commit_then_puback_then_ack(world: World) -> None:
     assert world.ingest.counters.new_rows == 1
 
 
+async def test_rows_of_a_time_that_was_lived_twice_are_counted_and_logged(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await world.ingest.handle([world.arrival(batch([row(power_w_mean=1.0)]), 7)])
+    assert not caplog.records
+    await world.ingest.handle([world.arrival(batch([row(power_w_mean=2.0)], 2), 8)])
+    assert (world.ingest.counters.new_rows, world.ingest.counters.apart) == (1, 1)
+    assert "site north: 1 rows differ from those that are stored" in caplog.text
+
+
 async def test_nothing_is_acknowledged_while_the_database_is_away(world: World) -> None:
     gone = OperationalError("INSERT", {}, Exception("connection refused"))
     world.committer.failures = [gone, OSError("no route"), gone]
@@ -178,14 +192,41 @@ async def test_an_old_connections_packet_id_is_never_acknowledged(world: World) 
     assert await world.bench.one("SELECT count(*) FROM rollup") == 1
 
 
-async def test_old_connections_are_dropped_when_crowded(world: World) -> None:
-    """A link that flaps while the database is away must not fill the memory."""
-    for mid in range(2 * WINDOW + 2):
-        world.ingest.offer(world.arrival(batch([row()]), mid))
-    old = world.arrival(batch([row()]), 7)
+async def test_each_new_connection_forgets_what_the_ones_before_it_brought(world: World) -> None:
+    """The broker sends it again; a link that flaps while the database is away must not fill the memory."""
+    world.committer.failures = [OSError("no route")] * 1_000
+    task = asyncio.create_task(world.ingest.run())
+    for generation in range(2, 12):
+        world.link.generation = generation
+        for mid in range(WINDOW):
+            world.ingest.offer(raw(batch([row()]), mid, generation=generation))
+        async with asyncio.timeout(10):
+            while world.ingest._queue:
+                await asyncio.sleep(0.001)
+    late = raw(batch([row()]), 1, generation=3)
+    world.ingest.offer(late)
+    counted = world.ingest.counters
+    held = len(world.ingest._others) + len(world.ingest._batches)
+    in_commits = counted.messages - counted.superseded - held
+    assert held == WINDOW
+    assert 0 < in_commits <= service.ROW_LANES * MAX_PER_COMMIT, "every other one is counted as superseded"
+    await ended(task)
+
+
+async def test_a_new_connection_makes_room_for_its_own_messages(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is forgotten no longer holds up the decoding, although nothing was committed meanwhile."""
+    monkeypatch.setattr(service, "MAX_PLAIN_BYTES", 1)
+    monkeypatch.setattr(service, "ROW_LANES", 0)
+    task = asyncio.create_task(world.ingest.run())
+    world.ingest.offer(raw(batch([row()]), 1))
+    world.ingest.offer(raw(batch([row()]), 2))
+    await until(lambda: len(world.ingest._batches) == 1)
     world.link.generation = 2
-    await world.ingest.handle([old])
-    assert world.link.log == []
+    world.ingest.offer(raw(batch([row()]), 1, generation=2))
+    await until(lambda: [arrival.generation for arrival in world.ingest._batches] == [2])
+    await ended(task)
 
 
 async def test_qos_0_has_no_brake_so_it_is_dropped_when_full(world: World) -> None:
@@ -196,20 +237,81 @@ async def test_qos_0_has_no_brake_so_it_is_dropped_when_full(world: World) -> No
     assert (world.ingest.counters.messages, world.ingest.counters.dropped) == (2 * WINDOW + 2, 1)
 
 
-async def run_until(world: World, done: Callable[[], bool]) -> None:
-    """Let the loop work until that is so; its decoding is a real thread."""
-    task = asyncio.create_task(world.ingest.run())
+async def until(done: Callable[[], bool]) -> None:
+    """Let others work until that is so; decoding is a real thread."""
     async with asyncio.timeout(10):
         while not done():
             await asyncio.sleep(0.001)
+
+
+async def ended(task: asyncio.Task[None]) -> None:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
 
 
-def raw(payload: bytes, mid: int) -> Arrival:
+async def run_until(world: World, done: Callable[[], bool]) -> None:
+    """Let the loop work until that is so."""
+    task = asyncio.create_task(world.ingest.run())
+    await until(done)
+    await ended(task)
+
+
+def raw(payload: bytes, mid: int, *, stream: str = topics.TELEMETRY_STREAM, generation: int = 1) -> Arrival:
     """A message as paho's thread hands it over: not decoded yet."""
-    return Arrival(topic=topics.telemetry(SITE), payload=payload, mid=mid, qos=1, generation=1)
+    topic = topics.telemetry(SITE, stream)
+    return Arrival(topic=topic, payload=payload, mid=mid, qos=1, generation=generation)
+
+
+def bomb(seq: int, samples: int = 5_000) -> bytes:
+    """A raw window of equal numbers: hundreds of times as large in memory as on the wire."""
+    frame = Frame(
+        boot="b",
+        kind=DeviceKind.MINER,
+        device=(DeviceId("m-01"),) * samples,
+        seq=(1,) * samples,
+        at_s=(1.5,) * samples,
+        at_ms=(NOW_MS,) * samples,
+        state=(None,) * samples,
+        preset=(None,) * samples,
+        failure=(None,) * samples,
+        algorithm=(None,) * samples,
+        values={"power_w": (1.5,) * samples},
+        quality={"power_w": (Quality.GOOD,) * samples},
+    )
+    body = Batch(
+        epoch="e1",
+        stream=topics.RAW_STREAM,
+        seq=seq,
+        from_ms=NOW_MS,
+        to_ms=NOW_MS,
+        count=1,
+        rows=msgspec.Raw(msgspec.msgpack.encode([frame])),
+    )
+    return codec.encode(body, compress=True)
+
+
+async def test_what_is_decoded_and_not_committed_is_bounded_in_plain_bytes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One raw window is one row to nobody: its bytes count, and before the next one is decoded."""
+    plain = len(said(bomb(1), stream=topics.RAW_STREAM).batch.rows)  # type: ignore[union-attr]  # it is a batch
+    assert plain > 100 * len(bomb(1))
+    monkeypatch.setattr(service, "MAX_PLAIN_BYTES", 2 * plain)
+    world.committer.failures = [OSError("no route")] * 1_000
+    task = asyncio.create_task(world.ingest.run())
+    for seq in range(1, 41):
+        world.ingest.offer(raw(bomb(seq), seq, stream=topics.RAW_STREAM))
+    await until(lambda: world.ingest._plain_bytes >= 2 * plain)
+    for _ in range(50):
+        await asyncio.sleep(0.001)
+    assert world.ingest._plain_bytes < 3 * plain + 40 * len(bomb(1))
+    assert len(world.ingest._queue) >= 37, "the others wait as they came"
+    world.committer.failures = []
+    world.clock.advance(service.LAST_RETRY_S)
+    await until(lambda: not world.ingest._queue and world.ingest._plain_bytes == 0)
+    await ended(task)
+    assert {entry[1] for entry in world.link.log if entry[0] == "puback"} == set(range(1, 41))
 
 
 async def test_the_loop_commits_many_messages_at_once(world: World) -> None:
@@ -284,3 +386,33 @@ async def test_data_that_postgresql_refuses_is_poison_and_not_an_outage(world: W
     await asyncio.wait_for(world.ingest.handle([world.arrival(batch([row()]), 1)]), 5)
     assert world.ingest.trouble is None
     assert await world.bench.one("SELECT count(*) FROM quarantine") == 1
+
+
+async def test_a_database_that_says_nothing_is_reported_and_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that swallows everything raises nothing. Each try has more time: the database may be slow."""
+    monkeypatch.setattr(service, "FIRST_DEADLINE_S", 0.02)
+    silent = True
+    honest = world.committer.commit
+
+    async def commit(messages: Sequence[Decoded], *, more: bool = False) -> Committed:
+        if silent:
+            await asyncio.Event().wait()
+        return await honest(messages, more=more)
+
+    monkeypatch.setattr(world.committer, "commit", commit)
+    task = asyncio.ensure_future(world.ingest.handle([world.arrival(batch([row()]), 7)]))
+    await until(lambda: world.ingest.trouble is not None)
+    assert world.ingest.trouble == "TimeoutError: the database gives no answer"
+    assert world.link.log == []
+    silent = False
+
+    def again() -> bool:
+        world.clock.advance(service.LAST_RETRY_S)
+        return task.done()
+
+    await until(again)
+    assert world.link.log[:2] == [("commit", 1), ("puback", 7)]
+    assert world.ingest.trouble is None
+    assert world.ingest.counters.failed_commits >= 1

@@ -7,7 +7,7 @@ from sqlalchemy import text
 
 from cloud.kit.database import Database
 from cloud.migrations import runner, versions
-from support.cloud import Bench, batch, migrated, row, said
+from support.cloud import Bench, batch, migrated, row, said, told
 
 STEPS = len(list(Path(versions.__path__[0]).glob("v0*.py")))
 
@@ -76,3 +76,19 @@ async def test_a_failed_migration_leaves_the_database_as_it_was(database_url: st
         assert await tables(database) == {"models"}
     finally:
         await database.close()
+
+
+async def test_what_the_quarantine_held_before_it_had_a_budget_counts_in_it(database_url: str) -> None:
+    async with migrated(database_url) as database:
+        bench = Bench(database)
+        long_ago = 1_560_000_000_000
+        for seq in (1, 2):
+            await bench.commit(said(batch([row("m-01", long_ago + seq)], seq)))
+        await bench.commit(told("mw/1/north/up/nowhere", b"\x00\xc0"))
+        books = "SELECT site, held, held_bytes, turned_away, expired, full_since_ms FROM quarantine_sites"
+        whose = "SELECT site, count(*) FROM quarantine GROUP BY site ORDER BY count(*)"
+        before = await bench.all(books), await bench.all(whose)
+        assert before[1] == [(None, 1), ("north", 2)]
+        await runner.downgrade(database, "0015")
+        await runner.upgrade(database)
+        assert (await bench.all(books), await bench.all(whose)) == before

@@ -1,5 +1,7 @@
 """One suite for every `TimeSeriesStore`: SQLite always, PostgreSQL where the system has it."""
 
+import math
+
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,7 +17,12 @@ from support.cloud import NOW_MS, SITE, Bench, row
 
 async def write(bench: Bench, *rows: RollupRow, site: SiteId = SITE) -> WriteReport:
     async with bench.database.write() as session:
-        return await bench.series.write(session, site, rows)
+        return await bench.series.write(session, site, rows, NOW_MS)
+
+
+async def apart(bench: Bench, from_ms: int = 0, to_ms: int = 2**62, site: SiteId = SITE) -> list[RollupRow]:
+    async with bench.database.read() as session:
+        return [found async for found in bench.series.apart(session, site, from_ms, to_ms)]
 
 
 async def read(
@@ -50,9 +57,10 @@ async def test_what_is_written_is_read(bench: Bench) -> None:
 
 async def test_the_first_row_of_a_key_stays(bench: Bench) -> None:
     first, second = row(power_w_mean=1.0), row(power_w_mean=2.0)
-    assert await write(bench, first, second) == WriteReport(rows=2, new=1)
+    assert await write(bench, first, second) == WriteReport(rows=2, new=1, apart={SITE: 1})
     assert await write(bench, second) == WriteReport(rows=1, new=0)
     assert await export(bench) == [first]
+    assert await apart(bench) == [second]
 
 
 async def test_rows_of_different_days_and_sites(bench: Bench) -> None:
@@ -338,6 +346,147 @@ async def test_after_a_collision_everything_is_looked_at_until_it_is_over(bench:
     assert (await write(bench, row("m-02"), row("m-03"))).new == 1
     assert (await write(bench, row("m-04"))).new == 1
     assert len(await export(bench)) == 4
+
+
+# ---------------------------------------------------------------- twice
+
+
+FULL = msgspec.structs.replace(
+    row(at_ms=NOW_MS), values=tuple(n / 7 for n in range(1, len(COLUMN_NAMES) + 1)), failed=1
+)
+OTHER = {
+    "step_s": 5,
+    "kind": DeviceKind.METER,
+    "algorithm": None,
+    "samples": 99,
+    "failed": 0,
+    "quality": Quality.STALE,
+    "state": None,
+    "preset": "other",
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+async def test_a_row_that_differs_in_any_head_column_is_kept_apart(bench: Bench, name: str) -> None:
+    await write(bench, FULL)
+    second = msgspec.structs.replace(FULL, **{name: OTHER[name]})
+    assert await write(bench, second) == WriteReport(rows=1, new=0, apart={SITE: 1})
+    assert (await export(bench), await apart(bench)) == ([FULL], [second])
+
+
+async def test_a_row_that_differs_in_any_number_is_kept_apart(bench: Bench) -> None:
+    """By the last bit, and where one of the two does not know it."""
+    await write(bench, FULL)
+    numbers = FULL.values
+    others = [
+        msgspec.structs.replace(FULL, values=(*numbers[:place], value, *numbers[place + 1 :]))
+        for place, number in enumerate(numbers)
+        if number is not None
+        for value in (None, math.nextafter(number, math.inf))
+    ]
+    assert (await write(bench, *others)).apart == {SITE: 2 * len(COLUMN_NAMES)}
+    found = await apart(bench)
+    assert sorted(map(repr, found)) == sorted(map(repr, others)), "to the last bit"
+
+
+async def test_rows_that_know_something_that_the_first_did_not_are_kept_apart(bench: Bench) -> None:
+    empty = msgspec.structs.replace(row(), algorithm=None, state=None, preset=None)
+    await write(bench, empty)
+    assert await write(bench, empty) == WriteReport(rows=1, new=0), "unknown is equal to unknown"
+    fuller = row(power_w_mean=0.0)
+    assert (await write(bench, fuller)).apart == {SITE: 1}, "and zero is not"
+    assert await apart(bench) == [fuller]
+
+
+async def test_equal_rows_leave_no_trace(bench: Bench) -> None:
+    """A restored or salvaged store sends what it sent before under a new epoch."""
+    rows = [row(f"m-{n:03}", power_w_mean=0.1 * n) for n in range(700)]
+    await write(bench, *rows)
+    assert await write(bench, *rows) == WriteReport(rows=700, new=0)
+    assert await write(bench, *rows, row("m-new")) == WriteReport(rows=701, new=1)
+    assert await apart(bench) == []
+
+
+async def test_the_same_differing_row_is_kept_once_however_often_it_comes(bench: Bench) -> None:
+    await write(bench, row(power_w_mean=1.0))
+    lives = [row(power_w_mean=float(n)) for n in (2, 3)]
+    assert (await write(bench, *lives, *lives)).apart == {SITE: 2}
+    assert (await write(bench, *lives)).apart == {}
+    assert sorted(await apart(bench), key=repr) == sorted(lives, key=repr)
+
+
+async def test_what_is_kept_apart_is_counted_and_read_by_site_and_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloud.timeseries.again.PAGE", 2)
+    south = SiteId("south")
+    first = [row(name, NOW_MS - 60_000 * n) for name in ("m-01", "m-02") for n in (2, 1, 0)]
+    second = [msgspec.structs.replace(r, samples=r.samples + 1) for r in first]
+    for site in (SITE, south):
+        await write(bench, *first, site=site)
+    assert (await write(bench, *second)).apart == {SITE: 6}
+    assert (await write(bench, second[0], site=south)).apart == {south: 1}
+    assert await apart(bench) == second
+    assert await apart(bench, NOW_MS - 60_000, NOW_MS) == [second[1], second[4]]
+    async with bench.database.read() as session:
+        counts = [await bench.series.count_apart(session, SiteId(s)) for s in (SITE, south, "nowhere")]
+    assert counts == [6, 1, 0]
+    assert await bench.one("SELECT count(*) FROM rollup_again WHERE received_ms = " + str(NOW_MS)) == 7
+
+
+async def test_a_write_that_fails_keeps_nothing_apart(bench: Bench) -> None:
+    await write(bench, row(power_w_mean=1.0))
+
+    async def failing() -> None:
+        async with bench.database.write() as session:
+            await bench.series.write(session, SITE, [row(power_w_mean=2.0)])
+            raise RuntimeError("power cut")
+
+    with pytest.raises(RuntimeError):
+        await failing()
+    assert await apart(bench) == []
+    assert (await write(bench, row(power_w_mean=2.0))).apart == {SITE: 1}
+
+
+async def test_rows_that_could_not_be_written_early_are_kept_apart_afterwards(bench: Bench) -> None:
+    old, new, again = row(power_w_mean=1.0), row("m-02"), row(power_w_mean=2.0)
+    await write(bench, old)
+    records = [to_record(SITE, r) for r in (new, again)]
+    async with bench.database.write() as session:
+        assert not await bench.series.write_early(session, records)
+        report = await bench.series.write_records(session, records, NOW_MS)
+    assert report == WriteReport(rows=2, new=1, apart={SITE: 1})
+    assert await apart(bench) == [again]
+
+
+async def test_rows_that_are_new_are_not_looked_at(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual write pays nothing for those that collide."""
+
+    async def never(*_: object) -> None:
+        raise AssertionError("nothing collided")
+
+    monkeypatch.setattr("cloud.timeseries.again.keep", never)
+    monkeypatch.setattr("cloud.timeseries.sqlite._differing", never)
+    monkeypatch.setattr("cloud.timeseries.postgres._merge", never)
+    assert (await write(bench, row("m-01"), row("m-02"))).new == 2
+
+
+async def test_hours_and_charts_are_of_the_first_life(bench: Bench) -> None:
+    await write(bench, row(at_ms=HOUR, power_w_max=1.0))
+    await write(bench, row(at_ms=HOUR, power_w_max=9.0))
+    await roll_up(bench)
+    assert (await hours(bench, "power_w_max")).values == ((1.0,),)
+    assert (await read(bench, ("power_w_max",))).values == ((1.0,),)
+
+
+async def test_what_is_kept_apart_goes_with_its_day(bench: Bench) -> None:
+    day = NOW_MS // DAY_MS - 3
+    edges = [day * DAY_MS - 1, day * DAY_MS, (day + 1) * DAY_MS - 1, (day + 1) * DAY_MS]
+    for life in (1.0, 2.0):
+        await write(bench, *(row(at_ms=at_ms, power_w_mean=life) for at_ms in edges))
+    async with bench.database.write() as session:
+        assert await bench.series.drop_day(session, day) == 2, "rows of the day; the others are uncounted"
+    assert [found.at_ms for found in await apart(bench)] == [edges[0], edges[3]]
 
 
 NUMBERS = st.lists(

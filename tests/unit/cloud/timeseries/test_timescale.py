@@ -79,6 +79,7 @@ async def test_a_day_goes_by_its_chunks(monkeypatch: pytest.MonkeyPatch) -> None
     assert await TimescaleSeries().drop_day(session, 20_000) == 7  # type: ignore[arg-type]  # as above
     assert "LOCK TABLE rollup" in session.asked[0], "nobody writes between the count and the drop"
     assert "drop_chunks('rollup'" in session.asked[1]
+    assert "DELETE FROM rollup_again" in session.asked[2]
 
 
 async def test_a_database_without_it_is_used_without_it(bench: Bench) -> None:

@@ -9,7 +9,7 @@ from edge_agent import ipc
 from edge_agent.agent.recorder import CURSOR_KEY, Cursor
 from edge_agent.agent.store.frames import read_frames
 from edge_agent.agent.store.rows import Commit
-from shared.alarms import Event
+from shared.alarms import Event, EventKind, Severity
 from shared.commands import ActionOutcome, CommandState
 from shared.errors import StoreError
 from shared.frames import unpack
@@ -90,6 +90,34 @@ async def test_samples_that_come_after_their_row_are_told(tmp_path: Path) -> Non
         await b.steps(6)
         told = [event for event in b.events() if event.key == "samples-late"]
         assert sum(int(event.title.split()[0]) for event in told) == b.pipeline._recorder.late > 0
+
+
+async def test_a_wall_clock_that_is_set_back_becomes_one_event_with_both_times(tmp_path: Path) -> None:
+    async with agent_bench(tmp_path) as b:
+        await b.steps(2)
+        before_ms, seq = b.next_ms - STEP_S * 500, b.next_seq
+        b.next_ms -= 3_600_000
+        after_ms = b.next_ms
+        await b.steps(3)
+        [told] = [event for event in b.events() if event.key == "clock-set-back"]
+        times = {"before_ms": before_ms, "after_ms": after_ms, "boot": "boot-1", "seq": seq}
+        assert (told.kind, told.severity, told.data) == (EventKind.STORE, Severity.LOW, times)
+        assert "set back from" in told.title
+
+
+async def test_a_clock_set_back_is_told_by_the_same_event_after_a_crash(tmp_path: Path) -> None:
+    """The cloud knows an event by its id, so it stays one."""
+
+    async def told(name: str) -> str:
+        (folder := tmp_path / name).mkdir()
+        async with agent_bench(folder) as b:
+            await b.steps(2)
+            b.next_ms -= 3_600_000
+            await b.steps(1)
+            [found] = [event for event in b.events() if event.key == "clock-set-back"]
+            return found.id
+
+    assert await told("one") == await told("two")
 
 
 async def test_no_step_is_closed_by_the_wall_clock_while_a_replay_runs(tmp_path: Path) -> None:
@@ -203,12 +231,15 @@ class TestDisk:
             await b.steps(3, cycle=False)
             b.next_seq += 2
             await b.steps(1, cycle=False)
+            b.next_ms -= 3_600_000
+            await b.steps(1, cycle=False)
             assert refuse.calls >= 3
             refuse.stop()
             await b.steps(1)
             rows = [(row.device, row.at_ms) for row in b.rollups()]
-            assert len(rows) == len(set(rows)) == 24
+            assert len(rows) == len(set(rows)) == 28
             assert [e.data["count"] for e in b.events() if e.key == "samples-lost"] == [2]
+            assert len([e for e in b.events() if e.key == "clock-set-back"]) == 1
 
     async def test_rows_that_do_not_fit_into_memory_are_counted(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

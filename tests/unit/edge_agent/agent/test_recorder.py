@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_agent.agent.recorder import Cursor, Loss, Recorder
+from edge_agent.agent.recorder import Cursor, Loss, Recorder, SetBack
 from shared.telemetry import Reading, RollupRow, Sample
 from support.agent import STEP_S, T0, miner_sample, sweep
 
@@ -120,6 +120,43 @@ def test_steps_stay_whole_after_the_wall_clock_was_set_back() -> None:
     assert (row.at_ms, row.samples) == (back, 2)
     assert recorder.late == 0
     assert recorder.cursor.seq == 18
+
+
+def test_a_wall_clock_set_back_is_told_once_with_both_times() -> None:
+    recorder = Recorder(STEP_S, None)
+    recorder.add(stream(4))
+    before = recorder.newest_ms
+    back = START - 3_600_000
+    for n in range(5):
+        recorder.add(sweep(17 + 4 * n, back + n * 1_700))
+    assert recorder.set_backs() == [SetBack(boot="boot-1", seq=17, before_ms=before, after_ms=back)]
+    assert recorder.set_backs() == []
+
+
+def test_a_wall_clock_that_goes_forward_or_trembles_is_not_told() -> None:
+    recorder = Recorder(STEP_S, None)
+    for n, at_ms in enumerate((START, START + 3_600_000, START + 3_590_000, START + 3_600_500), 1):
+        recorder.add([miner_sample("m01", n, at_ms)])
+    assert recorder.set_backs() == []
+
+
+def test_a_wall_clock_that_was_set_back_while_the_agent_was_away_is_told() -> None:
+    """A gateway without a battery for its clock comes up in the past."""
+    recorder = Recorder(STEP_S, Cursor(boot="boot-1", seq=10, step_ms=START))
+    back = START - 3_600_000
+    recorder.add([miner_sample("m01", 1, back, boot="boot-2"), miner_sample("m01", 2, back, boot="boot-2")])
+    assert recorder.set_backs() == [SetBack(boot="boot-2", seq=1, before_ms=START, after_ms=back)]
+
+
+def test_seconds_that_are_lived_twice_after_a_restart_give_their_rows_twice() -> None:
+    """What is known of the time before the restart says nothing about samples from after a jump."""
+    recorder = Recorder(STEP_S, Cursor(boot="boot-1", seq=10, step_ms=START))
+    recorder.add([miner_sample("m01", 11, START + 5_000), miner_sample("m01", 12, START + 3_600_000)])
+    recorder.close(START + 3_700_000)
+    lived = START - 10_000
+    recorder.add([miner_sample("m01", 13, lived), miner_sample("m01", 14, lived + 20_000)])
+    rows = recorder.close(lived + 20_000)
+    assert ([found.at_ms for found in rows], recorder.repeated) == ([lived], 0)
 
 
 def uncut(samples: list[Sample]) -> list[RollupRow]:
