@@ -7,6 +7,7 @@ until it is moved.
 import asyncio
 import tomllib
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
@@ -670,7 +671,11 @@ class GuardianBench:
         return fake
 
     async def start(self) -> Self:
-        """Learn the facts, and run until cooling is proven and the zone is in LOCAL_AUTO."""
+        """Learn the facts, and run until cooling is proven and the zone is in LOCAL_AUTO.
+
+        What runs in threads has one of them from here on: `drain` then waits for all that was begun before.
+        """
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
         for link in self.guardian.links.values():
             assert await link.read_facts()
         self.guardian.lease.renew(60.0)

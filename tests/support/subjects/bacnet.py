@@ -20,7 +20,7 @@ from shared.errors import DeviceError, Unsupported
 from support.adapter_contract import Opening, Subject, Write
 from support.site_devices import HOST
 
-TIMEOUT_S = 0.4
+TIMEOUT_S = 1.0
 HVAC = {
     "setpoint_c": 24.0,
     "running": 1.0,
