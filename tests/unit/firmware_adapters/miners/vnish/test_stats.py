@@ -48,7 +48,7 @@ def test_fans_that_all_stand_still_are_not_reported(view: MinerView) -> None:
 
 def test_what_cannot_be_true_is_no_number_and_hides_no_other_board() -> None:
     page = body(s21_pro(boards=(board(), board(chip_temp_max_c=70))))
-    machine = next(part for part in page["STATS"] if "GHS 5s" in part)  # type: ignore[attr-defined]
+    machine = next(part for part in page["STATS"] if "GHS 5s" in part)  # type: ignore[attr-defined]  # JSON
     machine |= {"temp_chip1": "255-255-255-255", "fan1": 65535, "fan_pwm": 255, "GHS 5s": "9e9"}
     _, readings = stats(page)
     assert readings["chip_temp_max_c"] == Reading(70.0, Quality.ESTIMATED)
