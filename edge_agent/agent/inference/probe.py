@@ -101,10 +101,11 @@ def main() -> int:
     _limit()
     request = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=ProbeRequest)
     status = _close_the_door()
+    before = _resident(status, "VmRSS")
     try:
-        report = _test(request, status)
+        report = _test(request, status, before)
     except ArtifactError as error:
-        report = ProbeReport(why=str(error))
+        report = ProbeReport(why=str(error), memory_bytes=_resident(status, "VmHWM") - before)
     except MemoryError:
         report = ProbeReport(why="model needs more memory than a gateway gives it")
     sys.stdout.buffer.write(msgspec.msgpack.encode(report))
@@ -143,8 +144,7 @@ def _resident(status: int, what: str) -> int:
     return int(found[1]) * 1024
 
 
-def _test(request: ProbeRequest, status: int) -> ProbeReport:
-    before = _resident(status, "VmRSS")
+def _test(request: ProbeRequest, status: int, before: int) -> ProbeReport:
     session = ModelSession(request.model, width=request.width, features=request.features)
     error_max = self_test(session, request.manifest, deadline_s=RUN_S)
     clock = SystemClock()

@@ -243,6 +243,7 @@ def test_a_safe_stop_takes_two_steps_and_a_token(screen: Screen) -> None:
     expect(page.get_by_role("alert")).to_contain_text("A bearer token is needed")
     _authorise(page)
     page.get_by_role("button", name="Stop mining now").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_text("safe stop of the site")).to_be_visible()
     order = {"order": "safe-stop", "zone": None}
     assert screen.cloud.posts == [
@@ -300,6 +301,7 @@ def test_a_plan_that_the_site_does_not_answer_says_so(screen: Screen) -> None:
     page.get_by_role("button", name="Stop miner…").click()
     page.get_by_role("button", name="Ask the site first").click()
     page.get_by_role("button", name="Stop this miner without knowing").click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.get_by_text(f"{scene.ODD}: stop")).to_be_visible()
     assert screen.cloud.posts[-1][1]["blind"] is True, "the caller states it"
 
