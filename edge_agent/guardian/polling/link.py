@@ -10,7 +10,6 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
@@ -30,7 +29,7 @@ from firmware_adapters.capabilities import (
 )
 from firmware_adapters.identify import judged, read_only_warning
 from firmware_adapters.transport.tape import FailureRing, Tape, taping
-from shared.capabilities import DeviceFacts, Preset
+from shared.capabilities import DeviceFacts, one_ladder
 from shared.clock import Clock
 from shared.details import History
 from shared.errors import AuthFailed, DeviceError, DeviceTimeout, MalformedReply, Unsupported
@@ -241,7 +240,7 @@ class DeviceLink:
         known = judged(self.entry.adapter, told)
         if known is not told and (self.facts is None or self.facts.firmware != told.firmware):
             log.warning("%s: %s", self.device, read_only_warning(told.firmware))
-        self.facts = msgspec.structs.replace(known, presets=_same(told.presets))
+        self.facts = msgspec.structs.replace(known, presets=one_ladder(told.presets))
         return True
 
     async def read_details(self) -> bool:
@@ -290,9 +289,3 @@ class DeviceLink:
 
     async def close(self) -> None:
         await self.adapter.close()
-
-
-@lru_cache(maxsize=256)
-def _same(presets: tuple[Preset, ...]) -> tuple[Preset, ...]:
-    """One ladder for all miners that tell the same: fifteen rungs are 3 kB, and a site has few models."""
-    return presets

@@ -11,7 +11,7 @@ from importlib import resources
 import msgspec
 
 from firmware_adapters.capabilities import WRITES
-from firmware_adapters.miners.vnish.fields import amount, as_object, child
+from firmware_adapters.miners.vnish.fields import Object, amount, as_object, child, text
 from firmware_adapters.miners.vnish.versions import Firmware, firmware
 from shared.capabilities import Ability, Capability, Preset
 
@@ -54,6 +54,19 @@ def limits(body: object) -> Limits:
         duty_low_pct=amount(cooling, "min_fan_pwm"),
         power_limit_high_w=amount(child(page, "overclock"), "max_power_limit") or None,
     )
+
+
+class ModelPage(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of `/model`, per machine: the page itself would be 4 kB."""
+
+    name: str | None = None
+    serial: str | None = None
+    limits: Limits = Limits()
+
+
+def model_page(body: Object) -> ModelPage:
+    """Read `/model`."""
+    return ModelPage(name=text(body, "full_name"), serial=text(body, "serial"), limits=limits(body))
 
 
 @lru_cache(maxsize=1)

@@ -34,7 +34,7 @@ from firmware_adapters.miners.vnish.versions import Firmware
 from firmware_adapters.transport.http import HttpTransport, TailTransport
 from firmware_adapters.transport.http_client import HttpClient
 from firmware_adapters.transport.line_json import CGMINER_PORT, LineClient, LineTransport
-from shared.capabilities import Ability, DeviceFacts, Preset
+from shared.capabilities import Ability, DeviceFacts, Preset, one_ladder
 from shared.clock import Clock, SystemClock
 from shared.details import Board, Chip, History, Pool
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
@@ -287,19 +287,19 @@ class VnishAdapter(Control):
         self._recall.look(found, self._clock.monotonic())
         page = await self._told("/model", self._model())
         # None: control asks for them itself before it needs them.
-        self._limits = None if page is None else abilities.limits(page)
+        self._limits = None if page is None else page.limits
         trusted = found.firmware.known
         if not trusted and self._warned != found.firmware:
             self._warned = found.firmware
             _log.warning("%s runs %s, which was never tested: read only", self._name, found.firmware.words)
         rungs: tuple[Preset, ...] | None = ()
         if trusted and self._session.can_log_in:
-            rungs = await self._told("its ladder", self._ladder())
+            rungs = await self._told("its ladder", self._one_ladder())
         return DeviceFacts(
-            model=fields.text(page, "full_name") or found.model,
+            model=(page.name if page is not None else None) or found.model,
             firmware=found.firmware.words,
             mac=found.mac,
-            serial=found.serial or fields.text(page, "serial") or "",
+            serial=found.serial or (page.serial if page is not None else None) or "",
             algorithm=found.algorithm,
             presets=rungs or (),
             capabilities=abilities.declared(
@@ -318,12 +318,15 @@ class VnishAdapter(Control):
         self._recall.told(page, answer)
         return answer
 
-    async def _model(self) -> fields.Object:
-        """`/model`; empty where the firmware does not have the page (1.2.0)."""
+    async def _one_ladder(self) -> tuple[Preset, ...]:
+        return one_ladder(await self._ladder())
+
+    async def _model(self) -> abilities.ModelPage:
+        """`/model`; nothing told where the firmware does not have the page (1.2.0)."""
         try:
-            return fields.as_page(await self._session.get("/model"), "/model")
+            return abilities.model_page(fields.as_page(await self._session.get("/model"), "/model"))
         except Unsupported:
-            return {}
+            return abilities.ModelPage()
 
     async def _is_immersed(self) -> bool | None:
         """Whether the machine sits in oil or water; None while it does not tell.

@@ -838,6 +838,13 @@ async def test_without_a_credential_the_ladder_is_unknown_and_the_rest_is_there(
     assert not facts.default_password
 
 
+async def test_machines_with_the_same_ladder_keep_one_between_them() -> None:
+    """Of five thousand, each would keep 3 kB for as long as it is polled."""
+    first, second = await Bench().adapter.facts(), await Bench().adapter.facts()
+    assert first.presets
+    assert first.presets is second.presets
+
+
 # ---------------------------------------------------------------- facts of a machine that is half silent
 
 
