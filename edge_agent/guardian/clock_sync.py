@@ -18,8 +18,11 @@ _TIMEX_BYTES = 512
 
 def system_clock_is_synchronised() -> bool:
     """True where timesyncd says so, or where the kernel's clock is disciplined."""
-    if _TIMESYNCD.exists():
-        return True
+    return _TIMESYNCD.exists() or kernel_clock_is_disciplined()
+
+
+def kernel_clock_is_disciplined() -> bool:
+    """What adjtimex says; False also where it may not be asked."""
     libc = ctypes.CDLL(None, use_errno=True)
     state: int = libc.adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     return 0 <= state < _TIME_ERROR

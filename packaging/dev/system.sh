@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Installs the system packages that the tests use, where they are missing and we may; otherwise says so.
 set -u
-declare -A command_of=([mosquitto]=mosquitto [postgresql]=initdb [chromium]=chromium [snmpd]=snmpd)
+declare -A command_of=([mosquitto]=mosquitto [postgresql]=initdb [chromium]=chromium [snmpd]=snmpd [strace]=strace)
 missing=()
-for package in mosquitto postgresql chromium snmpd; do
+for package in mosquitto postgresql chromium snmpd strace; do
   command=${command_of[$package]}
   if ! PATH="$PATH:/usr/sbin:/sbin:$(echo /usr/lib/postgresql/*/bin | tr ' ' ':')" command -v "$command" >/dev/null; then
     missing+=("$package")
