@@ -167,9 +167,12 @@ def assign(assignment: Assignment, key: SigningKey) -> Signed:
     return key.sign(Purpose.ASSIGNMENT, msgspec.msgpack.encode(assignment))
 
 
-def verify_assignment(signed: Signed, keyring: Keyring, *, site: SiteId, now_ms: int) -> Verified:
+def verify_assignment(
+    signed: Signed, keyring: Keyring, *, site: SiteId, now_ms: int, until_ms: int = 0
+) -> Verified:
     """Check both signatures, site, scope and both expiries; raises `SecurityError`.
 
+    `until_ms` is for one that was accepted in time before: the latest end of all that were (see `ends_ms`).
     The caller checks `counter` and `version` against what it stored, because only it knows them.
     """
     keyring.verify(Purpose.ASSIGNMENT, signed, Role.ASSIGNMENT)
@@ -183,9 +186,20 @@ def verify_assignment(signed: Signed, keyring: Keyring, *, site: SiteId, now_ms:
         raise SecurityError(f"assignment is for site {assignment.site!r}, not {site!r}")
     if manifest.scope.sites and site not in manifest.scope.sites:
         raise SecurityError(f"model {manifest.name} v{manifest.version} is not meant for site {site!r}")
-    if now_ms >= assignment.expires_ms or now_ms >= manifest.expires_ms:
+    verified = Verified(assignment=assignment, manifest=manifest)
+    if now_ms >= ends_ms(verified, until_ms):
         raise SecurityError(f"assignment of {manifest.name} v{manifest.version} has expired")
-    return Verified(assignment=assignment, manifest=manifest)
+    return verified
+
+
+def ends_ms(verified: Verified, until_ms: int = 0) -> int:
+    """When a site must give an assigned model up.
+
+    An assignment ends so that a cloud which was taken over or forgotten is not obeyed for ever. The cloud
+    signs anew what acts and nothing else; so a model that the site goes back to, perhaps without a network,
+    may run until `until_ms`: the latest end of all assignments that the site accepted in time.
+    """
+    return min(max(verified.assignment.expires_ms, until_ms), verified.manifest.expires_ms)
 
 
 def check_bytes(manifest: Manifest, data: bytes) -> None:

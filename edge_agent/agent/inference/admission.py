@@ -29,6 +29,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, int] = {}
     hashes: dict[str, str] = {}
     """Per model name: highest version, and the hash of its file."""
+    until_ms: int = 0
+    """The latest end of all assignments that were accepted in time."""
 
 
 def admit(

@@ -259,6 +259,7 @@ class Intake:
             digest=digest(signed),
             versions=seen.versions | ({manifest.name: manifest.version} if newest else {}),
             hashes=seen.hashes | ({manifest.name: manifest.sha256} if newest else {}),
+            until_ms=max(seen.until_ms, verified.assignment.expires_ms),
         )
         self._moves.memory.change(seen=fresh, trying=None)
 

@@ -99,7 +99,7 @@ class Keeper(Service):
     def close(self) -> None:
         """A clean end: it is not held against the models. Ends the inference thread."""
         try:
-            self._moves.memory.change(starts=0)
+            self._moves.note_clean_end()
         except OSError as error:
             log.warning("a clean end cannot be noted: %s", error)
         self._moves.close()

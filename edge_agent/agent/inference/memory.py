@@ -14,6 +14,7 @@ import msgspec
 
 from edge_agent.agent.inference.acts import Tally
 from edge_agent.agent.inference.admission import Seen
+from edge_agent.agent.inference.lives import Death, Life
 from edge_agent.agent.inference.slots import durable_write
 from shared.artifacts.signing import Signed
 
@@ -79,6 +80,10 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     trial: Trial | None = None
     starts: int = 0
     """Times that the agent began since the models in its slots last proved that they can run for a while."""
+    life: Life | None = None
+    """The last one that had a model."""
+    deaths: tuple[Death, ...] = ()
+    """Oldest first; bounded, see `lives.py`."""
     pin: Pin | None = None
     leaving: Leaving | None = None
     told_active: str = ""
@@ -97,6 +102,8 @@ class MemoryFile:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
+        self.damage = ""
+        """Why the file of the last life could not be used; empty where it could."""
         self.now = self._read()
 
     def change(self, **changes: object) -> None:
@@ -122,6 +129,7 @@ class MemoryFile:
             return Memory()
         except (OSError, ValueError) as error:
             log.error("%s is damaged and begins anew: %s", self._path, error)  # noqa: TRY400 - the text says it all
+            self.damage = str(error)
             return Memory()
 
 

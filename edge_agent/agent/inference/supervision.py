@@ -18,12 +18,14 @@ from edge_agent.agent.inference.model import LoadedModel
 from edge_agent.agent.inference.transitions import Transitions
 from edge_agent.config import SiteFile
 from edge_agent.ipc import Outcome, Result
-from shared.artifacts.manifest import Stage
+from shared.artifacts.manifest import Stage, Verified, ends_ms
 from shared.clock import Clock
 from shared.commands import Proposal
 
 REPORT_EVERY_S: Final = 600.0
 _SAVE_EVERY_S: Final = 60.0
+OVER_FOR_S: Final = 600.0
+"""How long the wall clock must say that a model's time is over."""
 
 
 class _Since:
@@ -48,6 +50,7 @@ class Supervision:
         """Good cycles of the active model in this life of the agent."""
         self._seen_s = clock.monotonic()
         self._saved_s = 0.0
+        self._over_since_s: float | None = None
         self._report_due_s = clock.monotonic() + REPORT_EVERY_S
 
     # ------------------------------------------------------------ what others hand in
@@ -170,7 +173,7 @@ class Supervision:
         """(reason, sentence) for taking it back, or None."""
         acts, now_s = self._acts, self._clock.monotonic()
         found = [
-            ("expired", "its assignment has expired" if self._clock.utc_ms() >= expiry(active) else ""),
+            ("expired", self._expired(active)),
             ("latency", active.latencies.over(self._settings.model_budget_ms)),
             ("drift", active.drift.alarm),
         ]
@@ -181,6 +184,17 @@ class Supervision:
                 ("interventions", acts.overruled()),
             ]
         return next(((reason, why) for reason, why in found if why), None)
+
+    def _expired(self, active: LoadedModel) -> str:
+        """Its time is over by a clock that says so for a while: one that jumped is put right in minutes."""
+        now_s, until_ms = self._clock.monotonic(), self._moves.memory.now.seen.until_ms
+        papers = Verified(assignment=active.assignment, manifest=active.manifest)
+        if self._clock.utc_ms() < ends_ms(papers, until_ms):
+            self._over_since_s = None
+            return ""
+        if self._over_since_s is None:
+            self._over_since_s = now_s
+        return "its assignment has expired" if now_s - self._over_since_s >= OVER_FOR_S else ""
 
     def _overdue(self) -> str:
         trial, within_s = self.trial, self._settings.confirm_within_s
@@ -226,8 +240,3 @@ class Supervision:
         p99 = model.latencies.p99_ms
         data: Evidence = {"latency_p99_ms": round(p99, 3) if p99 is not None else None}
         return data | model.drift.figures()
-
-
-def expiry(model: LoadedModel) -> int:
-    """UTC ms at which the model loses its say."""
-    return min(model.assignment.expires_ms, model.manifest.expires_ms)

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from edge_agent.agent.events import Evidence, event
+from edge_agent.agent.inference import lives
 from edge_agent.agent.inference.comparison import Shadow
 from edge_agent.agent.inference.engine import Engine
 from edge_agent.agent.inference.memory import Leaving, MemoryFile, digest
@@ -56,6 +57,7 @@ class Transitions:
     ) -> None:
         self.slots = slots
         self.memory = MemoryFile(slots.folder)
+        self._life = lives.begin(self.memory.now.life, clock)
         self.unfinished: Leaving | None = None
         self.engine = engine
         self.lock = asyncio.Lock()
@@ -79,7 +81,9 @@ class Transitions:
 
     async def open(self) -> None:
         """Finish what a kill cut short, then load what the slots hold; a bad model falls back."""
-        await self._count_start()
+        if self.memory.damage:
+            await self._tell_damage()
+        self._count_start()
         await self._leave()
         found = self.slots.current()
         if found.active is None and found.previous is not None:
@@ -94,22 +98,57 @@ class Transitions:
                 active.manifest, "active", "acts here; the agent was ended before it could say so"
             )
 
-    async def _count_start(self) -> None:
+    def _count_start(self) -> None:
         """A model that brings the agent down again and again is not loaded once more.
 
         Who of two it is cannot be seen from here. The candidate goes first: it has proved less, and nobody
-        misses it. The active one goes back only where it goes on without a candidate.
+        misses it. The active one goes back only where it goes on without a candidate. How the last life
+        ended is written together with the beginning of this one, so that a kill loses and doubles nothing.
         """
         slots, memory = self.slots.current(), self.memory.now
         suspect = slots.candidate or slots.active
-        if suspect is None or memory.leaving is not None:
+        if suspect is None:
             return
-        if memory.starts < MAX_STARTS:
-            self.memory.change(starts=memory.starts + 1)
+        if memory.leaving is not None:
+            self.memory.change(life=self._life)
             return
-        why = f"the agent ended {MAX_STARTS} times before this model had run for a while"
+        why, deaths = "", memory.deaths
+        if lives.ended_uncleanly(memory.life, self._life):
+            deaths = lives.with_death(deaths, suspect, self._life)
+            why = lives.verdict(deaths, suspect)
+            log.warning("the last life ended uncleanly with model %s loaded", suspect[:12])
+        elif memory.life is not None and not memory.life.clean:
+            log.info("the last life ended with the gateway's: no model is held to account for it")
+        if memory.starts >= MAX_STARTS:
+            why = f"the agent ended {MAX_STARTS} times before this model had run for a while"
+        if not why:
+            self.memory.change(life=self._life, deaths=deaths, starts=memory.starts + 1)
+            return
         leaving = self._farewell(suspect, "crash", why)
-        self.memory.change(leaving=msgspec.structs.replace(leaving, candidate=suspect == slots.candidate))
+        leaving = msgspec.structs.replace(leaving, candidate=suspect == slots.candidate)
+        self.memory.change(life=self._life, deaths=deaths, leaving=leaving)
+
+    def note_clean_end(self) -> None:
+        """What was asked to stop is held against nobody. Raises `OSError`."""
+        memory = self.memory.now
+        life = memory.life
+        if life == self._life:
+            life = msgspec.structs.replace(lives.begin(life, self._clock), clean=True)
+        self.memory.change(life=life, starts=0)
+
+    async def _tell_damage(self) -> None:
+        await self._tell(
+            event(
+                EventKind.SYSTEM,
+                "model:memory",
+                "What the gateway knew of its models' past was damaged: "
+                "trial, refusals, pin and unclean ends begin anew",
+                at_ms=self._clock.utc_ms(),
+                severity=Severity.LOW,
+                advice="Pin the model again if it was pinned, and check the disk: it may be failing.",
+                data={"why": self.memory.damage},
+            )
+        )
 
     async def _resume_active(self, sha256: str) -> None:
         try:
@@ -170,7 +209,8 @@ class Transitions:
     async def start_shadow(self, signed: Signed, manifest: Manifest) -> None:
         """Into the candidate slot, beside the active one; replaces an earlier candidate."""
         model = await self.load(manifest.sha256)
-        self.memory.change(starts=1)  # what the active one was counted for is not the newcomer's doing
+        # What the active one was counted for is not the newcomer's doing.
+        self.memory.change(starts=1, life=self._life)
         self.slots.set(msgspec.structs.replace(self.slots.current(), candidate=manifest.sha256))
         self.engine.candidate, self.engine.shadow = model, Shadow()
         await self.tell_guardian(Assign(signed=signed))
@@ -250,7 +290,8 @@ class Transitions:
         pin = self.memory.now.pin
         if pin is not None and pin.sha256 == leaving.sha256:
             pin = None  # what cannot run cannot be kept
-        self.memory.change(leaving=None, trial=None, starts=1, pin=pin)
+        deaths = lives.without(self.memory.now.deaths, leaving.sha256)
+        self.memory.change(leaving=None, trial=None, starts=1, pin=pin, deaths=deaths)
         if (model := self.engine.active) is not None:
             await self.greet_guardian()
             await self.report(model.manifest, "active", "took over again after a rollback")
@@ -261,7 +302,9 @@ class Transitions:
         if slots.candidate == leaving.sha256:
             self.slots.set(msgspec.structs.replace(slots, candidate=None))
         await self._report_leaving(leaving)
-        self.memory.change(leaving=None, starts=1, refused=leaving.digest or self.memory.now.refused)
+        deaths = lives.without(self.memory.now.deaths, leaving.sha256)
+        refused = leaving.digest or self.memory.now.refused
+        self.memory.change(leaving=None, starts=1, refused=refused, deaths=deaths)
 
     async def _previous(self, sha256: str | None) -> LoadedModel | None:
         if sha256 is None:

@@ -29,6 +29,8 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     counter: int = 0
     accepted: tuple[tuple[str, str], ...] = ()
     """SHA-256 of (payload, model file) accepted last, newest last; one payload per model, the newest."""
+    until_ms: int = 0
+    """The latest end of all that were ever accepted in time."""
 
 
 class Assignments:
@@ -72,7 +74,13 @@ class Assignments:
 
     def accept(self, signed: Signed, *, swapped: bool) -> str:
         """Verify and take over an assignment; returns what changed. Raises `SecurityError`."""
-        verified = verify_assignment(signed, self._keyring, site=self._site, now_ms=self._clock.utc_ms())
+        verified = verify_assignment(
+            signed,
+            self._keyring,
+            site=self._site,
+            now_ms=self._clock.utc_ms(),
+            until_ms=self._kept.until_ms if self._is_known(signed) else 0,
+        )
         self._remember(signed, verified)
         model = _ref(verified.manifest)
         self._papers = {known: paper for known, paper in self._papers.items() if self._claimed(known)}
@@ -122,8 +130,13 @@ class Assignments:
         self.active = None
         return f"agent let go of its model ({was})"
 
+    def _is_known(self, signed: Signed) -> bool:
+        """Whether it was accepted in time before: the agent goes back to the model."""
+        sha256 = _sha256(signed)
+        return any(payload == sha256 for payload, _ in self._kept.accepted)
+
     def _remember(self, signed: Signed, verified: Verified) -> None:
-        sha256, model = hashlib.sha256(signed.payload).hexdigest(), verified.manifest.sha256
+        sha256, model = _sha256(signed), verified.manifest.sha256
         if (sha256, model) in self._kept.accepted:
             return  # the agent connects again, swaps, or goes back to the previous one
         counter = verified.assignment.counter
@@ -131,12 +144,20 @@ class Assignments:
             raise SecurityError(f"assignment counter {counter} is old (last {self._kept.counter})")
         # What an older assignment allowed this model does not count any more: it may be withdrawn now.
         others = tuple(entry for entry in self._kept.accepted if entry[1] != model)
-        kept = _Kept(counter=counter, accepted=(*others, (sha256, model))[-KEEP:])
+        kept = _Kept(
+            counter=counter,
+            accepted=(*others, (sha256, model))[-KEEP:],
+            until_ms=max(self._kept.until_ms, verified.assignment.expires_ms),
+        )
         try:
             durable.replace(self._path, durable.seal(kept))
         except StoreError as error:
             raise SecurityError(f"assignment counter cannot be stored: {error}") from error
         self._kept = kept
+
+
+def _sha256(signed: Signed) -> str:
+    return hashlib.sha256(signed.payload).hexdigest()
 
 
 def _ref(manifest: Manifest) -> ModelRef:

@@ -314,12 +314,22 @@ def manifest(version: int = 1, name: str = "anomaly") -> Manifest:
     return draft(name=name, version=version, sha256=f"{version:064d}", self_test=self_test, expires_ms=FAR_MS)
 
 
-def assigned(version: int, counter: int, stage: Stage = Stage.ACTIVE, *, site: SiteId = SITE) -> Signed:
+END_MS = 1_900_000_000_000
+
+
+def assigned(
+    version: int,
+    counter: int,
+    stage: Stage = Stage.ACTIVE,
+    *,
+    site: SiteId = SITE,
+    expires_ms: int = END_MS,
+) -> Signed:
     signed = Assignment(
         site=site,
         counter=counter,
         issued_ms=0,
-        expires_ms=1_900_000_000_000,
+        expires_ms=expires_ms,
         stage=stage,
         manifest=bless(manifest(version), KEYS[Role.RELEASE]),
     )
@@ -327,8 +337,9 @@ def assigned(version: int, counter: int, stage: Stage = Stage.ACTIVE, *, site: S
 
 
 class TestAssignments:
-    def book(self, folder: Path) -> Assignments:
-        return Assignments(folder / "a.json", RING, SITE, ManualClock())
+    def book(self, folder: Path, now_ms: int | None = None) -> Assignments:
+        clock = ManualClock() if now_ms is None else ManualClock(utc_ms=now_ms)
+        return Assignments(folder / "a.json", RING, SITE, clock)
 
     def test_shadow_then_swap(self, tmp_path: Path) -> None:
         book = self.book(tmp_path)
@@ -358,6 +369,34 @@ class TestAssignments:
         again.accept(assigned(2, 2), swapped=True)
         with pytest.raises(SecurityError, match="counter 1 is old"):
             again.accept(assigned(1, 1), swapped=True)
+
+    def test_months_later_the_old_one_may_still_come_back_while_the_newest_assignment_stands(
+        self, tmp_path: Path
+    ) -> None:
+        """Nobody signs anew what does not act; a rollback must work all the same, and without a network."""
+        old, new = assigned(1, 1, expires_ms=END_MS - 1_000), assigned(2, 2, expires_ms=END_MS)
+        book = self.book(tmp_path)
+        book.accept(old, swapped=True)
+        book.accept(new, swapped=True)
+        later = self.book(tmp_path, END_MS - 500)
+        later.accept(old, swapped=True)
+        assert later.words == "anomaly v1 active"
+        with pytest.raises(SecurityError, match="has expired"):
+            self.book(tmp_path, END_MS).accept(old, swapped=True)
+
+    def test_what_was_never_accepted_in_time_has_no_more_than_its_own_time(self, tmp_path: Path) -> None:
+        self.book(tmp_path).accept(assigned(2, 2), swapped=True)
+        late = assigned(3, 3, expires_ms=END_MS - 1_000)
+        with pytest.raises(SecurityError, match="has expired"):
+            self.book(tmp_path, END_MS - 500).accept(late, swapped=True)
+
+    def test_a_model_has_no_more_than_its_manifest_s_time(self, tmp_path: Path) -> None:
+        old = assigned(1, 1)
+        self.book(tmp_path).accept(old, swapped=True)
+        self.book(tmp_path).accept(assigned(2, 2, expires_ms=FAR_MS + 1_000), swapped=True)
+        self.book(tmp_path, FAR_MS - 1).accept(old, swapped=True)
+        with pytest.raises(SecurityError, match="has expired"):
+            self.book(tmp_path, FAR_MS).accept(old, swapped=True)
 
     def test_a_shadow_stage_never_acts(self, tmp_path: Path) -> None:
         with pytest.raises(SecurityError, match="must not act"):

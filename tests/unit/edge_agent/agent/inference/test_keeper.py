@@ -10,11 +10,12 @@ import pytest
 
 from edge_agent import ipc
 from edge_agent.agent.inference.slots import SlotMap
+from edge_agent.agent.inference.supervision import OVER_FOR_S
 from shared.artifacts.manifest import Manifest, Stage
 from shared.artifacts.signing import Signed
-from support.agent import make_assignment, make_manifest, small_spec, tiny_onnx, typical
+from support.agent import STEP_S, make_assignment, make_manifest, small_spec, tiny_onnx, typical
 from support.agent_bench import AgentBench, agent_bench
-from support.model_bench import DATA, DATA2, SPEC, V1, V2, give, life, part, running
+from support.model_bench import DATA, DATA2, SPEC, V1, V2, give, life, part, place, running
 
 
 async def until(b: AgentBench, state: str, *, count: int = 1) -> None:
@@ -147,8 +148,33 @@ class TestRollback:
             await b.steps(4)
             assert running(b) == (1, None)
             await b.steps(10)
+            assert running(b) == (1, None), "not on the first word of a clock that may have jumped"
+            await b.steps(round(OVER_FOR_S / STEP_S))
             assert running(b) == (None, None)
             assert "expired" in str(b.events()[-1].data["detail"])
+
+    async def test_a_clock_that_jumps_a_year_and_is_put_right_costs_no_model(self, tmp_path: Path) -> None:
+        async with life(tmp_path) as b:
+            await self.two_versions(b, V2, DATA2)
+            b.clock.step_wall(365 * 86_400_000)
+            await b.steps(round(OVER_FOR_S / STEP_S) - 2)
+            b.clock.step_wall(-365 * 86_400_000)
+            await b.steps(round(OVER_FOR_S / STEP_S) + 2)
+            assert running(b) == (2, None)
+
+    async def test_a_model_whose_own_assignment_ended_may_be_gone_back_to(self, tmp_path: Path) -> None:
+        """Only what acts is signed anew; months later, and without a network, the way back must be open."""
+        async with life(tmp_path) as b:
+            await b.steps(4)
+            soon = b.clock.utc_ms() + 3_600_000
+            await place(b, make_assignment(V1, counter=1, expires_ms=soon), DATA)
+            await b.steps(8)
+            await place(b, make_assignment(V2, counter=2), DATA2)
+            await b.steps(8)
+            b.clock.step_wall(7_200_000)
+            assert await b.keeper.rollback("a person asked")
+            await b.steps(round(OVER_FOR_S / STEP_S) + 2)
+            assert running(b) == (1, None)
 
     async def test_a_damaged_active_file_falls_back_at_start(self, tmp_path: Path) -> None:
         async with life(tmp_path) as b:
