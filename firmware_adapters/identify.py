@@ -15,6 +15,7 @@ import msgspec
 from firmware_adapters.capabilities import WRITES
 from shared.capabilities import Capability, DeviceFacts
 from shared.errors import ConfigError
+from shared.inventory import AcceptedFirmware, DeviceEntry, tells_whole_version
 
 CERTAIN = 0.99
 LIKELY = 0.5
@@ -111,8 +112,8 @@ class Guess(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Identification(msgspec.Struct, frozen=True, kw_only=True):
-    """One answer. `confidence` 0..1; `seen_before` False: this version has never been tried, so read only;
-    None: the version is not told."""
+    """One answer. `confidence` 0..1; `seen_before` False: our table does not know this version, so it is read
+    only unless the site accepts it (`Trust`); None: the version is not told."""
 
     adapter: str
     confidence: float
@@ -202,20 +203,49 @@ def without_writes(capabilities: tuple[Capability, ...]) -> tuple[Capability, ..
     return tuple(one for one in capabilities if one.ability not in WRITES)
 
 
-def judged(adapter: str, facts: DeviceFacts) -> DeviceFacts:
-    """The facts of a machine, with every ability that changes something taken away where its firmware version
-    has never been seen or is not told: reading is safe to try, control is not. Site equipment has no firmware
-    of ours and keeps what its profile declares."""
-    if adapter not in RECOGNISERS or version_seen(adapter, facts.firmware):
-        return facts
-    return msgspec.structs.replace(facts, capabilities=without_writes(facts.capabilities))
+class Trust(msgspec.Struct, frozen=True, kw_only=True):
+    """Which firmware versions of an adapter's machines may be commanded: the one rule, for whoever asks.
 
+    Those of our table, and those that the site accepts on a person's word, by the exact text of
+    `DeviceFacts.firmware`. One that is not told, in name or version, is never commanded: nobody can say what
+    the word was given for. Site equipment has no firmware of ours and keeps what its profile declares.
+    """
 
-def read_only_warnings(adapter: str, firmware: str) -> tuple[str, ...]:
-    """What a person has to be told of this version: a warning where `judged` takes control away."""
-    if adapter not in RECOGNISERS or version_seen(adapter, firmware):
-        return ()
-    return (read_only_warning(firmware),)
+    adapter: str
+    accepted: tuple[AcceptedFirmware, ...] = ()
+
+    @classmethod
+    def of(cls, entry: DeviceEntry) -> "Trust":
+        """The trust that the site puts into one device's firmware."""
+        return cls(adapter=entry.adapter, accepted=entry.firmware_accepted or ())
+
+    def allows(self, firmware: str) -> bool:
+        """Whether a machine that tells this version may be commanded."""
+        if self.adapter not in RECOGNISERS or version_seen(self.adapter, firmware):
+            return True
+        return self.word_for(firmware) is not None
+
+    def word_for(self, firmware: str) -> AcceptedFirmware | None:
+        """The person's word for a version that our table does not know; None where there is none."""
+        if not tells_whole_version(firmware) or version_seen(self.adapter, firmware):
+            return None
+        return next(
+            (one for one in self.accepted if (one.adapter, one.firmware) == (self.adapter, firmware)), None
+        )
+
+    def judged(self, facts: DeviceFacts) -> DeviceFacts:
+        """The facts of a machine, with every ability that changes something taken away where its version is
+        not allowed: reading is safe to try, control is not."""
+        if self.allows(facts.firmware):
+            return facts
+        return msgspec.structs.replace(facts, capabilities=without_writes(facts.capabilities))
+
+    def warnings(self, firmware: str) -> tuple[str, ...]:
+        """What a person has to be told of this version: that control is taken away, or on whose word not."""
+        word = self.word_for(firmware)
+        if word is not None:
+            return (f"firmware version {firmware!r} is not in our table: {word.words}",)
+        return () if self.allows(firmware) else (read_only_warning(firmware),)
 
 
 def read_only_warning(firmware: str) -> str:

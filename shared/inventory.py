@@ -9,6 +9,42 @@ from shared.ids import DeviceId, ZoneId
 from shared.telemetry import DeviceKind
 from shared.units import Algorithm
 
+MINER_FIRMWARES = (
+    "vnish",
+    "antminer",
+    "luxos",
+    "braiins",
+    "whatsminer",
+    "whatsminer-v3",
+    "avalon",
+    "axeos",
+)
+"""The adapters of miners. Here as well as with the adapters, because the agent, which may not know those,
+reads the same site file and must refuse what the guardian refuses."""
+
+
+class AcceptedFirmware(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One `[[firmware_accepted]]` of a site file: a version that our table does not know and that a person
+    answers for.
+
+    `firmware` is the exact text of `DeviceFacts.firmware`; it counts for every machine with that adapter.
+    """
+
+    adapter: str
+    firmware: str
+    by: str
+    why: str
+
+    @property
+    def words(self) -> str:
+        """For people: who accepted it and why."""
+        return f"accepted by {self.by}: {self.why}"
+
+
+def tells_whole_version(firmware: str) -> bool:
+    """Whether a text names a firmware and its version; adapters write "?" for a part that is not told."""
+    return bool(firmware.strip()) and "?" not in firmware
+
 
 class DeviceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One device: how it is reached and where it stands.
@@ -47,6 +83,9 @@ class DeviceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """As a scan found it; a later scan knows the machine by it wherever it answers."""
     serial_number: str | None = None
     """The machine's own, for the same purpose."""
+    firmware_accepted: tuple[AcceptedFirmware, ...] | msgspec.UnsetType = msgspec.UNSET
+    """What the site accepts for this adapter. Never written per device: the guardian fills it in for the
+    adapters that it opens, so it is unset in what agent and cloud are sent."""
 
 
 def is_own_file(profile: str) -> bool:
@@ -62,6 +101,12 @@ def beside(devices: Iterable[DeviceEntry], base: Path) -> tuple[DeviceEntry, ...
         else entry
         for entry in devices
     )
+
+
+def accepting(entry: DeviceEntry, accepted: Iterable[AcceptedFirmware]) -> DeviceEntry:
+    """The entry with those of the site's accepted versions that are of its adapter."""
+    own = tuple(one for one in accepted if one.adapter == entry.adapter)
+    return msgspec.structs.replace(entry, firmware_accepted=own) if own else entry
 
 
 class SimulatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

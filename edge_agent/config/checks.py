@@ -5,6 +5,7 @@ import math
 import msgspec
 
 from edge_agent.config.agent_checks import check_agent
+from edge_agent.config.firmware_checks import check_firmware
 from edge_agent.config.power_checks import check_power
 from edge_agent.config.racks import check_racks
 from edge_agent.config.storage_checks import check_storage
@@ -53,6 +54,7 @@ def check(site: SiteFile) -> list[Problem]:
     for index, device in enumerate(site.devices):
         problems += _check_device(site, device, f"devices[{index}]")
     problems += _check_actuators(site)
+    problems += check_firmware(site)
     problems += check_agent(site)
     problems += check_storage(site)
     problems += check_racks(site)

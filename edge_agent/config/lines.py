@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from edge_agent.config.structs import Strict
-from shared.inventory import DeviceEntry, SimulatorSettings
+from shared.inventory import AcceptedFirmware, DeviceEntry, SimulatorSettings
 from shared.toml_lines import TomlLines, with_words
 
 
@@ -47,4 +47,4 @@ class Lines:
 
 
 def all_structs() -> list[Any]:
-    return [*Strict.__subclasses__(), DeviceEntry, SimulatorSettings]
+    return [*Strict.__subclasses__(), DeviceEntry, AcceptedFirmware, SimulatorSettings]

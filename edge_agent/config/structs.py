@@ -6,7 +6,7 @@ from typing import Literal
 import msgspec
 
 from shared.ids import SiteId, ZoneId
-from shared.inventory import DeviceEntry, SimulatorSettings
+from shared.inventory import AcceptedFirmware, DeviceEntry, SimulatorSettings
 from shared.telemetry import DeviceKind
 
 SCHEMA = 1
@@ -354,6 +354,7 @@ class SiteFile(Strict, frozen=True, kw_only=True):
     power_caps: tuple[PowerCap, ...] = ()
     mains: Mains | None = None
     curtailment: Curtailment | None = None
+    firmware_accepted: tuple[AcceptedFirmware, ...] = ()
     simulator: SimulatorSettings | None = None
 
     def zone(self, zone: ZoneId) -> Zone:

@@ -84,7 +84,7 @@ from shared.artifacts.signing import Signed
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError, SecurityError, StoreError
 from shared.ids import DeviceId, ZoneId
-from shared.inventory import DeviceEntry
+from shared.inventory import DeviceEntry, accepting
 
 log = logging.getLogger(__name__)
 
@@ -161,7 +161,7 @@ class Guardian:
                 timeout_s=timeout_s,
                 turns=None if entry.id in urgent else turns,
             )
-            for entry in site.devices
+            for entry in (accepting(entry, site.firmware_accepted) for entry in site.devices)
         }
         self.cycle = Cycle(
             site,
@@ -336,6 +336,8 @@ class Guardian:
 
     def _began(self) -> None:
         self.recorder.record(told.started(self.site.site.id, self.boot, len(self.site.devices)))
+        for line in self.site.firmware_accepted:
+            log.warning("%s firmware %r may be commanded, %s", line.adapter, line.firmware, line.words)
         if self._bad_config is not None:
             self._tell_bad_config("runs on the last good copy of its site file", self._bad_config)
             self.persons.distrust()

@@ -20,7 +20,7 @@ from firmware_adapters.capabilities import (
     Telemetry,
 )
 from firmware_adapters.discovery.plausible import plausible, plausible_board
-from firmware_adapters.identify import judged, read_only_warnings
+from firmware_adapters.identify import Trust
 from firmware_adapters.registry import ADAPTERS, open_device
 from firmware_adapters.transport.read_only import ReadOnly
 from firmware_adapters.transport.tape import Tape, taping
@@ -118,8 +118,9 @@ class Examiner:
         counted = await self._count(seen, again_after_s) if seen is not None and again_after_s else None
         warnings: tuple[str, ...] = ()
         if facts is not None:
-            warnings = read_only_warnings(self._entry.adapter, facts.firmware)
-            facts = judged(self._entry.adapter, facts)
+            trust = Trust.of(self._entry)
+            warnings = trust.warnings(facts.firmware)
+            facts = trust.judged(facts)
         capabilities = facts.capabilities if facts is not None else declared(self._entry.adapter)
         return Examined(
             adapter=self._entry.adapter,

@@ -23,9 +23,19 @@ _SECRET_KEYS = (
     rb"|ssid|wifipass\w{0,12}|\w{0,24}stratumuser\w{0,12}|user|username|user\d|worker|workername"
     rb"|authorization|cookie"
 )
+# With what firmwares put in front: `_ant_pool1pw`, `pool_user`, `stratumPassword`, `worker_name`.
+_LONGER_KEYS = (
+    rb"(?:\w{1,24}[_\d])(?:user|user\d|username|pass|passwd|password|pwd|pw|secret|token|key|worker|workername)"
+    rb"|\w{1,24}(?:passwd|password|secret|token)|pool\w{0,12}(?:user|pass|pw)|worker_name|user_name"
+)
+_NUMBERS_TOO = rb"(?:\w{0,24}[_\d])?(?:password|passwd|pwd|pw|user|username)|\w{1,24}(?:password|passwd)"
 # Every repetition is bounded or possessive: a reply is somebody else's, and the guardian redacts on its loop.
 _BY_KEY = re.compile(
-    rb'("(?:' + _SECRET_KEYS + rb')"\s{0,16}:\s{0,16}")(?:[^"\\]|\\.)*+(?="|\\?\Z)', re.IGNORECASE | re.DOTALL
+    rb'("(?:' + _SECRET_KEYS + rb"|" + _LONGER_KEYS + rb')"\s{0,16}:\s{0,16}")(?:[^"\\]|\\.)*+(?="|\\?\Z)',
+    re.IGNORECASE | re.DOTALL,
+)
+_NUMBER_BY_KEY = re.compile(
+    rb'("(?:' + _NUMBERS_TOO + rb')"\s{0,16}:\s{0,16})-?\d[\d.eE+-]{0,60}', re.IGNORECASE
 )
 _BY_ASSIGNMENT = re.compile(
     rb"\b((?:" + _SECRET_KEYS + rb")\s{0,16}=\s{0,16})([^\s,;|&\"}]++)", re.IGNORECASE
@@ -42,6 +52,7 @@ def redact(raw: bytes, secrets: Iterable[str] = ()) -> bytes:
         raw = raw.replace(secret.encode(), REDACTED)
     raw = _OBJECT.sub(rb"\1{}", raw)
     raw = _BY_KEY.sub(rb"\1" + REDACTED, raw)
+    raw = _NUMBER_BY_KEY.sub(rb'\1"' + REDACTED + rb'"', raw)
     raw = _BY_ASSIGNMENT.sub(rb"\1" + REDACTED, raw)
     return _IN_URL.sub(rb"\1" + REDACTED + rb"@", raw)
 

@@ -87,12 +87,12 @@ def as_json(found: Probed) -> Json:
 def warnings(found: Probed) -> list[str]:
     """What the user has to know before trusting the rest."""
     told = list(found.examined.warnings) if found.examined is not None else []
-    best = chosen(found)
-    if best is not None and best.seen_before is False:
+    best, facts = chosen(found), found.examined.facts if found.examined is not None else None
+    if best is not None and best.seen_before is False and not (facts is not None and facts.firmware):
+        # Where the machine told its adapter the version, that was judged, by what the site accepts as well.
         told.append(read_only_warning(best.firmware))
     if found.examined is not None and found.examined.password_refused:
         told.append("the password was refused; it was tried once and is not tried again")
-    facts = found.examined.facts if found.examined is not None else None
     if facts is not None and facts.default_password:
         told.append("the machine accepts its vendor's default password: change it")
     return list(dict.fromkeys(told))

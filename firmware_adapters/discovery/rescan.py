@@ -2,7 +2,8 @@
 
 A machine is known by its MAC, else by its serial number, and only where one side has neither by its address.
 So two machines that swapped their addresses have both moved, and a machine that was replaced is one new and
-one missing.
+one missing. Where a guardian runs the site nobody else asks its machines: one of them has moved when it is
+found at an address that is not the site's, and is missing when its guardian cannot reach it.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ import msgspec
 from firmware_adapters.discovery.machine import Machine
 from firmware_adapters.discovery.ranges import Network
 from firmware_adapters.identify import clean_mac
+from shared.ids import DeviceId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind
 
@@ -26,6 +28,31 @@ class Moved(msgspec.Struct, frozen=True, kw_only=True):
     """How it was known: `mac` or `serial`."""
 
 
+class Looked(msgspec.Struct, frozen=True, kw_only=True):
+    """Where machines were looked for, by address, and what else is known of a place without a machine."""
+
+    asked: Network | None = None
+    """None counts every entry as asked for."""
+    unrecognised: frozenset[str] = frozenset()
+    """Something answers there, but no firmware that we know."""
+    left_alone: frozenset[str] = frozenset()
+    """Nobody asked there: a running guardian does."""
+    silent: frozenset[DeviceId] = frozenset()
+    """Of those left alone, the devices that their guardian cannot reach."""
+    names: dict[str, str] = {}
+    """Addresses of the hosts that the site file calls by a name."""
+
+    def address(self, entry: DeviceEntry) -> str:
+        return self.names.get(entry.host, entry.host)
+
+    def is_missing(self, entry: DeviceEntry) -> bool:
+        """Whether a machine that was not found should have been."""
+        address = self.address(entry)
+        if address in self.left_alone:
+            return entry.id in self.silent
+        return self.asked is None or _inside(address, self.asked)
+
+
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
     """The difference. `missing` are only those that stand in the range that was asked."""
 
@@ -35,10 +62,12 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     missing: tuple[DeviceEntry, ...] = ()
     unproven: tuple[DeviceEntry, ...] = ()
     """Found at their address, without a MAC or serial number to prove that they are the same."""
+    unrecognised: tuple[DeviceEntry, ...] = ()
+    """Something answers at their address that nobody recognised: perhaps they, hanging."""
 
 
-def compare(devices: Iterable[DeviceEntry], machines: Iterable[Machine], asked: Network | None) -> Changes:
-    """See the module's text. `asked` None counts every entry as asked for."""
+def compare(devices: Iterable[DeviceEntry], machines: Iterable[Machine], looked: Looked) -> Changes:
+    """See the module's text."""
     entries = [entry for entry in devices if entry.kind is DeviceKind.MINER]
     left = list(machines)
     same: list[tuple[DeviceEntry, Machine]] = []
@@ -50,19 +79,23 @@ def compare(devices: Iterable[DeviceEntry], machines: Iterable[Machine], asked: 
             rest.append(entry)
             continue
         left.remove(machine)
-        if (machine.host, machine.port) == (entry.host, entry.port):
+        if (machine.host, machine.port) == (looked.address(entry), entry.port):
             same.append((entry, machine))
         else:
             moved.append(Moved(entry=entry, machine=machine, by=by))
     missing: list[DeviceEntry] = []
     unproven: list[DeviceEntry] = []
+    unrecognised: list[DeviceEntry] = []
     for entry in rest:
-        there = next((one for one in left if (one.host, one.port) == (entry.host, entry.port)), None)
+        place = (looked.address(entry), entry.port)
+        there = next((one for one in left if (one.host, one.port) == place), None)
         if there is not None and not _contradict(entry, there):
             left.remove(there)
             same.append((entry, there))
             unproven.append(entry)
-        elif asked is None or _inside(entry.host, asked):
+        elif place[0] in looked.unrecognised:
+            unrecognised.append(entry)
+        elif looked.is_missing(entry):
             missing.append(entry)
     return Changes(
         same=tuple(same),
@@ -70,6 +103,7 @@ def compare(devices: Iterable[DeviceEntry], machines: Iterable[Machine], asked: 
         new=tuple(left),
         missing=tuple(missing),
         unproven=tuple(unproven),
+        unrecognised=tuple(unrecognised),
     )
 
 
@@ -111,6 +145,10 @@ def lines(changes: Changes) -> list[str]:
         *(
             f"not proven: {one.id} answers at {_at(one)}, but no MAC or serial number says it is the same"
             for one in changes.unproven
+        ),
+        *(
+            f"not recognised: {one.id} at {_at(one)} answers, but not as a firmware that we know"
+            for one in changes.unrecognised
         ),
     ]
 

@@ -5,8 +5,11 @@ running site to its guardian. It counts as running when something listens on one
 where this user may not find out.
 """
 
+import contextlib
 import socket
 import tomllib
+from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 
 import msgspec
@@ -24,11 +27,13 @@ class KnownSite(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[DeviceEntry, ...]
     operator_socket: Path | None
     guardian_socket: Path | None
+    names: dict[str, str] = {}
+    """Addresses of those hosts that are written as names, where they have one."""
 
     @property
     def hosts(self) -> frozenset[str]:
-        """Every host that the site file names."""
-        return frozenset(entry.host for entry in self.devices)
+        """Every host of the site file, as it stands there and as an address."""
+        return frozenset(entry.host for entry in self.devices) | frozenset(self.names.values())
 
     @property
     def is_running(self) -> bool:
@@ -53,7 +58,19 @@ def load(path: Path) -> KnownSite:
         devices=devices,
         operator_socket=_resolved(path, named.get("operator_socket")),
         guardian_socket=_resolved(path, named.get("guardian_socket")),
+        names=dict(_addresses(devices)),
     )
+
+
+def _addresses(devices: tuple[DeviceEntry, ...]) -> Iterator[tuple[str, str]]:
+    """Who scans addresses must know which of them a name stands for."""
+    for host in {entry.host for entry in devices if not entry.host.startswith("/")}:
+        try:
+            ip_address(host)
+        except ValueError:
+            # A name without an address reaches nobody, so no address is its.
+            with contextlib.suppress(OSError, UnicodeError):
+                yield host, str(socket.getaddrinfo(host, None, socket.AF_INET)[0][4][0])
 
 
 def _resolved(site: Path, name: str | None) -> Path | None:

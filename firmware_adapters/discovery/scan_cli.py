@@ -1,6 +1,7 @@
 """`minewarden scan CIDR`: find the miners of a network and propose a site file, without changing anything.
 
-Exit code: 0 found or imported; 1 machines of the site file are missing, or the password was refused;
+Exit code: 0 found or imported; 1 machines of the site file are missing or not recognised any more, or the
+password was refused;
 2 bad input; 3 nothing answers.
 """
 
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from firmware_adapters.discovery import password, proposal, ranges, rescan, running_site, table
+from firmware_adapters.discovery import password, proposal, ranges, rescan, running_site, table, via_guardian
 from firmware_adapters.discovery.ask import Asker
 from firmware_adapters.discovery.logins import refusals
 from firmware_adapters.discovery.machine import Machine, numbered
@@ -24,6 +25,7 @@ from firmware_adapters.discovery.scan import MOST_AT_ONCE, Scan, Scanned, nothin
 from firmware_adapters.identify import recogniser
 from shared.clock import Clock, SystemClock
 from shared.errors import ConfigError
+from shared.ids import DeviceId
 
 FOUND, INCOMPLETE, BAD_INPUT, NOTHING = 0, 1, 2, 3
 INTERRUPTED = 130
@@ -171,18 +173,34 @@ def _tell(
         return NOTHING
     machines, code = scanned.machines, INCOMPLETE if scanned.refused else FOUND
     if site is not None:
-        devices = tuple(entry for entry in site.devices if entry.host not in left_alone)
-        changes = rescan.compare(devices, machines, asked if not scanned.unasked else None)
+        looked = rescan.Looked(
+            asked=asked,
+            unrecognised=frozenset(scanned.unknown),
+            left_alone=left_alone,
+            silent=_silent(site, left_alone),
+            names=site.names,
+        )
+        changes = rescan.compare(site.devices, machines, looked)
         if scanned.unasked:
             changes = msgspec.structs.replace(changes, missing=())
         told = rescan.lines(changes)
         for line in told or [f"nothing changed: {len(changes.same)} machines stand where the site file says"]:
             print(line)
         machines = changes.new
-        code = INCOMPLETE if changes.missing else code
+        code = INCOMPLETE if changes.missing or changes.unrecognised else code
     if machines or site is None:
         _write(options, machines, str(asked), site, clock)
     return code
+
+
+def _silent(site: KnownSite, left_alone: frozenset[str]) -> frozenset[DeviceId]:
+    if not left_alone:
+        return frozenset()
+    try:
+        return via_guardian.silent(site, left_alone)
+    except ConfigError as error:
+        _to_stderr(f"which of its machines the guardian misses is not known: {error}")
+        return frozenset()
 
 
 def _write(

@@ -14,9 +14,11 @@ from firmware_adapters.capabilities import Observation
 from firmware_adapters.discovery.examine import Examined, NotRead, believed
 from firmware_adapters.discovery.report import Probed
 from firmware_adapters.discovery.running_site import KnownSite
-from firmware_adapters.identify import Identification, read_only_warnings, version_seen
-from shared.errors import ConfigError
+from firmware_adapters.identify import Identification, Trust, version_seen
+from shared.errors import ConfigError, DeviceTimeout, Unreachable
+from shared.ids import DeviceId
 from shared.shown import DeviceShown, ShowDevice
+from shared.telemetry import DeviceKind
 
 _LENGTH = struct.Struct(">I")
 _MOST_BYTES = 1024 * 1024
@@ -48,6 +50,20 @@ def ask(site: KnownSite, host: str, port: int | None) -> DeviceShown:
     if isinstance(answer, Refused):
         raise ConfigError(f"the guardian refuses: {answer.why}")
     return answer
+
+
+_SILENT = frozenset({Unreachable.code, DeviceTimeout.code})
+
+
+def silent(site: KnownSite, hosts: frozenset[str]) -> frozenset[DeviceId]:
+    """The miners at these addresses that the site's guardian cannot reach. Raises `ConfigError` as `ask`."""
+    return frozenset(
+        entry.id
+        for entry in site.devices
+        if entry.kind is DeviceKind.MINER
+        and site.names.get(entry.host, entry.host) in hosts
+        and ask(site, entry.host, entry.port).failing in _SILENT
+    )
 
 
 def _exchange(path: Path, request: bytes) -> bytes:
@@ -116,7 +132,7 @@ def _examined(shown: DeviceShown) -> Examined:
         boards=boards,
         pools=shown.pools,
         not_read=tuple(missing),
-        warnings=read_only_warnings(shown.entry.adapter, shown.facts.firmware) if shown.facts else (),
+        warnings=Trust.of(shown.entry).warnings(shown.facts.firmware) if shown.facts is not None else (),
         exchanges=shown.kept.exchanges if shown.kept is not None else (),
     )
 

@@ -111,7 +111,9 @@ def _section(kind: Struct) -> str:
     config = kind.__struct_config__
     tag = f" (`{config.tag_field}` = `{config.tag}`)" if config.tag is not None else ""
     words = " ".join((inspect.getdoc(kind) or "").split())
-    rows = "".join(_row(field) for field in msgspec.structs.fields(kind))
+    # What is unset by default stays where it was set: it is never on this wire.
+    sent = [field for field in msgspec.structs.fields(kind) if field.default is not msgspec.UNSET]
+    rows = "".join(map(_row, sent))
     table = f"| field | type | |\n|---|---|---|\n{rows}" if rows else "No fields of its own.\n"
     return f"### {kind.__name__}{tag}\n\n{words.replace('|', '/')}\n\n{table}"
 

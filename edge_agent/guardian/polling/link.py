@@ -27,7 +27,7 @@ from firmware_adapters.capabilities import (
     PoolTelemetry,
     Telemetry,
 )
-from firmware_adapters.identify import judged, read_only_warning
+from firmware_adapters.identify import Trust, read_only_warning
 from firmware_adapters.transport.tape import FailureRing, Tape, taping
 from shared.capabilities import DeviceFacts, one_ladder
 from shared.clock import Clock
@@ -87,6 +87,7 @@ class DeviceLink:
         """`turns` is shared by devices that are read a few at a time; None: this one waits for nobody."""
         self.entry = entry
         self.adapter = adapter
+        self._trust = Trust.of(entry)
         self.facts: DeviceFacts | None = None
         self.retry_after_s: float | None = None
         """How long the device itself asks to be left alone (s), where its last failure told so."""
@@ -237,7 +238,7 @@ class DeviceLink:
             told = await self._ask("facts", self.adapter.facts)
         if told is None:
             return False
-        known = judged(self.entry.adapter, told)
+        known = self._trust.judged(told)
         if known is not told and (self.facts is None or self.facts.firmware != told.firmware):
             log.warning("%s: %s", self.device, read_only_warning(told.firmware))
         self.facts = msgspec.structs.replace(known, presets=one_ladder(told.presets))

@@ -16,8 +16,9 @@ from typing import TypeVar
 import msgspec
 
 from firmware_adapters.capabilities import WRITES, Credential, Observation
+from firmware_adapters.identify import Trust
 from firmware_adapters.miners import cgminer
-from firmware_adapters.miners.antminer import identify, modes, parse
+from firmware_adapters.miners.antminer import modes, parse
 from firmware_adapters.miners.antminer.control import Control
 from firmware_adapters.miners.antminer.modes import Mode
 from firmware_adapters.miners.antminer.parse import Identity
@@ -68,6 +69,7 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
         bulk=HttpClient(entry.host, entry.port, timeout_s=timeout_s),
         socket=LineClient(entry.host, socket_port, timeout_s=socket_s),
         name=entry.id,
+        trust=Trust.of(entry),
     )
 
 
@@ -90,9 +92,11 @@ class AntminerAdapter(Control):
         socket: LineTransport | None = None,
         clock: Clock | None = None,
         name: str = "antminer",
+        trust: Trust | None = None,
     ) -> None:
         clock = clock or SystemClock()
         super().__init__(Session(http, credential, clock, bulk=bulk), clock, name)
+        self._trust = trust or Trust(adapter="antminer")
         self._credential = credential
         self._socket = socket
         self._timeout_s = timeout_s
@@ -257,11 +261,11 @@ class AntminerAdapter(Control):
         return found
 
     async def _declared(self, found: Identity, *, entered: bool) -> frozenset[Ability]:
-        """What this machine can do: less without a login, on a build never seen, or on one without modes."""
+        """What this machine can do: less without a login, on a build not trusted, or on one without modes."""
         known = frozenset(one.ability for one in capabilities())
         if self._credential is None or not entered:
             known &= _SOCKET_ABILITIES
-        elif not identify.seen_before(found.firmware):
+        elif not self._trust.allows(found.firmware):
             known -= WRITES
         elif not await self._has_modes():
             known -= _MODE_ABILITIES

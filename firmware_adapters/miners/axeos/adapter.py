@@ -12,7 +12,8 @@ from http import HTTPStatus
 import msgspec
 
 from firmware_adapters.capabilities import WRITES, Credential, Observation
-from firmware_adapters.miners.axeos import identify, parse
+from firmware_adapters.identify import Trust
+from firmware_adapters.miners.axeos import parse
 from firmware_adapters.miners.axeos.parse import Steps
 from firmware_adapters.miners.declared import declared
 from firmware_adapters.miners.fields import Object, amount, decode, reading
@@ -43,7 +44,7 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
     Its processor serves few connections at a time, so none is kept between polls.
     """
     http = HttpClient(entry.host, entry.port, timeout_s=timeout_s, keep_alive=False)
-    return AxeosAdapter(http, timeout_s=timeout_s, name=entry.id)
+    return AxeosAdapter(http, timeout_s=timeout_s, name=entry.id, trust=Trust.of(entry))
 
 
 class AxeosAdapter:
@@ -51,7 +52,10 @@ class AxeosAdapter:
 
     kind = DeviceKind.MINER
 
-    def __init__(self, http: HttpTransport, *, timeout_s: float, name: str = "axeos") -> None:
+    def __init__(
+        self, http: HttpTransport, *, timeout_s: float, name: str = "axeos", trust: Trust | None = None
+    ) -> None:
+        self._trust = trust or Trust(adapter="axeos")
         self._http = http
         self._timeout_s = timeout_s
         self._name = name
@@ -101,14 +105,14 @@ class AxeosAdapter:
         found = parse.identity(page)
         return DeviceFacts(
             model=found.model,
-            firmware=f"AxeOS {found.firmware or '?'}",
+            firmware=_firmware(page),
             mac=found.mac,
             algorithm=Algorithm.SHA256D,
             capabilities=self._declared(page, self._steps),
         )
 
     def _declared(self, page: Object, steps: Steps) -> tuple[Capability, ...]:
-        writable = _known(page)
+        writable = self._trust.allows(_firmware(page))
         low_pct = _lowest_pct(steps)
         declared = []
         for found in capabilities():
@@ -177,9 +181,9 @@ class AxeosAdapter:
         await self._send("POST", RESTART)
 
     async def _writable(self) -> Object:
-        """The page of a machine whose release we know; raises `Unsupported` for another."""
+        """The page of a machine whose release is trusted; raises `Unsupported` for another."""
         page = await self._info()
-        if not _known(page):
+        if not self._trust.allows(_firmware(page)):
             version = parse.identity(page).firmware or "without a version"
             raise Unsupported(f"{self._name}: AxeOS {version} is unknown, so nothing is written to it")
         return page
@@ -206,8 +210,9 @@ class AxeosAdapter:
         raise MalformedReply(f"{where}: not a status that AxeOS gives")
 
 
-def _known(page: Object) -> bool:
-    return identify.seen_before(parse.identity(page).firmware)
+def _firmware(page: Object) -> str:
+    """For `DeviceFacts.firmware`: "AxeOS v2.9.0"."""
+    return f"AxeOS {parse.identity(page).firmware or '?'}"
 
 
 def _lowest_pct(steps: Steps) -> float | None:

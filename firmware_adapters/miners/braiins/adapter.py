@@ -13,6 +13,7 @@ import contextlib
 import msgspec
 
 from firmware_adapters.capabilities import WRITES, Credential, Observation
+from firmware_adapters.identify import Trust
 from firmware_adapters.miners.braiins import limits, parse, parts
 from firmware_adapters.miners.braiins.control import Control
 from firmware_adapters.miners.braiins.limits import Limits
@@ -43,7 +44,7 @@ def capabilities() -> tuple[Capability, ...]:
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> "BraiinsAdapter":
     """The adapter for one site entry; connects lazily."""
     http = HttpClient(entry.host, entry.port, timeout_s=timeout_s)
-    return BraiinsAdapter(http, credential, timeout_s=timeout_s, name=entry.id)
+    return BraiinsAdapter(http, credential, timeout_s=timeout_s, name=entry.id, trust=Trust.of(entry))
 
 
 class BraiinsAdapter(Control):
@@ -59,9 +60,11 @@ class BraiinsAdapter(Control):
         timeout_s: float,
         clock: Clock | None = None,
         name: str = "braiins",
+        trust: Trust | None = None,
     ) -> None:
         clock = clock or SystemClock()
-        super().__init__(Session(http, credential, clock), clock, name)
+        trust = trust or Trust(adapter="braiins")
+        super().__init__(Session(http, credential, clock), clock, name, trust)
         self._http = http
         self._credential = credential
         self._timeout_s = timeout_s

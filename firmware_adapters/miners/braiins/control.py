@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
-from firmware_adapters.miners.braiins import identify, limits, parse
+from firmware_adapters.identify import Trust
+from firmware_adapters.miners.braiins import limits, parse
 from firmware_adapters.miners.braiins.limits import Limits
 from firmware_adapters.miners.braiins.parse import Details
 from firmware_adapters.miners.braiins.session import Session
@@ -28,8 +29,9 @@ _Page = TypeVar("_Page")
 class Control:
     """The commands of one machine. Each returns once the machine has accepted it, or raises."""
 
-    def __init__(self, session: Session, clock: Clock, name: str) -> None:
+    def __init__(self, session: Session, clock: Clock, name: str, trust: Trust) -> None:
         self._session = session
+        self._trust = trust
         self._clock = clock
         self._name = name
         self._written_s: float | None = None
@@ -54,11 +56,14 @@ class Control:
         return written_s is not None and self._clock.monotonic() - written_s <= AFTER_WRITE_S
 
     async def _is_known(self, details: Details) -> bool:
-        """Whether API and release are ones that this code was written for; an untold version is none."""
+        """Whether the API is the one that this code was written for and the release is trusted.
+
+        A person's word is for the release: another API is another language, which no word makes ours.
+        """
         major = None
         with contextlib.suppress(Unsupported):
             major = limits.api_major(await self._session.get("version"))
-        known = major == API_MAJOR and identify.seen_before(details.firmware)
+        known = major == API_MAJOR and self._trust.allows(details.firmware)
         if not known and self._known is not False:
             _log.warning(
                 "%s: %s with API %s is unknown, so it is only read", self._name, details.firmware, major

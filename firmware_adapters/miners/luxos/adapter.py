@@ -11,11 +11,12 @@ import asyncio
 import logging
 
 from firmware_adapters.capabilities import WRITES, Credential, Observation
+from firmware_adapters.identify import Trust
 from firmware_adapters.miners import cgminer
 from firmware_adapters.miners.claims import power_beside
 from firmware_adapters.miners.declared import declared
 from firmware_adapters.miners.luxos import boards as parts
-from firmware_adapters.miners.luxos import identify, parse
+from firmware_adapters.miners.luxos import parse
 from firmware_adapters.miners.luxos.session import Session
 from firmware_adapters.transport.line_json import Body, LineClient, LineTransport
 from shared.capabilities import Ability, Capability, DeviceFacts, Preset
@@ -44,9 +45,8 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
     """The adapter for one site entry; connects lazily. The socket asks for no password, so `credential` is
     not used."""
     del credential
-    return LuxosAdapter(
-        LineClient(entry.host, entry.port, timeout_s=timeout_s), timeout_s=timeout_s, name=entry.id
-    )
+    line = LineClient(entry.host, entry.port, timeout_s=timeout_s)
+    return LuxosAdapter(line, timeout_s=timeout_s, name=entry.id, trust=Trust.of(entry))
 
 
 class LuxosAdapter:
@@ -58,9 +58,16 @@ class LuxosAdapter:
     kind = DeviceKind.MINER
 
     def __init__(
-        self, line: LineTransport, *, timeout_s: float, clock: Clock | None = None, name: str = "luxos"
+        self,
+        line: LineTransport,
+        *,
+        timeout_s: float,
+        clock: Clock | None = None,
+        name: str = "luxos",
+        trust: Trust | None = None,
     ) -> None:
         self._session = Session(line)
+        self._trust = trust or Trust(adapter="luxos")
         self._clock = clock or SystemClock()
         self._timeout_s = timeout_s
         self._name = name
@@ -175,7 +182,7 @@ class LuxosAdapter:
 
     def _declare(self, found: parse.Version, told: parse.Config) -> frozenset[Ability]:
         known = frozenset(one.ability for one in capabilities())
-        if not identify.seen_before(found.release):
+        if not self._trust.allows(found.release):
             known -= WRITES
         if not told.air:
             known -= {Ability.COOLING_TARGET}

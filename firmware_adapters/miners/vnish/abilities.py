@@ -1,6 +1,6 @@
 """What this one machine can do: `profiles.toml`, its firmware's version, and what it tells of itself. Pure.
 
-A firmware that nobody has tested (`Firmware.known`) is declared with what reads and nothing that writes.
+A firmware that may not be commanded (`identify.Trust`) is declared with what reads and nothing that writes.
 """
 
 import tomllib
@@ -82,15 +82,15 @@ def capabilities(found: Firmware = NEWEST) -> tuple[Capability, ...]:
     return tuple(_plain(entry) for entry in profile() if entry.in_version(found))
 
 
-def capability(ability: Ability, found: Firmware) -> Capability | None:
-    """One ability of a firmware that may be used; None where it has it not, or is not known."""
-    if ability in WRITES and not found.known:
+def capability(ability: Ability, found: Firmware, *, trusted: bool) -> Capability | None:
+    """One ability of a firmware that may be used; None where it has it not, or may not be commanded."""
+    if ability in WRITES and not trusted:
         return None
     return next((one for one in capabilities(found) if one.ability is ability), None)
 
 
 def declared(
-    found: Firmware, own: Limits | None, ladder: Sequence[Preset], *, immersed: bool | None
+    found: Firmware, own: Limits | None, ladder: Sequence[Preset], *, immersed: bool | None, trusted: bool
 ) -> tuple[Capability, ...]:
     """What one machine can do. `ladder` empty: not known, so nothing that needs one.
 
@@ -108,7 +108,7 @@ def declared(
                 continue
         elif not one.in_version(found):
             continue
-        if one.ability in WRITES and not found.known:
+        if one.ability in WRITES and not trusted:
             continue
         if one.ability in _BY_LADDER and not ladder:
             continue

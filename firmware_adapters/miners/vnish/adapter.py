@@ -18,6 +18,7 @@ from typing import TypeVar, cast
 import msgspec
 
 from firmware_adapters.capabilities import Credential, Observation
+from firmware_adapters.identify import Trust
 from firmware_adapters.miners.vnish import abilities, fields, parse, settings
 from firmware_adapters.miners.vnish import boards as parts
 from firmware_adapters.miners.vnish.abilities import capabilities
@@ -72,6 +73,7 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
         bulk=HttpClient(entry.host, entry.port, timeout_s=timeout_s),
         socket=LineClient(entry.host, socket_port, timeout_s=timeout_s * (1 - _WEB_SHARE)),
         name=entry.id,
+        trust=Trust.of(entry),
     )
 
 
@@ -93,9 +95,11 @@ class VnishAdapter(Control):
         bulk: TailTransport | None = None,
         clock: Clock | None = None,
         name: str = "vnish",
+        trust: Trust | None = None,
     ) -> None:
         clock = clock or SystemClock()
-        super().__init__(Session(http, credential, clock, bulk=bulk), clock, name)
+        trust = trust or Trust(adapter="vnish")
+        super().__init__(Session(http, credential, clock, bulk=bulk), clock, name, trust)
         self._transports = (http,) if bulk is None else (http, bulk)
         self._socket = socket
         self._web_s = timeout_s * _WEB_SHARE if socket is not None else timeout_s
@@ -213,7 +217,9 @@ class VnishAdapter(Control):
         if not self._just_written() and not self._fresh.asks_settings(self._clock.monotonic()):
             return False
         identity = self._identity
-        return identity is not None and identity.firmware.known and self._session.can_log_in
+        if identity is None or not self._trust.allows(identity.firmware.words):
+            return False
+        return self._session.can_log_in
 
     async def _with_preset(self, seen: Observation) -> Observation:
         """With the preset that runs: asked for where it is its turn, else where it still holds."""
@@ -280,15 +286,15 @@ class VnishAdapter(Control):
         """Identity, ladder (empty without a credential), abilities of this machine, default password.
 
         Only `/info` has to answer; what stands in for another page that does not is in `recall`. Raises
-        `DeviceError`. A firmware that was never tested is told apart here and warned of; no password is sent
-        to it.
+        `DeviceError`. A firmware that was never tested or accepted is told apart here and warned of; no
+        password is sent to it.
         """
         self._identity = found = parse.identity(await self._session.get("/info"))
         self._recall.look(found, self._clock.monotonic())
         page = await self._told("/model", self._model())
         # None: control asks for them itself before it needs them.
         self._limits = None if page is None else page.limits
-        trusted = found.firmware.known
+        trusted = self._trust.allows(found.firmware.words)
         if not trusted and self._warned != found.firmware:
             self._warned = found.firmware
             _log.warning("%s runs %s, which was never tested: read only", self._name, found.firmware.words)
@@ -303,7 +309,11 @@ class VnishAdapter(Control):
             algorithm=found.algorithm,
             presets=rungs or (),
             capabilities=abilities.declared(
-                found.firmware, self._limits, rungs or (), immersed=await self._is_immersed()
+                found.firmware,
+                self._limits,
+                rungs or (),
+                immersed=await self._is_immersed(),
+                trusted=trusted,
             ),
             default_password=trusted and await self._has_default_password(entered=rungs is not None),
         )

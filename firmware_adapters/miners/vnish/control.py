@@ -3,7 +3,7 @@
 No write returns that it worked: a 200 says that the machine took it, a later read says what became of it. A
 setting that wants a restart gets one where the machine runs and nothing else is waiting for it; a machine
 that does not mine is never started by a setting, and a reboot is never a side effect: it ends in mining.
-Firmware that nobody has tested is told nothing. Facts: miners.md §1.3-1.6.
+Firmware that nobody has tested or accepted is told nothing. Facts: miners.md §1.3-1.6.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import logging
 import math
 from collections.abc import Sequence
 
+from firmware_adapters.identify import Trust
 from firmware_adapters.miners.vnish import abilities, fields, ladder, parse, settings
 from firmware_adapters.miners.vnish.abilities import Limits
 from firmware_adapters.miners.vnish.ladder import Running
@@ -34,8 +35,9 @@ _log = logging.getLogger(__name__)
 class Control:
     """The writes of one machine. `name` stands in logs and errors."""
 
-    def __init__(self, session: Session, clock: Clock, name: str) -> None:
+    def __init__(self, session: Session, clock: Clock, name: str, trust: Trust) -> None:
         self._session = session
+        self._trust = trust
         self._clock = clock
         self._name = name
         self._identity: Identity | None = None
@@ -54,15 +56,15 @@ class Control:
         return self._identity
 
     async def _may(self, ability: Ability) -> Capability:
-        """The ability of this firmware. Raises `Unsupported` where it has it not or was never tested."""
+        """The ability of this firmware. Raises `Unsupported` where it has it not or may not be commanded."""
         found = (await self._know()).firmware
-        one = abilities.capability(ability, found)
+        one = abilities.capability(ability, found, trusted=self._trust.allows(found.words))
         if one is None:
             raise Unsupported(self._refusal(found, ability))
         return one
 
     def _refusal(self, found: Firmware, ability: Ability) -> str:
-        if not found.known:
+        if not self._trust.allows(found.words):
             return (
                 f"{self._name} runs {found.words}, which has not been tested with this program: "
                 f"it is read only, {ability} is refused"

@@ -92,7 +92,7 @@ def identity(body: object) -> Identity:
     """Read `/info`. Raises `MalformedReply` if it is no object or names neither a firmware nor a machine.
 
     A firmware with another name is an identity like any other: whether it may be commanded is for
-    `Firmware.known` to say.
+    `identify.Trust` to say.
     """
     info = as_page(body, "/info")
     model = text(info, "miner") or text(info, "model") or ""

@@ -1,7 +1,7 @@
 """Which VNish this is: name and number of a firmware, and whether we have ever seen its like. Pure.
 
 Some versions of 1.2 and 1.3 are known from documents and recordings (`miners/known.toml`); whatever else
-answers is read as well as it can be and never commanded.
+answers is read as well as it can be, and commanded only where the site accepts it (`identify.Trust`).
 """
 
 import re
@@ -27,7 +27,7 @@ class Firmware(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def known(self) -> bool:
-        """Whether it may be commanded."""
+        """Whether it is one of those in our table."""
         return "vnish" in self.name.lower() and known.covers("vnish", self.number, number_of)
 
     @property

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from support.guardian import make_site
-from support.site_devices import free_port_pair
+from support.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -24,7 +24,7 @@ ENV = os.environ | {"OMP_NUM_THREADS": "1"}
 
 def simulated(text: str) -> str:
     """The test site as the simulator can serve it."""
-    web, modbus, snmp = (free_port_pair() for _ in range(3))
+    web, modbus, snmp = (free_port() for _ in range(3))
     text = text.replace('host = "127.0.0.1"\nport = 15020', f'host = "{NET}.200.1"\nport = {modbus}')
     text = text.replace('host = "127.0.0.1"\nport = 15021', f'host = "{NET}.200.2"\nport = {modbus}')
     text = text.replace('host = "127.0.0.1"\nport = 16100', f'host = "{NET}.210.1"\nport = {snmp}')
@@ -104,3 +104,7 @@ async def test_the_guardian_is_asked_instead_of_its_devices(running: Running, tm
     gone = await running.until(1, place)
     assert gone["sample"] is None
     assert gone["not_read"][0]["why"].startswith("the guardian's newest read failed: ")
+    code, shown, why = await asyncio.to_thread(
+        running.tool, "scan", f"{NET}.1.0/29", "--port", str(miner.port), "--via-guardian"
+    )
+    assert (code, f"missing: {miner.id} at {place}" in shown) == (1, True), (shown, why)

@@ -8,7 +8,7 @@ import pytest
 
 from edge_agent import config
 from shared.errors import ConfigError
-from shared.inventory import DeviceEntry, SimulatorSettings
+from shared.inventory import AcceptedFirmware, DeviceEntry, SimulatorSettings
 from shared.telemetry import DeviceKind
 
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "site-file.md").read_text()
@@ -34,6 +34,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "Curtailment": config.Curtailment,
     "Points": config.PointRef,
     "Devices": DeviceEntry,
+    "Accepted firmware": AcceptedFirmware,
     "Simulator": SimulatorSettings,
 }
 
@@ -52,7 +53,7 @@ def rows(title: str) -> dict[str, str]:
 
 def test_every_table_of_the_file_has_a_section() -> None:
     documented = {*SECTIONS.values(), config.ZoneLimits}
-    in_code = {*config.Strict.__subclasses__(), DeviceEntry, SimulatorSettings}
+    in_code = {*config.Strict.__subclasses__(), DeviceEntry, AcceptedFirmware, SimulatorSettings}
     assert in_code == documented
 
 
@@ -74,6 +75,8 @@ def test_required_and_default_are_as_in_the_code(title: str) -> None:
         said = rows(title)[field.name]
         if field.required:
             assert "required" in said or "at least one" in said, f"{field.name} has no default in the code"
+        elif field.default is msgspec.UNSET:
+            assert "never written" in said, f"{field.name} is not a person's to set"
         elif field.default not in (None, msgspec.NODEFAULT) and not isinstance(field.default, tuple):
             value = str(field.default).lower() if isinstance(field.default, bool) else str(field.default)
             assert f"default {value}" in re.sub('[`"]', "", said), f"{field.name} has the default {value}"

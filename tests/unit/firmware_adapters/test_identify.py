@@ -13,16 +13,16 @@ from firmware_adapters.identify import (
     RECOGNISERS,
     Findings,
     Page,
+    Trust,
     clean_mac,
     identify,
-    judged,
-    read_only_warnings,
     recogniser,
     version_seen,
 )
 from firmware_adapters.miners.known import covers, spans
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.errors import ConfigError
+from shared.inventory import MINER_FIRMWARES, AcceptedFirmware
 
 RECORDINGS = Path(__file__).resolve().parents[4] / "shared" / "recordings"
 
@@ -231,27 +231,72 @@ def test_a_version_never_seen_keeps_what_reads_and_loses_what_writes() -> None:
     able = tuple(
         Capability(ability=one) for one in (Ability.TELEMETRY, Ability.BOARDS, Ability.MINING, Ability.PRESET)
     )
-    new = judged("vnish", DeviceFacts(model="S21", firmware="Vnish 2.0.0", capabilities=able))
+    new = Trust(adapter="vnish").judged(DeviceFacts(model="S21", firmware="Vnish 2.0.0", capabilities=able))
     assert [one.ability for one in new.capabilities] == [Ability.TELEMETRY, Ability.BOARDS]
     assert not {one.ability for one in new.capabilities} & WRITES
     known = DeviceFacts(model="S21", firmware="Vnish 1.3.4", capabilities=able)
-    assert judged("vnish", known) is known
+    assert Trust(adapter="vnish").judged(known) is known
 
 
 @pytest.mark.parametrize("adapter", RECOGNISERS)
 def test_a_machine_that_tells_no_version_is_read_only_and_says_so(adapter: str) -> None:
     able = tuple(Capability(ability=one) for one in (Ability.TELEMETRY, Ability.MINING))
-    untold = judged(adapter, DeviceFacts(model="S21", capabilities=able))
+    untold = Trust(adapter=adapter).judged(DeviceFacts(model="S21", capabilities=able))
     assert [one.ability for one in untold.capabilities] == [Ability.TELEMETRY]
-    assert read_only_warnings(adapter, "") == (
+    assert Trust(adapter=adapter).warnings("") == (
         "tells no firmware version: read-only, every control is refused",
     )
 
 
 def test_site_equipment_has_no_firmware_of_ours_and_keeps_its_control() -> None:
     wall = DeviceFacts(model="ir33", capabilities=(Capability(ability=Ability.SETPOINT),))
-    assert judged("modbus", wall) is wall
-    assert read_only_warnings("modbus", "") == ()
+    assert Trust(adapter="modbus").judged(wall) is wall
+    assert Trust(adapter="modbus").warnings("") == ()
+
+
+# ---------------------------------------------------------------- versions that a site accepts
+
+
+def ada(adapter: str, firmware: str) -> AcceptedFirmware:
+    return AcceptedFirmware(adapter=adapter, firmware=firmware, by="Ada", why="a week on m-1")
+
+
+def test_the_site_file_and_the_adapters_name_the_same_firmwares() -> None:
+    assert set(MINER_FIRMWARES) == set(RECOGNISERS)
+
+
+def test_an_accepted_version_keeps_its_control_and_is_told_with_the_person_who_answers_for_it() -> None:
+    trust = Trust(adapter="vnish", accepted=(ada("vnish", "Vnish 1.3.6"),))
+    new = DeviceFacts(model="S21", firmware="Vnish 1.3.6", capabilities=(Capability(ability=Ability.MINING),))
+    assert trust.judged(new) is new
+    assert trust.warnings("Vnish 1.3.6") == (
+        "firmware version 'Vnish 1.3.6' is not in our table: accepted by Ada: a week on m-1",
+    )
+    assert version_seen("vnish", "Vnish 1.3.6") is False, "a person's word is not our having seen it"
+
+
+@pytest.mark.parametrize("told", ["Vnish 1.3.7", "vnish 1.3.6", "Vnish 1.3.6 ", "Vnish 1.3.60", "1.3.6"])
+def test_a_word_counts_for_the_very_text_that_it_was_given_for(told: str) -> None:
+    assert not Trust(adapter="vnish", accepted=(ada("vnish", "Vnish 1.3.6"),)).allows(told)
+
+
+def test_a_word_counts_for_its_adapter_only() -> None:
+    assert not Trust(adapter="luxos", accepted=(ada("vnish", "2031.1.1"),)).allows("2031.1.1")
+
+
+def test_a_word_for_a_version_of_our_table_changes_nothing_and_warns_of_nothing() -> None:
+    trust = Trust(adapter="vnish", accepted=(ada("vnish", "Vnish 1.3.4"),))
+    assert trust.allows("Vnish 1.3.4")
+    assert trust.warnings("Vnish 1.3.4") == ()
+
+
+@pytest.mark.parametrize("untold", ["", " ", "?", "AxeOS ?", "? ?", "? 9.9.9"])
+@pytest.mark.parametrize("adapter", RECOGNISERS)
+def test_what_is_not_told_is_never_commanded_whoever_answers_for_it(adapter: str, untold: str) -> None:
+    trust = Trust(adapter=adapter, accepted=(ada(adapter, untold),))
+    facts = DeviceFacts(model="S21", firmware=untold, capabilities=(Capability(ability=Ability.MINING),))
+    assert trust.judged(facts).capabilities == ()
+    assert "read-only, every control is refused" in trust.warnings(untold)[0]
 
 
 # ---------------------------------------------------------------- the table of versions

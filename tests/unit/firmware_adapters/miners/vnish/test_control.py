@@ -396,24 +396,27 @@ async def test_a_watt_limit_says_whether_it_is_one(
 
 
 def test_without_a_ladder_nothing_is_declared_that_needs_one() -> None:
-    told = {found.ability for found in declared(firmware("Vnish", "1.3.4"), limits(None), (), immersed=None)}
+    told = {
+        found.ability
+        for found in declared(firmware("Vnish", "1.3.4"), limits(None), (), immersed=None, trusted=True)
+    }
     assert not told & {Ability.PRESET, Ability.PRESET_LIST, Ability.POWER_LIMIT}
     assert Ability.MINING in told
 
 
 def test_without_its_limits_nothing_is_declared_whose_span_they_are() -> None:
-    told = {found.ability for found in declared(NEW, None, LADDER_READ, immersed=False)}
+    told = {found.ability for found in declared(NEW, None, LADDER_READ, immersed=False, trusted=True)}
     assert not told & {Ability.POWER_LIMIT, Ability.COOLING_TARGET, Ability.FAN_MODE}
     assert {Ability.MINING, Ability.PRESET} <= told
 
 
 def test_a_machines_own_limits_come_before_the_profiles() -> None:
     own = Limits(target_low_c=30, target_high_c=70, duty_low_pct=25)
-    told = {found.ability: found for found in declared(NEW, own, LADDER_READ, immersed=False)}
+    told = {found.ability: found for found in declared(NEW, own, LADDER_READ, immersed=False, trusted=True)}
     target, fans = told[Ability.COOLING_TARGET], told[Ability.FAN_MODE]
     assert ((target.low, target.high), (fans.low, fans.high)) == ((30, 70), (25, 100))
     odd = Limits(target_low_c=90, target_high_c=20)
-    told = {found.ability: found for found in declared(NEW, odd, LADDER_READ, immersed=False)}
+    told = {found.ability: found for found in declared(NEW, odd, LADDER_READ, immersed=False, trusted=True)}
     assert (told[Ability.COOLING_TARGET].low, told[Ability.COOLING_TARGET].high) == (20, 90)
 
 
@@ -421,7 +424,7 @@ def test_a_machines_own_limits_come_before_the_profiles() -> None:
 def test_a_limit_needs_a_tuned_rung_below_the_machines_highest(high_w: float | None) -> None:
     own = Limits(power_limit_high_w=high_w)
     for rungs in (LADDER_READ[-1:], LADDER_READ):
-        told = {found.ability for found in declared(NEW, own, rungs, immersed=None)}
+        told = {found.ability for found in declared(NEW, own, rungs, immersed=None, trusted=True)}
         tuned = len(rungs) > 1
         assert (Ability.POWER_LIMIT in told) == (tuned and high_w != 2000)
         assert Ability.PRESET in told
