@@ -53,12 +53,34 @@ def check(site: SiteFile) -> list[Problem]:
         problems += check_zone(site, zone, f"zones[{index}]")
     for index, device in enumerate(site.devices):
         problems += _check_device(site, device, f"devices[{index}]")
+    problems += _check_machines(site)
     problems += _check_actuators(site)
     problems += check_firmware(site)
     problems += check_agent(site)
     problems += check_storage(site)
     problems += check_racks(site)
     return problems + check_power(site)
+
+
+def _check_machines(site: SiteFile) -> list[Problem]:
+    """A machine that stands in the file twice is counted twice, and ordered about by two names."""
+    problems: list[Problem] = []
+    first: dict[tuple[str, object], DeviceEntry] = {}
+    for index, device in enumerate(site.devices):
+        if device.kind is not DeviceKind.MINER:
+            continue
+        told = {
+            "mac": "".join(char for char in (device.mac or "").lower() if char.isalnum()),
+            "serial_number": device.serial_number,
+            "host": (device.host, device.port),
+        }
+        for name, value in told.items():
+            other = first.setdefault((name, value), device) if value else device
+            if other is not device:
+                shown = f"{device.host}:{device.port}" if name == "host" else getattr(device, name)
+                text = f"{shown} is {other.id}'s already; is it one machine that moved?"
+                problems.append((f"devices[{index}].{name}", text))
+    return problems
 
 
 def _check_actuators(site: SiteFile) -> list[Problem]:

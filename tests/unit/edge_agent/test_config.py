@@ -212,6 +212,25 @@ def test_what_contradicts_itself_is_refused_at_its_line(text: str, where: str, w
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "key"),
+    [
+        ('mac = "AA-BB-CC-00-00-01"', 'mac = "aa:bb:cc:00:00:01"', "mac"),
+        ('serial_number = "SN1"', 'serial_number = "SN1"', "serial_number"),
+    ],
+)
+def test_a_machine_stands_in_the_file_once(first: str, second: str, key: str) -> None:
+    """It would be counted twice and ordered about by two names; a re-scan proposes a moved one like that."""
+    text = GOOD.replace('id = "m-1"\n', f'id = "m-1"\n{first}\n').replace(
+        'id = "m-2"\n', f'id = "m-2"\n{second}\n'
+    )
+    assert re.search(rf"devices\[\d+\]\.{key}: .* is m-1's already", refusal(text))
+
+
+def test_an_address_belongs_to_one_machine() -> None:
+    assert "127.9.1.1:18080 is m-1's already" in refusal(instead('host = "127.9.1.2"', 'host = "127.9.1.1"'))
+
+
+@pytest.mark.parametrize(
     ("line", "typo", "hint"),
     [
         ("poll_s = 2.0", "pol_s = 2.0", "did you mean 'poll_s'?"),
