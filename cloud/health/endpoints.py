@@ -22,6 +22,8 @@ class IngestView(BaseModel):
     commits: int
     rows: int
     new_rows: int
+    rows_apart: int
+    """Rows that differ from the stored ones of the same device and time, and were put beside them."""
     duplicates: int
     quarantined: int
     failed_commits: int
@@ -67,6 +69,7 @@ async def get_ready(here: Here) -> Ready:
             commits=counters.commits,
             rows=counters.rows,
             new_rows=counters.new_rows,
+            rows_apart=counters.apart,
             duplicates=counters.duplicates,
             quarantined=counters.quarantined,
             failed_commits=counters.failed_commits,

@@ -179,8 +179,8 @@ class Committer:
                 own = work.ledgers[site, tombstone.epoch, tombstone.stream]
                 if not own.take_tombstone(tombstone, covered):
                     work.duplicates += 1
-            case Born(site=site, birth=birth, devices=devices):
-                await cloud.sites.intake.born(work.session, site, birth, devices, work.now_ms)
+            case Born(site=site, birth=birth, devices=devices, retained=kept):
+                await cloud.sites.intake.born(work.session, site, birth, devices, work.now_ms, kept=kept)
                 work.changes.devices.add(site)
             case Presence(site=site, state=state):
                 await cloud.sites.intake.presence(work.session, site, state, work.now_ms)

@@ -5,12 +5,22 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from cloud.ingest import quarantine
+from cloud.kit import paging
 from cloud.kit.context import Here
 from cloud.kit.problems import NotFound, responses
-from cloud.sites import service
-from cloud.sites.schemas import LedgerView, QuarantineList, QuarantineView, SiteList, SiteSummary
+from cloud.sites import apart, service
+from cloud.sites.schemas import (
+    LedgerView,
+    QuarantineList,
+    QuarantineView,
+    RowApartList,
+    SiteList,
+    SiteSummary,
+)
 
 router = APIRouter(prefix="/api/v1", tags=["sites"])
+LATEST = 2**62
+Time = Annotated[int, Query(ge=0, le=LATEST, description="UTC, milliseconds")]
 
 
 @router.get("/sites")
@@ -32,6 +42,33 @@ async def get_ledger(here: Here, site: str) -> LedgerView:
     """Which batches of which streams are committed, and what is missing between them."""
     async with here.database.read(patient=True) as session:  # counts all rows of the site
         return await service.ledger(session, here.series, site)
+
+
+@router.get("/sites/{site}/rows-apart", responses=responses(NotFound))
+async def list_rows_apart(
+    here: Here,
+    site: str,
+    device: str | None = None,
+    from_ms: Time = 0,
+    to_ms: Time = LATEST,
+    limit: Annotated[int, Query(ge=1, le=paging.MAX_LIMIT)] = 100,
+    cursor: str | None = None,
+) -> RowApartList:
+    """Rows of `[from_ms, to_ms)` that differ from the stored ones of the same device and time.
+
+    The site's clock was set back and it lived that time twice; what came first is in the telemetry.
+    """
+    async with here.database.read() as session:
+        return await apart.rows(
+            session,
+            here.series,
+            site=site,
+            device=device,
+            from_ms=from_ms,
+            to_ms=to_ms,
+            cursor=cursor,
+            limit=limit,
+        )
 
 
 @router.get("/quarantine", responses=responses())

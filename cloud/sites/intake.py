@@ -33,15 +33,27 @@ async def seen(session: AsyncSession, sites: Iterable[SiteId], now_ms: int) -> N
 
 
 async def born(
-    session: AsyncSession, site: SiteId, birth: Birth, devices: Sequence[DeviceEntry], now_ms: int
+    session: AsyncSession,
+    site: SiteId,
+    birth: Birth,
+    devices: Sequence[DeviceEntry],
+    now_ms: int,
+    *,
+    kept: bool = False,
 ) -> None:
-    """Take over who the site is and what stands there; an older birth changes nothing."""
+    """Take over who the site is and what stands there.
+
+    What a site says now is its newest word, whatever its clock shows: it has one connection, the broker hands
+    on in order, and one lane takes births in. A birth that was `kept` for us, by the broker or in the
+    quarantine, may be from any time; of those, one that is not newer than every birth so far changes nothing.
+    """
     row = await session.get(SiteRow, site, with_for_update=True)
-    if row is None or (row.birth_ms is not None and row.birth_ms >= birth.at_ms):
+    if row is None or (kept and row.birth_ms is not None and row.birth_ms >= birth.at_ms):
         return
     row.name, row.simulated = birth.name, birth.simulated
-    # Of a clock that runs ahead only the order counts, or every later birth would be taken for an older one.
-    row.birth_ms = min(birth.at_ms, now_ms)
+    # Of a clock that runs ahead only the order counts, or every later birth would be taken for an older one;
+    # and one that was set back makes no birth of before that newer than those of after it.
+    row.birth_ms = max(row.birth_ms or 0, min(birth.at_ms, now_ms))
     row.boot, row.epoch, row.version = birth.boot, birth.epoch, birth.version
     row.protocol, row.step_s = birth.protocol, birth.step_s
     row.inventory_sha256 = birth.inventory_sha256

@@ -89,6 +89,31 @@ class LedgerView(BaseModel):
     clock was set back, and it lived that time twice."""
 
 
+class RowApart(BaseModel):
+    """A roll-up row that differs from the stored one of its device and time. `values` has all columns.
+
+    `received_ms` is when it first came, by the cloud's clock.
+    """
+
+    device: str
+    at_ms: int
+    received_ms: int | None
+    step_s: int
+    samples: int
+    failed: int
+    quality: int
+    state: str | None
+    preset: str | None
+    values: dict[str, float | None]
+
+
+class RowApartList(BaseModel):
+    """By device, then time, then content."""
+
+    items: list[RowApart]
+    next_cursor: str | None
+
+
 class QuarantineView(BaseModel):
     """A message that could not be used."""
 

@@ -16,6 +16,7 @@ class SiteRow(Base):
     name: Mapped[LongText]
     simulated: Mapped[bool] = mapped_column(default=False)
     birth_ms: Mapped[Millis | None]
+    """The latest time of any birth: one that the broker kept must be newer than this."""
     boot: Mapped[LongText | None]
     epoch: Mapped[LongText | None]
     version: Mapped[LongText | None]

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud.tables import RollupAgainRow
 from cloud.timeseries.rows import COLUMNS, from_record
-from cloud.timeseries.store import DAY_MS, Record
+from cloud.timeseries.store import DAY_MS, Apart, ApartKey, ApartQuery, Record
 from shared.ids import SiteId
 from shared.telemetry import RollupRow
 
@@ -58,25 +58,45 @@ def _beside(record: Record, received_ms: int | None) -> dict[str, Any]:
     }
 
 
-async def read(session: AsyncSession, site: SiteId, from_ms: int, to_ms: int) -> AsyncIterator[RollupRow]:
-    """Rows of a site in `[from_ms, to_ms)`, by device, time and content, without holding them all."""
+async def page(session: AsyncSession, query: ApartQuery) -> list[Apart]:
+    """Rows of a site in the query's span, by device, time and content, from its `after` on."""
     c = _TABLE.c
     order = (c.device, c.at_ms, c.sha256)
-    after = ("", 0, "")
-    while True:
-        found = await session.execute(
-            select(*order, c.row)
-            .where(c.site == site, c.at_ms >= from_ms, c.at_ms < to_ms, tuple_(*order) > tuple_(*after))
-            .order_by(*order)
-            .limit(PAGE)
+    statement = select(*order, c.row, c.received_ms).where(
+        c.site == query.site, c.at_ms >= query.from_ms, c.at_ms < query.to_ms
+    )
+    if query.device is not None:
+        statement = statement.where(c.device == query.device)
+    if query.after is not None:
+        statement = statement.where(tuple_(*order) > tuple_(*query.after))
+    found = await session.execute(statement.order_by(*order).limit(query.limit))
+    return [
+        Apart(
+            key=(row.device, row.at_ms, row.sha256),
+            row=_row(query.site, row.device, row.at_ms, row.row),
+            received_ms=row.received_ms,
         )
-        rows = found.all()
-        for row in rows:
-            keys = dict(zip(KEYS, (site, row.device, row.at_ms), strict=True))
-            yield from_record([(keys | row.row).get(name) for name in COLUMNS])
-        if len(rows) < PAGE:
+        for row in found
+    ]
+
+
+def _row(site: SiteId, device: str, at_ms: int, known: dict[str, Any]) -> RollupRow:
+    named = known | dict(zip(KEYS, (site, device, at_ms), strict=True))
+    return from_record([named.get(name) for name in COLUMNS])
+
+
+async def read(session: AsyncSession, site: SiteId, from_ms: int, to_ms: int) -> AsyncIterator[RollupRow]:
+    """Rows of a site in `[from_ms, to_ms)`, by device, time and content, without holding them all."""
+    after: ApartKey | None = None
+    while True:
+        found = await page(
+            session, ApartQuery(site=site, from_ms=from_ms, to_ms=to_ms, limit=PAGE, after=after)
+        )
+        for one in found:
+            yield one.row
+        if len(found) < PAGE:
             return
-        after = (rows[-1].device, rows[-1].at_ms, rows[-1].sha256)
+        after = found[-1].key
 
 
 async def count(session: AsyncSession, site: SiteId) -> int:

@@ -12,6 +12,8 @@ from cloud.timeseries.store import (
     DAY_MS,
     HOUR_MS,
     MAX_POINTS,
+    Apart,
+    ApartQuery,
     Record,
     SeriesFrame,
     SeriesQuery,
@@ -107,6 +109,9 @@ class SeriesReader(ABC):
         self, session: AsyncSession, site: SiteId, from_ms: int, to_ms: int
     ) -> AsyncIterator[RollupRow]:
         return again.read(session, site, from_ms, to_ms)
+
+    async def apart_page(self, session: AsyncSession, query: ApartQuery) -> list[Apart]:
+        return await again.page(session, query)
 
     async def count_apart(self, session: AsyncSession, site: SiteId) -> int:
         return await again.count(session, site)

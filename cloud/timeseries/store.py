@@ -73,6 +73,30 @@ class SeriesFrame(msgspec.Struct, frozen=True, kw_only=True):
     next_from_ms: int | None
 
 
+ApartKey = tuple[str, int, str]
+"""Device, time (UTC, ms) and content (SHA-256) of a row that is kept apart: their order."""
+
+
+class ApartQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of a site, or of one device of it, in `[from_ms, to_ms)` that are kept apart; `limit` at most."""
+
+    site: SiteId
+    from_ms: int
+    to_ms: int
+    limit: int
+    device: str | None = None
+    after: ApartKey | None = None
+    """Only rows behind this one."""
+
+
+class Apart(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that is kept apart. `received_ms` is when it was first committed (UTC); None is unknown."""
+
+    key: ApartKey
+    row: RollupRow
+    received_ms: int | None
+
+
 class TimeSeriesStore(Protocol):
     """Wide roll-up rows of all sites."""
 
@@ -133,6 +157,10 @@ class TimeSeriesStore(Protocol):
         self, session: AsyncSession, site: SiteId, from_ms: int, to_ms: int
     ) -> AsyncIterator[RollupRow]:
         """Rows of a site in `[from_ms, to_ms)` that are kept apart, by device then time."""
+        ...
+
+    async def apart_page(self, session: AsyncSession, query: ApartQuery) -> list[Apart]:
+        """Some of them with what is known about each, in the same order; those of a time by content."""
         ...
 
     async def count_apart(self, session: AsyncSession, site: SiteId) -> int:

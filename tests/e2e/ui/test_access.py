@@ -106,6 +106,22 @@ def test_what_has_arrived_of_a_site_and_what_was_given_up(screen: Screen) -> Non
     expect(panel).to_contain_text("Given up: the site's store was full or damaged")
     expect(panel).to_contain_text("2,880 samples of 48 miners")
     assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+    table = panel.get_by_role("region", name="What has arrived, by stream")
+    assert table.evaluate("it => it.scrollWidth - it.clientWidth") <= 0, "what was given up stands there too"
+    assert not screen.complaints
+
+
+def test_rows_of_a_time_that_a_site_recorded_twice_are_explained(screen: Screen) -> None:
+    page = screen.open("/sites/alpha")
+    panel = page.locator("section").filter(has_text="What has arrived")
+    expect(panel).to_contain_text(
+        "Clock set back: the site recorded some times twice. 12 rows that differ from those that came first "
+        "are kept beside them; the charts show what came first. None of these is lost. If the number "
+        "grows, check the gateway's clock."
+    )
+    page = screen.open("/sites/bravo")
+    expect(panel).to_contain_text("a batch that came twice was stored once")
+    expect(panel).not_to_contain_text("Clock set back")
     assert not screen.complaints
 
 

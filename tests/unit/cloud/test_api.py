@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cloud.app import make_app
+from cloud.kit.broker import Link
 from cloud.kit.guard import MAX_BODY_BYTES, OPEN_WRITES
 from shared.alarms import Event, EventKind, Severity
 from shared.telemetry import COLUMN_NAMES
@@ -168,6 +169,95 @@ class TestSites:
         await cloud.bench.commit(said(batch([row(power_w_mean=2.0)], 2)))
         ledger = await cloud.get(f"/sites/{SITE}/ledger")
         assert (ledger["rows_in_store"], ledger["rows_apart"]) == (1, 1)
+
+
+async def lived_twice(cloud: Service) -> None:
+    """Three minutes of two miners, of which the site sends a second life, and of one minute a third."""
+    for life in range(3):
+        minutes = 3 if life < 2 else 1
+        rows = [
+            row(name, NOW_MS - 60_000 * minute, power_w_mean=1_000.0 * life + minute)
+            for name in ("m-01", "m-02")
+            for minute in range(1, minutes + 1)
+        ]
+        await cloud.bench.commit(said(batch(rows, life + 1)))
+
+
+class TestRowsApart:
+    async def test_a_row_says_all_that_is_known_of_it(self, cloud: Service) -> None:
+        await cloud.bench.commit(said(batch([row(power_w_mean=1.0)], 1)))
+        cloud.bench.clock.advance(5)
+        await cloud.bench.commit(said(batch([row(power_w_mean=2.0)], 2)))
+        found = await cloud.get(f"/sites/{SITE}/rows-apart")
+        (item,) = found["items"]
+        assert found["next_cursor"] is None
+        values = item.pop("values")
+        assert item == {
+            "device": "m-01",
+            "at_ms": NOW_MS - 60_000,
+            "received_ms": NOW_MS + 5_000,
+            "step_s": 60,
+            "samples": 6,
+            "failed": 0,
+            "quality": 0,
+            "state": "mining",
+            "preset": "2970",
+        }
+        assert values["power_w_mean"] == 2.0
+        assert values["fan_rpm_min"] is None, "unknown, not zero"
+        assert list(values) == list(COLUMN_NAMES)
+
+    async def test_pages_have_each_row_once_in_one_order(self, database_url: str, tmp_path: Path) -> None:
+        """Of one device and time there may be several: a page may end between them."""
+        async with service(tmp_path, url=database_url) as cloud:
+            await lived_twice(cloud)
+            path = f"/sites/{SITE}/rows-apart"
+            whole = (await cloud.get(path))["items"]
+            assert len(whole) == 2 * (3 + 1)
+            assert [(one["device"], one["at_ms"]) for one in whole] == sorted(
+                (one["device"], one["at_ms"]) for one in whole
+            )
+            for limit in (1, 3, 8):
+                pages, cursor = [], ""
+                while True:
+                    page = await cloud.get(f"{path}?limit={limit}{cursor}")
+                    pages += page["items"]
+                    if page["next_cursor"] is None:
+                        break
+                    cursor = f"&cursor={page['next_cursor']}"
+                assert pages == whole
+
+    async def test_one_device_and_a_span(self, cloud: Service) -> None:
+        await lived_twice(cloud)
+        first, last = NOW_MS - 180_000, NOW_MS - 60_000
+        found = await cloud.get(f"/sites/{SITE}/rows-apart?device=m-02&from_ms={first}&to_ms={last}")
+        assert [(one["device"], one["at_ms"]) for one in found["items"]] == [
+            ("m-02", first),
+            ("m-02", NOW_MS - 120_000),
+        ]
+        assert (await cloud.get(f"/sites/{SITE}/rows-apart?device=m-99"))["items"] == []
+
+    async def test_an_unknown_site_is_not_an_empty_one(self, cloud: Service) -> None:
+        await cloud.get("/sites/nowhere/rows-apart", 404)
+
+    @pytest.mark.parametrize(
+        "query",
+        [
+            "limit=0",
+            "limit=501",
+            "from_ms=-1",
+            "to_ms=soon",
+            "cursor=",
+            "cursor=abc",
+            "cursor=%00",
+            "cursor=" + "MTc4MDAwMDAwMDAwMC41",  # a cursor of the automation log
+        ],
+    )
+    async def test_what_means_nothing_is_refused(self, cloud: Service, query: str) -> None:
+        await lived_twice(cloud)
+        reply = await cloud.client.get(f"/api/v1/sites/{SITE}/rows-apart?{query}")
+        assert reply.status_code == 422
+        assert reply.headers["content-type"] == "application/problem+json"
 
 
 class TestDevices:
@@ -412,6 +502,14 @@ class TestHealth:
         reply = await cloud.client.get("/health/ready")
         assert reply.status_code == 503
         assert "broker" in reply.json()["detail"]
+
+    async def test_ready_tells_how_many_rows_were_kept_apart(
+        self, cloud: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Link, "is_up", True)
+        monkeypatch.setattr(cloud.context.ingest.counters, "apart", 4)
+        reply = await cloud.client.get("/health/ready")
+        assert (reply.status_code, reply.json()["ingest"]["rows_apart"]) == (200, 4)
 
 
 class TestDescription:

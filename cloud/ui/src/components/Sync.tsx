@@ -11,7 +11,7 @@ import { utcNow } from "../state/clock";
 import type { Site } from "../state/fleet";
 import { useResource } from "../state/resource";
 import { open } from "../state/store";
-import { streamName, sumStreams, type StreamSum } from "../state/sync";
+import { setBack, streamName, sumStreams, type StreamSum } from "../state/sync";
 import { Age, Badge, Empty, Fact, Failure, Loading, Panel, When, type Tone } from "./basics";
 import { ask } from "./confirm";
 
@@ -87,10 +87,8 @@ function Arrived({ site, ledger }: { readonly site: Site; readonly ledger: Ledge
         <p class="pad muted">Given up: the site's store was full or damaged and had to let rows go; it said which, so that the gap is known and not silent. The log tells when.</p>
       ) : null}
       {sums.some((one) => one.unusable) ? <p class="pad muted">Unusable batches are kept in quarantine with the reason, and can be replayed after an upgrade.</p> : null}
-      {ledger.rows_apart ? (
-        <p class="pad muted">{count(ledger.rows_apart)} row{ledger.rows_apart === 1 ? "" : "s"} of times that the site lived twice, because its clock was set back, {ledger.rows_apart === 1 ? "is" : "are"} kept apart; the charts show what came first.</p>
-      ) : null}
-      <p class="pad muted">The site's store was opened {openings} time{openings === 1 ? "" : "s"}; what came twice was stored once.</p>
+      {ledger.rows_apart ? <p class="pad muted">{setBack(ledger.rows_apart)}</p> : null}
+      <p class="pad muted">The site's store was opened {openings} time{openings === 1 ? "" : "s"}; a batch that came twice was stored once.</p>
     </>
   );
 }

@@ -25,6 +25,9 @@ export function Log(): JSX.Element {
   const [more, setMore] = useState<{ items: EventView[]; cursor: string | null } | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   useEffect(() => setMore(null), [site, kind, device, list.loaded_ms]);
+  // What is being typed outlives a render by new data; it goes once the address names another device.
+  const [typing, setTyping] = useState<{ over: string; text: string } | null>(null);
+  const typed = typing?.over === device ? typing.text : device;
 
   const fits = (event: EventView): boolean =>
     (site === null || event.site === site) && (kind === null || event.kind === kind) && (device === "" || event.device === device);
@@ -56,7 +59,17 @@ export function Log(): JSX.Element {
             </select>
           </label>
           <label class="inline">Device{" "}
-            <input value={device} size={10} placeholder="any" list="devices" onChange={(event) => setQuery({ device: event.currentTarget.value.trim() || null })} />
+            <input
+              value={typed}
+              size={10}
+              placeholder="any"
+              list="devices"
+              onInput={(event) => setTyping({ over: device, text: event.currentTarget.value })}
+              onChange={(event) => {
+                setTyping(null);
+                setQuery({ device: event.currentTarget.value.trim() || null });
+              }}
+            />
             <datalist id="devices">{knownDevices(site).map((id) => <option key={id} value={id} />)}</datalist>
           </label>
           <SiteFilter site={site} />

@@ -2,12 +2,21 @@
 
 import type { Stream } from "../api/identity";
 
+const grouped = new Intl.NumberFormat("en");
 const WORDS: Readonly<Record<string, string>> = {
   rollup: "Roll-up rows", score: "Scores", ev: "Events", hist: "Machines' own records", raw: "Raw windows", cmd: "Command results",
 };
 
 export function streamName(stream: string): string {
   return WORDS[stream] ?? stream;
+}
+
+/** What rows that are kept beside the stored ones mean, and what to do. */
+export function setBack(rows: number): string {
+  const kept = rows === 1
+    ? "1 row that differs from the one that came first is kept beside it"
+    : `${grouped.format(rows)} rows that differ from those that came first are kept beside them`;
+  return `Clock set back: the site recorded some times twice. ${kept}; the charts show what came first. None of these is lost. If the number grows, check the gateway's clock.`;
 }
 
 export interface StreamSum {

@@ -3,7 +3,8 @@
 import asyncio
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,25 +35,38 @@ def deliveries(lost: set[int]) -> list[Decoded]:
     return made
 
 
-async def outcome(template: Path, messages: list[Decoded], sizes: random.Random) -> tuple[Any, ...]:
-    """What the database holds after these, committed in groups of random size."""
+@asynccontextmanager
+async def copied(template: Path) -> AsyncIterator[Bench]:
+    """A database of its own for one example, closed however that ends.
+
+    Each number that the shuffling draws is hypothesis' own: where it has had enough of an example it ends it
+    at any of them, by raising, in the middle of the commits.
+    """
     with TemporaryDirectory() as folder:
         shutil.copy(template, Path(folder) / "cloud.db")
         database = Database(f"sqlite+aiosqlite:///{Path(folder) / 'cloud.db'}")
-        bench = Bench(database)
+        try:
+            yield Bench(database)
+        finally:
+            await database.close()
+
+
+async def outcome(template: Path, messages: list[Decoded], sizes: random.Random) -> tuple[Any, ...]:
+    """What the database holds after these, committed in groups of random size."""
+    async with copied(template) as bench:
         for group in groups(messages, sizes):
             await bench.commit(*group)
-        found = await contents(bench)
-        await database.close()
-        return found
+        return await contents(bench)
 
 
-def groups(messages: list[Decoded], sizes: random.Random) -> Iterator[list[Decoded]]:
-    rest = list(messages)
+def groups(messages: list[Decoded], sizes: random.Random) -> list[list[Decoded]]:
+    """All at once: a size that Hypothesis draws may end the example, best before anything is open."""
+    rest, found = list(messages), []
     while rest:
         size = sizes.randint(1, len(rest))
-        yield rest[:size]
+        found.append(rest[:size])
         rest = rest[size:]
+    return found
 
 
 async def contents(bench: Bench) -> tuple[Any, ...]:
@@ -65,7 +79,11 @@ async def contents(bench: Bench) -> tuple[Any, ...]:
     return rows, latest, streams, view.rows_in_store, marks
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     st.randoms(use_true_random=False),
     st.lists(st.integers(0, BATCHES - 1), max_size=8),
@@ -85,7 +103,11 @@ async def test_order_and_repetition_do_not_matter(
     assert (stream["upto"], stream["gaps"]) == (BATCHES + bool(lost), [])
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=6,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.randoms(use_true_random=False))
 async def test_rows_of_two_lives_of_the_same_time_are_all_there_in_any_order(
     sqlite_template: Path, mix: random.Random
@@ -102,15 +124,12 @@ async def test_rows_of_two_lives_of_the_same_time_are_all_there_in_any_order(
     ]
     messages += [said(batch(life, 1, epoch=f"restored-{number}")) for number, life in enumerate(lives)]
     mix.shuffle(messages)
-    with TemporaryDirectory() as folder:
-        shutil.copy(sqlite_template, Path(folder) / "cloud.db")
-        bench = Bench(Database(f"sqlite+aiosqlite:///{Path(folder) / 'cloud.db'}"))
+    async with copied(sqlite_template) as bench:
         for group in groups(messages, mix):
             await bench.commit(*group)
         async with bench.database.read() as session:
             first = [found async for found in bench.series.export(session, SITE, 0, NOW_MS)]
             others = [found async for found in bench.series.apart(session, SITE, 0, NOW_MS)]
-        await bench.database.close()
     assert (len(first), len(others)) == (4, 8)
     assert sorted(map(repr, (*first, *others))) == sorted(repr(one) for life in lives for one in life)
 

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from cloud.ingest.decoding import decode
+from cloud.ingest.decoding import Decoded, decode
 from shared.alarms import EventKind, Severity
 from shared.ids import SiteId
 from shared.wire import codec, topics
@@ -141,12 +141,42 @@ async def test_birth_makes_site_and_inventory(bench: Bench) -> None:
     assert devices[2] == ("meter-1", "meter", "em340", "127.0.1.1:5020")
 
 
-async def test_a_later_birth_replaces_the_inventory_and_an_older_one_does_not(bench: Bench) -> None:
+PRESENT = "SELECT id, rack FROM devices WHERE present ORDER BY id"
+
+
+def kept(payload: bytes) -> Decoded:
+    """A birth that the broker had kept, or the quarantine."""
+    return decode(topics.birth(SITE), payload, now_ms=NOW_MS, retained=True)
+
+
+async def test_a_later_birth_replaces_the_inventory_and_a_kept_older_one_does_not(bench: Bench) -> None:
     await bench.commit(born())
     await bench.commit(born(birth([device("m-02", rack="B")], at_ms=NOW_MS)))
-    await bench.commit(born(birth([device("m-03")], at_ms=NOW_MS - 500_000)))
-    present = "SELECT id, rack FROM devices WHERE present ORDER BY id"
-    assert await bench.all(present) == [("m-02", "B")]
+    await bench.commit(kept(birth([device("m-03")], at_ms=NOW_MS - 500_000, boot="b0")))
+    assert await bench.all(PRESENT) == [("m-02", "B")]
+
+
+async def test_what_a_site_says_now_is_its_newest_word_also_after_its_clock_was_set_back(
+    bench: Bench,
+) -> None:
+    """Or a rack that was rewired and started with an hour less on the clock would be unknown for an hour."""
+    before, after = (
+        birth([device("m-01")], boot="b1"),
+        birth([device("m-02", rack="B")], at_ms=NOW_MS - 3_600_000, boot="b2"),
+    )
+    await bench.commit(born(before))
+    await bench.commit(born(after))
+    assert await bench.all(PRESENT) == [("m-02", "B")]
+    assert await bench.one("SELECT boot FROM sites") == "b2"
+    for kept_meanwhile in (before, after, birth([device("m-03")], at_ms=NOW_MS - 1_800_000, boot="b0")):
+        await bench.commit(kept(kept_meanwhile))
+        assert await bench.all(PRESENT) == [("m-02", "B")], "nothing that was kept overtakes it"
+
+
+async def test_a_birth_that_the_broker_kept_while_we_were_away_is_taken(bench: Bench) -> None:
+    await bench.commit(kept(birth([device("m-01")])))
+    await bench.commit(kept(birth([device("m-02", rack="B")], at_ms=NOW_MS, boot="b2")))
+    assert await bench.all(PRESENT) == [("m-02", "B")]
 
 
 async def test_a_site_is_known_from_its_first_word(bench: Bench) -> None:
