@@ -8,12 +8,13 @@ UI := cloud/web/static/index.html
 # Torch and OpenMP with several threads each collapse on two shared cores.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help setup demo check test lint types imports ui bench evaluate mutants wheel clean system soak-safety soak-sync
+.PHONY: help setup demo check explore test lint types imports ui bench evaluate mutants wheel clean system soak-safety soak-sync
 
 help:
 	@echo "make demo          a whole mining site on this machine (no torch; TRAIN=full adds it)"
 	@echo "make test          install what is needed, lint, type-check, run every test, build the wheel"
 	@echo "make check         the short inner loop (lint, types, imports, fast tests)"
+	@echo "make explore       the fast tests with new random examples: a search, where the other runs repeat"
 	@echo "make setup         .venv with everything, system packages, the dashboard's build"
 	@echo "make bench         the benchmarks, one JSON line each"
 	@echo "make mutants       mutation testing of the guardian's core; writes docs/mutants.json and .md"
@@ -68,6 +69,9 @@ imports:
 check: $(VENV)/.full
 	$(MAKE) --no-print-directory lint types imports
 	$(BIN)/pytest -q -n 2 -m "not slow"
+
+explore: $(VENV)/.full
+	$(BIN)/pytest -q -n 2 -m "not slow" --hypothesis-profile=explore
 
 wheel: $(VENV)/.full $(UI)
 	rm -rf dist

@@ -1,6 +1,6 @@
 """`minewarden cloud ca | enrolments | certificates | revoke | admit | broker-config | publish-keyring`.
 
-`ca` and `broker-config` work on files, `publish-keyring` on the broker; everything else asks the running
+`ca` and `broker-config` work on files, `publish-keyring` on database and broker; everything else asks the running
 cloud, as the dashboard does.
 """
 
@@ -72,7 +72,7 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     admit.add_argument("--out", type=Path, required=True, help="file for the certificate")
     keyring = _common(
-        commands.add_parser("publish-keyring", help="leave a root-signed keyring at the broker for sites")
+        commands.add_parser("publish-keyring", help="keep a root-signed keyring, and leave it at the broker for sites")
     )
     keyring.add_argument("file", type=Path, help="what 'minewarden keys root-sign' wrote")
     keyring.add_argument("--site", action="append", default=[], help="only this site; repeat it")
@@ -102,7 +102,7 @@ def run(given: argparse.Namespace, open_database: Open, clock: Clock | None = No
     if given.what == "broker-config":
         return files_cli.broker_config(config, given, time)
     if given.what == "publish-keyring":
-        return asyncio.run(keyring_cli.publish(config, given, open_database(config)))
+        return asyncio.run(keyring_cli.publish(config, given, open_database(config), time))
     if given.what == "ca" and given.step == "init":
         return files_cli.init(config, time)
     if given.what == "ca":

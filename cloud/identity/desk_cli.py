@@ -87,20 +87,29 @@ def certificates(desk: DeskClient, name: str | None) -> int:
 
 async def revoke(desk: DeskClient, given: argparse.Namespace, clock: Clock) -> int:
     """Revoke all live certificates of a name, and wait until the broker has cut them off."""
-    live = [item for item in desk.get("/certificates", name=given.site)["items"] if item["state"] == "live"]
+    live = _live(desk, given.site)
     if not live:
         raise NotFound(f"{given.site!r} has no live certificate; see 'minewarden cloud certificates'")
-    for item in live:
-        body = {"actor": desk.actor, "reason": given.reason, "only_this": True}
-        desk.post(f"/certificates/{item['serial']}/revoke", body)
-        print(f"{item['serial']} of {given.site} is revoked")
-    if live[0]["role"] not in ("site", "control"):
+    role, serials = live[0]["role"], set()
+    while live:
+        # Those of a site go together, one that is being renewed at this moment included.
+        body = {"actor": desk.actor, "reason": given.reason, "only_this": role != "site"}
+        desk.post(f"/certificates/{live[0]['serial']}/revoke", body)
+        still = _live(desk, given.site)
+        left = {item["serial"] for item in still}
+        for serial in (item["serial"] for item in live if item["serial"] not in left):
+            print(f"{serial} of {given.site} is revoked")
+            serials.add(serial)
+        live = still
+    if role not in ("site", "control"):
         print("new connections with it are refused; for those that are up, restart the broker")
         return 0
     until_s = clock.monotonic() + CUT_WAIT_S
-    serials = {item["serial"] for item in live}
     while clock.monotonic() < until_s:
         items = desk.get("/certificates", name=given.site)["items"]
+        if again := [item["serial"] for item in items if item["state"] == "live"]:
+            print(f"minewarden cloud: {given.site} has been given {again[0]} meanwhile", file=sys.stderr)
+            return 1
         if all(item["cut_ms"] is not None for item in items if item["serial"] in serials):
             print("the broker refuses it, and its connection is ended")
             return 0
@@ -108,6 +117,10 @@ async def revoke(desk: DeskClient, given: argparse.Namespace, clock: Clock) -> i
     trouble = (desk.get("/identity")["broker"] or {}).get("trouble") or "no word from it"
     print(f"minewarden cloud: revoked, but the broker has NOT obeyed yet: {trouble}", file=sys.stderr)
     return 1
+
+
+def _live(desk: DeskClient, name: str) -> list[Any]:
+    return [item for item in desk.get("/certificates", name=name)["items"] if item["state"] == "live"]
 
 
 def admit(desk: DeskClient, given: argparse.Namespace) -> int:

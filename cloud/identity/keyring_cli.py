@@ -1,7 +1,7 @@
 """`minewarden cloud publish-keyring`: leave a root-signed keyring at the broker for sites to take over.
 
-The cloud cannot check it for a site, and need not: every gateway verifies it against the roots that it holds.
-It stays retained, so a site that is offline today takes it over when it comes back.
+It is kept in the database first: the running cloud publishes it again to a broker that lost its memory, and to
+sites that come later. It stays retained, so a site that is offline today takes it over when it comes back.
 """
 
 import argparse
@@ -12,12 +12,14 @@ import msgspec
 from sqlalchemy import select
 
 from cloud.config import CloudConfig
+from cloud.identity import keyrings
 from cloud.kit.broker import Link, command_login
 from cloud.kit.database import Database
 from cloud.kit.problems import Unavailable
 from cloud.tables import SiteRow
 from shared.artifacts.keyring_update import KeyringUpdate
 from shared.artifacts.signing import Signed
+from shared.clock import Clock
 from shared.errors import ConfigError, WireError
 from shared.ids import SiteId
 from shared.wire import codec, topics
@@ -25,22 +27,27 @@ from shared.wire import codec, topics
 CONNECT_S = 10.0
 
 
-async def publish(config: CloudConfig, given: argparse.Namespace, database: Database) -> int:
+async def publish(config: CloudConfig, given: argparse.Namespace, database: Database, clock: Clock) -> int:
     """Publish the file to the named sites, else to those that it names, else to all; closes the database.
 
-    Raises `ConfigError` for a file that is no signed keyring, `Unavailable` without a broker.
+    Raises `ConfigError` for a file that is no signed keyring or too old a one, `Unavailable` without a
+    broker: then it is kept, and the running cloud publishes it.
     """
     try:
         signed, update = _read(given.file)
         async with database.read() as session:
             known = set(await session.scalars(select(SiteRow.id)))
+        named = given.site or update.sites
+        if strangers := sorted(set(named) - known):
+            raise ConfigError(f"no such site: {', '.join(strangers)}; nothing was published")
+        async with database.write() as session:
+            await keyrings.keep(session, signed, update, named, clock.utc_ms())
     finally:
         await database.close()
-    wanted = given.site or update.sites or sorted(known)
-    if strangers := sorted(set(wanted) - known):
-        raise ConfigError(f"no such site: {', '.join(strangers)}; nothing was published")
+    wanted = named or sorted(known)
     if not wanted:
-        raise ConfigError("this cloud knows no site yet; nothing was published")
+        print(f"keyring version {update.version} is kept; no site is known yet")
+        return 0
     # A role of its own: the running cloud's connection must not be taken over by ours.
     link = Link(config.broker, msgspec.structs.replace(command_login(config.broker), role="keyring"))
     up = asyncio.Event()
@@ -54,7 +61,8 @@ async def publish(config: CloudConfig, given: argparse.Namespace, database: Data
             print(f"{site}: keyring version {update.version} is at the broker")
     except TimeoutError:
         raise Unavailable(
-            f"no connection to the broker {config.broker.host}:{config.broker.port} in {CONNECT_S:.0f} s"
+            f"no connection to the broker {config.broker.host}:{config.broker.port} in {CONNECT_S:.0f} s; "
+            "the keyring is kept, and a running cloud publishes it when the broker is there"
         ) from None
     finally:
         await link.stop()

@@ -65,7 +65,7 @@ async def certificates(session: AsyncSession, name: str | None) -> list[Certific
 
 
 async def live(
-    session: AsyncSession, now_ms: int, names: Iterable[str] | None = None
+    session: AsyncSession, now_ms: int, names: Iterable[str] | None = None, *, lock: bool = False
 ) -> list[CertificateRow]:
     """Certificates that are neither revoked nor past their end, oldest first."""
     statement = (
@@ -75,7 +75,7 @@ async def live(
     )
     if names is not None:
         statement = statement.where(CertificateRow.name.in_(list(names)))
-    return list(await session.scalars(statement))
+    return list(await session.scalars(statement.with_for_update() if lock else statement))
 
 
 async def revoked(session: AsyncSession, now_ms: int) -> list[CertificateRow]:

@@ -127,7 +127,8 @@ async def renew(
     if name != site:
         raise SecurityError(f"a request for {name!r} came from the site {site!r}")
     site_name(name)
-    present = await repository.live(session, now_ms, [site])
+    # Locked against a revocation at the same moment, which would not see the certificate made here.
+    present = await repository.live(session, now_ms, [site], lock=True)
     if not any(is_proven(request_pem, proof, _public_key(row)) for row in present):
         raise SecurityError("no valid certificate's key of this site vouches for the request")
     print_ = fingerprint(site, key)

@@ -7,6 +7,7 @@ only where a configuration asks for it.
 """
 
 import asyncio
+import contextlib
 import datetime
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -61,8 +62,19 @@ class ParquetTier:
 
     async def _write(self, path: str, pages: AsyncIterator[Sequence[Record]]) -> int:
         target = f"{self._root}/{path}"
-        name = f"{target}.part" if self._local else target  # an object store shows a file when it is whole
+        name = f"{target}.part" if self._local else target
         await asyncio.to_thread(self._fs.makedirs, target.rpartition("/")[0], exist_ok=True)
+        try:
+            rows = await self._write_as(name, pages)
+        except BaseException:
+            # Closing the file, an object store takes what there is for the whole; nobody may find half a day.
+            await asyncio.shield(asyncio.to_thread(self._forget, name))
+            raise
+        if self._local:
+            await asyncio.to_thread(_settle, Path(name), Path(target))
+        return rows
+
+    async def _write_as(self, name: str, pages: AsyncIterator[Sequence[Record]]) -> int:
         rows = 0
         with await asyncio.to_thread(self._fs.open, name, "wb") as file:
             writer = pq.ParquetWriter(file, _schema(), compression="zstd")
@@ -75,9 +87,11 @@ class ParquetTier:
             if waiting:
                 rows += await asyncio.to_thread(_put, writer, waiting)
             await asyncio.to_thread(writer.close)
-        if self._local:
-            await asyncio.to_thread(_settle, Path(name), Path(target))
         return rows
+
+    def _forget(self, name: str) -> None:
+        with contextlib.suppress(OSError):
+            self._fs.rm_file(name)
 
     def _read_back(self, path: str, day: int) -> tuple[int, int]:
         """Rows and bytes of a file, from its contents and not from its footer's word."""

@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 from support import cloud_broker, postgres
-from support.agent import free_port, make_site
+from support.agent import make_site
 from support.benchmark import Line, machine, rounded
 from support.cloud_process import CloudProcess
+from support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 MINERS = 1_000

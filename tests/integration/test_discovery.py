@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tomllib
@@ -13,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from support.mixed_site import FIRMWARES, PASSWORD, mixed_tables
+from support.ports import free_port
 from support.processes_site import dump_toml
-from support.site_devices import free_port_pair
 
 pytestmark = pytest.mark.slow
 
@@ -38,10 +37,8 @@ class Site:
     """A running simulator."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.fault_port = int(free.getsockname()[1])
-        self.port = free_port_pair()
+        self.fault_port = free_port()
+        self.port = free_port()
         raw = mixed_tables(NET, port=self.port)
         raw["simulator"] |= {"fault_port": self.fault_port}
         self.path = folder / "site.toml"

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hashlib
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,13 +49,6 @@ LADDER = tuple(
     Preset(name=str(watt), power_w=watt, hashrate_ths=watt / 25, tuned=tuned)
     for watt, tuned in ((2200, True), (2600, True), (2800, False), (3000, True), (3500, True))
 )
-
-
-def free_port() -> int:
-    """A loopback port that nobody has right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def miner_ids(count: int) -> list[DeviceId]:

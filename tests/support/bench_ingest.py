@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cloud.migrations.versions.v0001_series import NUMBERS
 from support import postgres
-from support.cloud import free_port
+from support.ports import free_port
 
 
 class Sink:

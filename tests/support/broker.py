@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from support.agent import free_port
+from support.ports import free_port
 
 
 @asynccontextmanager

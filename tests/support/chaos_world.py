@@ -23,12 +23,13 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from edge_agent import config
 from shared.clock import SystemClock
 from support import postgres
-from support.agent import SITE, free_port, make_site
+from support.agent import SITE, make_site
 from support.chaos_board import Board, Switch
 from support.chaos_link import Relay
 from support.chaos_site import Guardian, Story
 from support.cloud import configure
 from support.cloud_broker import Broker
+from support.ports import free_port
 
 MINERS = 12
 KEEP_ALIVE_S = 5

@@ -1,7 +1,6 @@
 """Builders for the cloud's tests: what a site sends, a database, a configured service."""
 
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -264,12 +263,6 @@ class Bench:
 
 
 # ---------------------------------------------------------------- the service
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def configure(folder: Path, *, broker_port: int = 1, http_port: int = 0, extra: str = "") -> Path:

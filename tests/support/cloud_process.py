@@ -8,7 +8,8 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from support.cloud import configure, free_port
+from support.cloud import configure
+from support.ports import free_port
 
 
 class CloudProcess:

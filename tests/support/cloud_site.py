@@ -43,6 +43,8 @@ class FakeSite:
         client.subscribe(topics.all_down(self.site), qos=1)
         client.publish(topics.birth(self.site), birth(site=self.site), qos=1, retain=True)
         client.publish(topics.state(self.site), state(), qos=1, retain=True)
+        with self._changed:
+            self._changed.notify_all()
 
     def _message(self, _client: mqtt.Client, _data: object, message: mqtt.MQTTMessage) -> None:
         payload = bytes(message.payload)

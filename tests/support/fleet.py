@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from cloud import cli
-from support.cloud import AUTH, TOKEN, configure, free_port
+from support.cloud import AUTH, TOKEN, configure
 from support.identity import TlsBroker
+from support.ports import free_port
 
 PYTHON = [sys.executable, "-P", "-m"]
 

@@ -24,7 +24,7 @@ from cloud.identity.broker_rules import acl
 from edge_agent.agent.identity.pair import Pair, key_pem, make_request, read_certificate
 from shared.clock import SystemClock
 from shared.ids import SiteId
-from support.agent import free_port
+from support.ports import free_port
 
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
 DAY_MS = 86_400_000

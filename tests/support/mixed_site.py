@@ -5,7 +5,8 @@ from typing import Any
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.registry import ADAPTERS
 from firmware_adapters.simulator.miner_build import EMULATORS
-from support.site_devices import free_port_pair, site_tables
+from support.ports import free_port
+from support.site_devices import site_tables
 
 PASSWORD = "admin"
 USERS = {"antminer": "root", "braiins": "root"}
@@ -19,7 +20,7 @@ def credential_of(adapter: str) -> Credential:
 
 def mixed_tables(net: str, *, port: int | None = None) -> dict[str, Any]:
     """The parsed TOML of a site with a miner of each firmware, `m-01` on, and nothing else to speak to."""
-    raw = site_tables(miners=len(FIRMWARES), net=net, miner_port=port or free_port_pair())
+    raw = site_tables(miners=len(FIRMWARES), net=net, miner_port=port or free_port())
     raw["devices"] = [device for device in raw["devices"] if device["kind"] == "miner"]
     for device, adapter in zip(raw["devices"], FIRMWARES, strict=True):
         device["adapter"] = adapter

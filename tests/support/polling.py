@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from edge_agent.config import SiteFile
 from edge_agent.guardian.polling.backfill import Backfill
 from edge_agent.guardian.polling.board import Board
+from edge_agent.guardian.polling.last_heard import LastHeard
 from edge_agent.guardian.polling.link import DeviceLink, Samples
 from edge_agent.guardian.polling.pace import Warm
 from edge_agent.guardian.polling.poller import Poller
@@ -80,6 +81,7 @@ class Rig:
         warm: Mapping[ZoneId, Warm] | None = None,
         on_history: Callable[[Backfill], None] | None = None,
         at: Mapping[float, Callable[[], None]] | None = None,
+        last_heard: LastHeard | None = None,
     ) -> list[DeviceId]:
         """Run a poller for so long; whose facts came. `at` does things at a time since the start."""
         told: list[DeviceId] = []
@@ -91,6 +93,7 @@ class Rig:
             on_facts=told.append,
             warm=warm,
             on_history=on_history,
+            last_heard=last_heard,
         )
         task = asyncio.ensure_future(poller.run())
         left = sorted((at or {}).items())

@@ -12,7 +12,7 @@ from shared.inventory import DeviceEntry, SimulatorSettings
 from shared.telemetry import DeviceKind
 from support.miners import Machine
 from support.mixed_site import FIRMWARES, PASSWORD
-from support.site_devices import free_port_pair
+from support.ports import free_port
 
 
 class Emulated:
@@ -45,7 +45,7 @@ def entry_of(adapter: str, host: str, number: int) -> DeviceEntry:
 @asynccontextmanager
 async def fleet(net: str, *, adapters: tuple[str, ...] = FIRMWARES) -> AsyncIterator[dict[str, Emulated]]:
     """Machines by firmware at `net.1`, `net.2`, …, all on one port of their own addresses."""
-    port = free_port_pair()
+    port = free_port()
     clock, settings = SystemClock(), SimulatorSettings(miner_password=PASSWORD)
     made: dict[str, Emulated] = {}
     for number, adapter in enumerate(adapters, start=1):

@@ -29,9 +29,10 @@ from shared.errors import Unreachable, WireError
 from shared.telemetry import MinerState
 from support import processes_guardian, processes_simulator
 from support.guardian import ZONE
+from support.ports import free_port
 from support.processes_disk import SmallDisk
 from support.processes_simulator import Mark
-from support.processes_site import MINERS, fresh_ports, process_site
+from support.processes_site import MINERS, process_site
 
 LOOK_S = 0.05
 CHIP_LIMIT_C = 90.0
@@ -65,7 +66,7 @@ class Undisturbed(msgspec.Struct, frozen=True, kw_only=True):
     stop: Moment
     """From an operator's emergency stop on."""
 
-    SLACK_S: ClassVar[float] = 3.0
+    SLACK_S: ClassVar[float] = 6.0
     """How much later the last stop may come with a fault: the CPU of a shared machine, a process's start."""
 
     def held(self, moment: Moment) -> bool:
@@ -86,7 +87,7 @@ class ProcessSite:
     ) -> None:
         self.folder = folder
         self.clock = SystemClock()
-        self._control = fresh_ports()
+        self._control = free_port()
         self.site = process_site(folder, miners=miners, control_port=self._control, timing=timing)
         self.path = folder / "site.toml"
         self.state = Path(self.site.paths.guardian_state) if disk is None else disk.path

@@ -3,8 +3,6 @@
 Built from `support.guardian.site_toml`, so a key that the site file gains there is here as well.
 """
 
-import random
-import socket
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 
 from edge_agent.config import SiteFile
 from support.guardian import make_site
+from support.ports import free_port
 
 MINERS = 8
 NET = "127.95"
@@ -56,7 +55,7 @@ def process_site(
         for zone in raw["zones"]:
             zone["cooling_proof"] |= {"lost_after_s": LOST_AFTER_S, "proven_for_s": 1.5}
         raw["simulator"] = {"seed": 3, "retune_s": 2.0, "cold_start_s": 2.0, "fault_port": control_port}
-        raw["agent"]["status_port"] = fresh_ports()
+        raw["agent"]["status_port"] = free_port()
         return dump_toml(raw)
 
     return make_site(folder, miners, edit=edit)
@@ -64,7 +63,7 @@ def process_site(
 
 def _place(devices: list[dict[str, Any]]) -> None:
     """Every device at an address of its own; one port per protocol."""
-    web, modbus, snmp = (fresh_ports() for _ in range(3))
+    web, modbus, snmp = (free_port() for _ in range(3))
     number = {"miner": 0, "gear": 0}
     for device in devices:
         kind = "miner" if device["kind"] == "miner" else "gear"
@@ -79,29 +78,6 @@ def _place(devices: list[dict[str, Any]]) -> None:
             if device["kind"] == "pdu":
                 device["credential"] = "pdu"  # without one its outlets are read only
             device.update({"host": f"{NET}.200.{number[kind]}", "port": port})
-
-
-PORTS = range(20_000, 32_000, 2)
-"""Below those that the kernel gives to outgoing connections, of which the guardian makes many."""
-_given: set[int] = set()
-
-
-def fresh_ports() -> int:
-    """A free even port whose neighbour is free, and which this test run was not given before."""
-    for port in random.SystemRandom().sample(PORTS, 200):
-        if port not in _given and _is_free(port) and _is_free(port + 1):
-            _given.add(port)
-            return port
-    raise OSError("no two free ports side by side")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind(("0.0.0.0", port))
-        except OSError:
-            return False
-    return True
 
 
 def dump_toml(table: Mapping[str, Any]) -> str:

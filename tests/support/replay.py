@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.site_devices import free_port_pair
+from support.ports import free_port
 
 RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "recordings"
 
@@ -73,7 +73,7 @@ def _http(status: int, body: bytes) -> bytes:
 @asynccontextmanager
 async def replayed(host: str, machine: Replay) -> AsyncIterator[int]:
     """Serve it at `host`, on a port and on the next one."""
-    port = free_port_pair()
+    port = free_port()
     servers = [await asyncio.start_server(machine.serve, host, at) for at in (port, port + 1)]
     try:
         yield port

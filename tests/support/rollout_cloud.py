@@ -74,7 +74,7 @@ def until(cloud: CloudProcess, what: Callable[[], bool], seconds: float) -> None
 
 def known(cloud: CloudProcess, names: tuple[str, ...]) -> None:
     """Wait until the cloud has heard of all these sites."""
-    until(cloud, lambda: {site["id"] for site in call(cloud, "/sites")["items"]} >= set(names), 20)
+    until(cloud, lambda: {site["id"] for site in call(cloud, "/sites")["items"]} >= set(names), 60)
 
 
 def state(cloud: CloudProcess, campaign: dict[str, Any]) -> dict[str, Any]:

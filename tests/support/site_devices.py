@@ -1,7 +1,6 @@
 """Site equipment for tests: values that suit each profile, emulators on loopback, small simulated sites."""
 
 import random
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -163,17 +162,3 @@ def site_tables(
         "devices": devices,
         "simulator": {"seed": 7, "retune_s": 8.0, "cold_start_s": 15.0},
     }
-
-
-def free_port_pair() -> int:
-    """A port that is free at every address, and so is the next one (where the cgminer socket stands)."""
-    for _ in range(100):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("0.0.0.0", 0))
-            port = int(first.getsockname()[1])
-            try:
-                second.bind(("0.0.0.0", port + 1))
-            except (OSError, OverflowError):
-                continue
-            return port
-    raise OSError("no two free ports side by side")

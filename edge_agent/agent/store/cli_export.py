@@ -38,23 +38,35 @@ def arguments(command: argparse.ArgumentParser) -> None:
 
 
 def export(state: Path, args: argparse.Namespace) -> int:
-    """Write what was asked for; returns the exit code."""
+    """Write what was asked for; returns the exit code. Raises `StoreError` where there is no store.
+
+    A file that stands there already is replaced when the new one is whole, and not before.
+    """
+    if not (state / FILE_NAME).is_file() and not (args.raw and (state / "raw").is_dir()):
+        raise StoreError(f"{state / FILE_NAME}: there is no store here")
     head: Line = RAW_HEAD if args.raw else (*ROLLUP_HEAD, *COLUMN_NAMES)
     lines = _raw_lines(state, args) if args.raw else _rollup_lines(state, args)
-    if args.parquet:
-        _write_parquet(Path(args.parquet), head, lines)
-    elif args.csv == "-":
+    if args.csv == "-":
         _write_csv(sys.stdout, head, lines)
-    else:
-        with Path(args.csv).open("w", newline="") as file:
-            _write_csv(file, head, lines)
+        return 0
+    target = Path(args.parquet or args.csv)
+    if target.exists() and not target.is_file():
+        raise ConfigError(f"{target}: is no file; name one, or '-' for standard output (CSV)")
+    beside = target.with_name(f"{target.name}.part")
+    try:
+        if args.parquet:
+            _write_parquet(beside, head, lines)
+        else:
+            with beside.open("w", newline="") as file:
+                _write_csv(file, head, lines)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
     return 0
 
 
 def _rollup_lines(state: Path, args: argparse.Namespace) -> Iterator[Line]:
     path = state / FILE_NAME
-    if not path.is_file():
-        raise StoreError(f"{path}: there is no store here")
     query = "SELECT body FROM rollup WHERE at_ms >= ? AND at_ms < ? ORDER BY at_ms, id"
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as db:
         for (body,) in db.execute(query, (args.since_ms, args.until_ms)):

@@ -4,13 +4,14 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 from support.ui import STATIC, Dashboard, serving
 from support.ui_screen import Screen
 
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 _CHROMIUM = shutil.which("chromium")
+expect.set_options(timeout=20_000)  # ms; a shared machine renders late, and what is right ends the wait
 
 
 @pytest.fixture(scope="module")

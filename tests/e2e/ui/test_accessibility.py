@@ -46,15 +46,18 @@ def test_no_screen_breaks_a_rule(
         pytest.skip("axe-core is not installed: make ui")
     broken: dict[str, list[str]] = {}
     with browser.new_context(viewport={"width": width, "height": 844}, color_scheme=scheme) as context:
-        page = context.new_page()
         for path in PATHS:
+            page = context.new_page()
             page.goto(f"{cloud.url}/#{path}")
             page.locator("main h1").first.wait_for(state="attached")
             expect(page.locator("main .loading")).to_have_count(0)
             if found := _violations(page):
                 broken[path] = found
+            page.close()
+        page = context.new_page()
         page.goto(f"{cloud.url}/#/sites/alpha")
         page.get_by_role("button", name="Safe stop…").click()
+        expect(page.get_by_role("dialog")).to_be_visible()
         if found := _violations(page):
             broken["safe-stop dialog"] = found
     assert not broken, "\n".join(f"{path}\n  " + "\n  ".join(found) for path, found in broken.items())

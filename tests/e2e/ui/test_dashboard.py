@@ -153,7 +153,7 @@ def test_cells_say_their_state_in_words_and_pattern(desktop: Screen) -> None:
 def test_the_fill_is_chosen_and_stands_in_the_address(desktop: Screen) -> None:
     page = desktop.open("/sites/alpha")
     page.get_by_label("Fill").select_option("anomaly")
-    assert "fill=anomaly" in page.url
+    expect(page).to_have_url(re.compile("fill=anomaly"))
     assert page.locator(f"a.cell[aria-label^='{scene.ODD},']").inner_text().startswith("1.8")
     page.reload()
     expect(page.get_by_label("Fill")).to_have_value("anomaly")
@@ -351,6 +351,21 @@ def test_a_decision_tells_why(desktop: Screen) -> None:
         "3068",
     ):
         expect(page.locator("details")).to_contain_text(words)
+
+
+def test_what_is_being_typed_outlives_news(desktop: Screen) -> None:
+    """New events render the screen anew while somebody still types a device's name."""
+    page = desktop.open("/log")
+    device = page.get_by_label("Device")
+    device.press_sequentially("m-1")
+    miner = scene.miner("alpha", 0, desktop.cloud.clock.utc_ms()) | {"id": "new-miner"}
+    desktop.cloud.push("devices", {"site": "alpha", "items": [miner]})
+    expect(page.locator("#devices option[value='new-miner']")).to_have_count(1)
+    device.press_sequentially("2")
+    expect(device).to_have_value("m-12")
+    device.press("Enter")
+    expect(page).to_have_url(re.compile("device=m-12"))
+    expect(page.locator("li.event")).to_have_count(1)
 
 
 def test_log_filters_stand_in_the_address(desktop: Screen) -> None:

@@ -20,9 +20,10 @@ from edge_agent.config import SiteFile
 from shared.ids import SiteId
 from shared.wire import codec, topics
 from shared.wire.envelope import SiteState
-from support.agent import FakeGuardian, free_port, make_site, some_event, sweep
+from support.agent import FakeGuardian, make_site, some_event, sweep
 from support.agent_world import FakeCloud
 from support.broker import mosquitto
+from support.ports import free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -135,6 +136,7 @@ async def test_killed_between_any_two_steps_nothing_is_lost_and_nothing_counts_t
             assert await guardian.hear(ipc.Lease)
             status = await agent.status()
             assert await agent.stop() == 0
+            await _until(lambda: states[-1].online is False)  # a clean stop says so itself
         await guardian.stop()
     rows = [(row.device, row.at_ms) for row in cloud.rollups]
     assert len(rows) == len(set(rows))
@@ -145,7 +147,6 @@ async def test_killed_between_any_two_steps_nothing_is_lost_and_nothing_counts_t
     assert sorted(told) == sorted({f"event-{n}" for n in range(1, events + 1)})
     assert not [event for event in cloud.events if event.key == "samples-lost"]
     assert status["all_epochs"]["rollup"] == len(rows)  # type: ignore[index]  # JSON
-    assert states[-1].online is False, "a clean stop says so itself"
 
 
 async def test_the_operators_commands_and_the_page_on_a_running_agent(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 
 from edge_agent.agent.inference.memory import MemoryFile, Trial
 from edge_agent.agent.inference.slots import SlotMap, Slots
-from support.agent import FakeGuardian, free_port, make_assignment, make_site
+from support.agent import FakeGuardian, make_assignment, make_site
 from support.model_bench import DATA, DATA2, V1, V2
+from support.ports import free_port
 
 pytestmark = pytest.mark.slow
 REPO = Path(__file__).resolve().parents[3]

@@ -23,10 +23,11 @@ from shared.artifacts.manifest import Manifest, Stage
 from shared.artifacts.signing import Signed
 from shared.clock import ManualClock
 from shared.wire.envelope import CHUNK_BYTES
-from support.agent import free_port, make_assignment, make_manifest, small_spec
+from support.agent import make_assignment, make_manifest, small_spec
 from support.cloud import NOW_MS, SITE, TOKEN, Service, born, service
 from support.model_bench import DATA, V1, give, life
 from support.model_bench import running as running_versions
+from support.ports import free_port
 
 pytestmark = pytest.mark.slow
 MODEL = bytes(range(256)) * 2_000  # four chunks, the last not full

@@ -21,7 +21,7 @@ from shared.artifacts.manifest import Assignment, Stage, assign, bless
 from shared.artifacts.signing import Keyring, PublicKeyEntry, Role, Signed, SigningKey
 from shared.commands import CommandState, SafeStopOrder
 from shared.wire import codec, topics
-from support.agent import KEYS, SITE, free_port, make_assignment
+from support.agent import KEYS, SITE, make_assignment
 from support.agent_bench import AgentBench
 from support.agent_world import world
 from support.guardian import KEYS as GUARDIAN_KEYS
@@ -29,6 +29,7 @@ from support.guardian import SITE as GUARDIAN_SITE
 from support.guardian import GuardianBench, signed_order
 from support.guardian import make_site as make_guardian_site
 from support.model_bench import DATA, V1, life, place, running
+from support.ports import free_port
 
 ROOT = SigningKey.generate("root-1")
 NEW_RELEASE = SigningKey.generate("release-2")

@@ -18,9 +18,9 @@ from edge_agent.config import Uplink
 from shared.clock import SystemClock
 from shared.errors import ConfigError
 from shared.ids import SiteId
-from support.agent import free_port
 from support.broker import mosquitto
 from support.chaos_link import Relay
+from support.ports import free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -46,6 +46,7 @@ async def through_a_relay(folder: Path) -> AsyncIterator[tuple[Relay, MqttTransp
             await relay.stop()
 
 
+@pytest.mark.alone
 async def test_f04_a_silent_link_is_noticed_before_one_and_a_half_keep_alives(tmp_path: Path) -> None:
     """With nothing to send: only the pings can tell (measured: 12 to 13 s for 10 s)."""
     clock = SystemClock()

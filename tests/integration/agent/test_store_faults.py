@@ -395,7 +395,8 @@ async def test_f08_slow_fsyncs_lose_no_sample_and_hold_nobody_up(
         await asyncio.gather(*helpers, return_exceptions=True)
         b.pipeline._raw_due_s = 0.0
         await b.pipeline.flush()
-        assert sorted(late)[int(len(late) * 0.99)] < 0.15, "the loop never waits for the disk"
+        # A loop that waits is late by 0.05 to 0.5 s at a third of its beats; a busy machine at a few.
+        assert sorted(late)[int(len(late) * 0.9)] < 0.15, "the loop never waits for the disk"
         raw = [s.seq for p in b.raw.files() for f in read_frames(p) for s in unpack(f)]
         assert raw == list(range(1, 321)), "each sample is on file, once"
         rows = b.rollups()

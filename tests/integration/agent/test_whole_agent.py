@@ -6,8 +6,9 @@ import pytest
 
 from edge_agent import ipc
 from shared.artifacts.manifest import Stage
-from support.agent import free_port, make_assignment, make_manifest, small_spec, some_event, tiny_onnx
+from support.agent import make_assignment, make_manifest, small_spec, some_event, tiny_onnx
 from support.agent_world import world
+from support.ports import free_port
 
 
 @pytest.mark.slow

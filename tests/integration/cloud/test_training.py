@@ -83,7 +83,7 @@ def test_from_rows_to_a_file_on_the_site(broker: Broker, cloud: CloudProcess) ->
 
         name = model["name"]
         call(cloud, "/rollouts", {"site": SITE, "name": name, "version": version, "stage": "shadow"})
-        assert site.wait(lambda: any(topic == topics.model(SITE) for topic, _, _ in site.heard), 10.0)
+        assert site.wait(lambda: any(topic == topics.model(SITE) for topic, _, _ in site.heard), 60.0)
         payload = next(body for topic, body, _ in site.heard if topic == topics.model(SITE))
         assignment = msgspec.msgpack.decode(codec.decode(payload, Signed).payload, type=Assignment)
         manifest = msgspec.msgpack.decode(assignment.manifest.payload, type=Manifest)
@@ -93,7 +93,7 @@ def test_from_rows_to_a_file_on_the_site(broker: Broker, cloud: CloudProcess) ->
         request = ChunkRequest(sha256=manifest.sha256, chunks=tuple(range(total)))
         site.publish(topics.chunk_request(SITE), codec.encode(request))
         prefix = f"mw/1/{SITE}/dn/blob/"
-        assert site.wait(lambda: sum(topic.startswith(prefix) for topic, _, _ in site.heard) == total, 10.0)
+        assert site.wait(lambda: sum(topic.startswith(prefix) for topic, _, _ in site.heard) == total, 60.0)
         chunks = [codec.decode(body, Chunk) for topic, body, _ in site.heard if topic.startswith(prefix)]
         data = b"".join(chunk.data for chunk in sorted(chunks, key=lambda chunk: chunk.number))
         url = f"http://127.0.0.1:{cloud.port}/api/v1/models/{name}/{version}/file"

@@ -38,7 +38,7 @@ from shared.errors import Unreachable
 from shared.ids import CommandId
 from shared.telemetry import MinerState
 from support.guardian import ZONE, make_site, miner_id, signed_order
-from support.site_devices import free_port_pair
+from support.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
@@ -49,7 +49,7 @@ NET = "127.97"
 
 def simulated(fault_port: int) -> Callable[[str], str]:
     """The test site as the simulator can serve it: addresses, real models, waits that a test can wait."""
-    web, modbus, snmp = (free_port_pair() for _ in range(3))
+    web, modbus, snmp = (free_port() for _ in range(3))
 
     def edit(text: str) -> str:
         text = text.replace('host = "127.0.0.1"\nport = 15020', f'host = "{NET}.200.1"\nport = {modbus}')
@@ -78,7 +78,7 @@ class Pair:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        fault_port = free_port_pair()
+        fault_port = free_port()
         self.api = f"http://127.0.0.1:{fault_port}"
         self.site: SiteFile = make_site(folder, MINERS, edit=simulated(fault_port))
         self.path = folder / "site.toml"

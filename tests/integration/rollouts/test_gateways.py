@@ -77,15 +77,15 @@ def test_ring_by_ring_and_back(tmp_path: Path, broker: Broker, cloud: CloudProce
     cloud.start()
     with gateways(tmp_path, SITES, broker_port=broker.port, trusted=trusted) as sites:
         known(cloud, SITES)
-        assert ended(cloud, begin(cloud, 1), sites, 240.0) == "done"
+        assert ended(cloud, begin(cloud, 1), sites, 600.0) == "done"
         for name in SITES:
             assert assigned(cloud, name) == [(1, "shadow"), (1, "active")]
             assert f"{NAME} v1 (tiny), assigned for active" in sites[name].model_list()
         bad = begin(cloud, 2)
-        assert ended(cloud, bad, sites, 120.0) == "halted"
+        assert ended(cloud, bad, sites, 300.0) == "halted"
         assert "1 of 1 sites of ring 1 went wrong: east: " in state(cloud, bad)["why"]
-        until(cloud, lambda: not state(cloud, bad)["held"], 30)
+        until(cloud, lambda: not state(cloud, bad)["held"], 120)
         assert assigned(cloud, "east")[2:] == [(2, "shadow"), (2, "withdrawn"), (1, "active")]
         assert assigned(cloud, "west")[2:] == [], "it never heard of version 2"
-        until(cloud, lambda: "candidate" not in sites["east"].model_list(), 20)
+        until(cloud, lambda: "candidate" not in sites["east"].model_list(), 120)
         assert f"{NAME} v1 (tiny), assigned for active" in sites["east"].model_list()

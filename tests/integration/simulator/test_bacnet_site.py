@@ -1,7 +1,6 @@
 """A simulated site with a cooling machine on BACnet/IP: read, written and broken as any other equipment."""
 
 import asyncio
-import socket
 
 import msgspec
 import pytest
@@ -15,16 +14,11 @@ from firmware_adapters.site.bacnet import BacnetDevice
 from shared.clock import ManualClock
 from shared.errors import DeviceError, DeviceTimeout
 from shared.inventory import DeviceEntry
-from support.site_devices import free_port_pair, site_tables
+from support.ports import free_port
+from support.site_devices import site_tables
 
 pytest.importorskip("bacpypes3", reason="bacpypes3 is not installed (pip install minewarden[bacnet])")
 pytestmark = pytest.mark.slow
-
-
-def free_udp_port(host: str) -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 async def values(device: BacnetDevice) -> dict[str, float | None]:
@@ -41,9 +35,9 @@ async def test_a_cooling_machine_on_bacnet_is_a_door_of_the_plant_like_any_other
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(plant_build, "SETTLE_S", 100.0)
-    tables = site_tables(miners=2, miner_port=free_port_pair(), modbus_port=free_port_pair())
+    tables = site_tables(miners=2, miner_port=free_port(), modbus_port=free_port())
     hvac = next(device for device in tables["devices"] if device["id"] == "hvac-1")
-    port = free_udp_port(hvac["host"])
+    port = free_port()
     hvac |= {"adapter": "bacnet", "profile": "bacnet-hvac", "port": port}
     tables["devices"] = [device for device in tables["devices"] if device["kind"] != "pdu"]
     for device in tables["devices"]:

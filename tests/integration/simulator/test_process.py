@@ -28,7 +28,8 @@ from firmware_adapters.registry import open_device
 from firmware_adapters.simulator.site_file import load_site
 from shared.errors import DeviceError
 from shared.telemetry import MinerState
-from support.site_devices import free_port_pair, site_tables
+from support.ports import free_port
+from support.site_devices import site_tables
 
 pytestmark = pytest.mark.slow
 
@@ -86,7 +87,7 @@ class Running:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    miner_port, modbus_port, snmp_port, fault_port = (free_port_pair() for _ in range(4))
+    miner_port, modbus_port, snmp_port, fault_port = (free_port() for _ in range(4))
     raw = site_tables(
         miners=5, net="127.84", miner_port=miner_port, modbus_port=modbus_port, snmp_port=snmp_port
     )

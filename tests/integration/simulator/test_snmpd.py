@@ -1,7 +1,6 @@
 """Our SNMP links against net-snmp's own agent, v2c and v3, which plays an APC PDU by overrides."""
 
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 
@@ -13,6 +12,7 @@ from firmware_adapters.transport.snmp import open_link
 from firmware_adapters.transport.snmp_user import access_of
 from shared.errors import AuthFailed, DeviceError, DeviceTimeout, MalformedReply, Unsupported
 from shared.telemetry import Quality
+from support.ports import free_port
 
 SNMPD = shutil.which("snmpd") or shutil.which("snmpd", path="/usr/sbin")
 BASE = ".1.3.6.1.4.1.318.1.1.26."
@@ -35,9 +35,7 @@ USERS = {
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     folder = tmp_path_factory.mktemp("snmpd")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     lines = [
         f"agentaddress udp:127.0.0.1:{port}",
         "dontLogTCPWrappersConnects yes",  # or each request is a line in a pipe that nobody reads

@@ -10,16 +10,16 @@ from shared.commands import CommandState, SetPreset
 from support.guardian import miner_id
 from support.processes import Open, ProcessSite, Undisturbed, fill_journal
 from support.processes_agent import Answers, Flood, TestAgent
-from support.processes_site import POLL_S, SHORT_LEASE, TIMING
+from support.processes_site import SHORT_LEASE, TIMING
 from support.processes_table import FaultTable
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 SAFE = "1850"
 RAISED = SetPreset(device=miner_id(1), preset="2970")
-GAP_S = 3 * POLL_S
-"""A healthy miner may be late by so much on a machine that others use too."""
-FLOODED_GAP_S = TIMING["stale_after_s"]
-"""And by so much where four mad processes, a simulator and the guardian share two cores (0.5 s when calm)."""
+GAP_S = TIMING["stale_after_s"]
+"""No reading may get old: so late may a healthy miner be where others use the machine (0.5 s when calm)."""
+SLOWEST_ANSWER_S = 3.0
+"""An operator's question; a guardian that waited for the agent would never answer (0.1 s when calm)."""
 FRAMES_PER_S = 10_000
 FLOOD_MEMORY_MB = 60.0
 """By how much the guardian may grow under a flood."""
@@ -70,7 +70,7 @@ async def test_frozen(opened: Open, table: FaultTable, undisturbed: Undisturbed)
         stopped = await site.until_stopped(site.lose_cooling())
     assert undisturbed.held(stopped)
     assert site.unharmed()
-    assert answers.slowest_s < 1.0
+    assert answers.slowest_s < SLOWEST_ANSWER_S
     assert site.longest_gaps(site.miners) < GAP_S
     table.add(
         "agent frozen (SIGSTOP), its socket open and unread",
@@ -99,8 +99,8 @@ async def test_mad(opened: Open, table: FaultTable, undisturbed: Undisturbed) ->
         frames_per_s = floods[0].rate
     assert undisturbed.held(stopped)
     assert site.unharmed()
-    assert gap_s < FLOODED_GAP_S
-    assert answers.slowest_s < 1.0
+    assert gap_s < GAP_S
+    assert answers.slowest_s < SLOWEST_ANSWER_S
     assert grown_mb < FLOOD_MEMORY_MB
     assert all(flood.disconnected > 0 for flood in floods[1:])
     table.add(

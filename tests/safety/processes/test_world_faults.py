@@ -89,7 +89,7 @@ async def test_half_the_network_swallows_everything(
     gap_s = await site.until_all_polled(there, 4)
     stop_s = site.safe_stop()
     stopped = await site.until_stopped(stop_s, miners=there)
-    assert gap_s < max(calm_s, NETWORK_POLL_S) + 1.0
+    assert gap_s < max(calm_s, NETWORK_POLL_S) + 2 * NETWORK_POLL_S
     assert stopped.stopped_s < undisturbed.stop.stopped_s + undisturbed.SLACK_S
     site.manners(gone)
     back_s = site.clock.monotonic()

@@ -90,8 +90,8 @@ async def relay(postgres_server: postgres.Server) -> AsyncIterator[Relay]:
 async def behind(
     relay: Relay, postgres_server: postgres.Server, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Database]:
-    """A database behind the relay, whose statements may take a second, and patient ones a minute."""
-    monkeypatch.setattr(database, "STATEMENT_S", 1.0)
+    """A database behind the relay, whose statements may take three seconds, and patient ones a minute."""
+    monkeypatch.setattr(database, "STATEMENT_S", 3.0)
     monkeypatch.setattr(database, "PATIENT_STATEMENT_S", 60.0)
     url = postgres_server.create()
     async with migrated(url):
@@ -108,7 +108,7 @@ async def test_a_statement_that_gets_no_answer_ends(relay: Relay, behind: Databa
     await bench.commit(said(batch([row()], 1)))
     relay.silent = True
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(bench.commit(said(batch([row("m-02")], 2))), 20)
+        await asyncio.wait_for(bench.commit(said(batch([row("m-02")], 2))), 60)
     relay.silent = False
     assert (await bench.commit(said(batch([row("m-02")], 2)))).new_rows == 1
 
@@ -121,12 +121,12 @@ async def test_a_transaction_that_loses_its_server_midway_ends(relay: Relay, beh
             await session.execute(text("SELECT 2"))
 
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(halfway(), 20)
+        await asyncio.wait_for(halfway(), 60)
 
 
 async def test_what_is_long_by_nature_is_not_cut_off(behind: Database) -> None:
     """Retention's days are patient, and migrations (`writer`) take what they take."""
-    slow = text("SELECT pg_sleep(1.5)")
+    slow = text("SELECT pg_sleep(4)")
     with pytest.raises(TimeoutError):
         async with behind.read() as session:
             await session.execute(slow)

@@ -22,12 +22,12 @@ from support.cloud import (
     batch,
     born,
     event,
-    free_port,
     row,
     said,
     score,
     service,
 )
+from support.ports import free_port
 
 
 async def settle() -> None:

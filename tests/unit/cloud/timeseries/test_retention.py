@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import duckdb
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 
@@ -239,6 +240,19 @@ async def test_an_object_store_is_as_good(sqlite_bench: Bench) -> None:
     tier = ParquetTier("memory://minewarden-cold")
     done = await Keeper(sqlite_bench.database, sqlite_bench.series, clock, Policy(), tier).round()
     assert done.cold_rows == 3
+
+
+async def test_an_object_store_keeps_no_half_of_a_day() -> None:
+    """Closing a file that broke off in the middle commits it there, and DuckDB would fail over the folder."""
+
+    async def breaks() -> AsyncIterator[Sequence[Record]]:
+        yield []
+        raise ConnectionError("the database went away")
+
+    tier = ParquetTier("memory://minewarden-half")
+    with pytest.raises(ColdTierFailed, match="the database went away"):
+        await tier.store(19_000, 0, breaks())
+    assert fsspec.filesystem("memory").find("/minewarden-half") == []
 
 
 async def test_raw_windows_and_histories_expire(bench: Bench) -> None:

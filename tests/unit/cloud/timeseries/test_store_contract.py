@@ -494,7 +494,11 @@ NUMBERS = st.lists(
 ).map(tuple)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(numbers=NUMBERS, quality=st.sampled_from(Quality), at_ms=st.integers(NOW_MS - 10**10, NOW_MS))
 async def test_numbers_survive_bit_for_bit(
     bench: Bench, numbers: tuple[float | None, ...], quality: Quality, at_ms: int

@@ -83,7 +83,7 @@ def test_a_good_candidate_passes_every_rule(parts, held, pca) -> None:
     level = calibrate(session.score(parts.validate.x).score, [""] * len(parts.validate)).thresholds["*"]
     rivals = Rivals(baseline=baseline, champion=None, champion_detail="none")
     quality = quality_rules(session, held, np.full(len(parts.test), level), rivals)
-    artefact = artefact_rules(model, pca, parts.test, SystemClock())
+    artefact = artefact_rules(model, pca, parts.test, ManualClock())
     assert failed(quality) == []
     assert failed(artefact) == []
     assert quality.accepted

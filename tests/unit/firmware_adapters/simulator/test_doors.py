@@ -12,7 +12,8 @@ from firmware_adapters.simulator.app import Simulator
 from firmware_adapters.simulator.doors import MinerDoors, WildcardDoor, socket_port
 from firmware_adapters.simulator.site_file import parse_site
 from shared.clock import SystemClock
-from support.site_devices import free_port_pair, site_tables
+from support.ports import free_port
+from support.site_devices import site_tables
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +34,7 @@ def own_address() -> str | None:
 
 
 async def doors(net: str) -> tuple[MinerDoors, int, dict[tuple[str, int], VnishEmulator]]:
-    port = free_port_pair()
+    port = free_port()
     site = Simulator(parse_site(site_tables(miners=3, net=net, miner_port=port), "x"))
     places = {(f"{net}.1.{n}", port): site.miners[f"m-0{n}"] for n in (1, 2, 3)}
     return MinerDoors(places, clock=SystemClock()), port, places
@@ -85,7 +86,7 @@ async def test_connections_that_are_not_loopback_are_closed_unread() -> None:
         made.append(asyncio.Protocol())
         return made[-1]
 
-    door = WildcardDoor(free_port_pair(), protocol, clock=SystemClock())
+    door = WildcardDoor(free_port(), protocol, clock=SystemClock())
     door.open()
     reader, writer = await asyncio.open_connection(outside, door.port)
     assert await reader.read() == b""

@@ -119,12 +119,14 @@ SPOILED = {kind for kind, error in EXPECTED.items() if error in (MalformedReply,
 @pytest.mark.parametrize("kind", list(Misbehaviour))
 async def test_misbehaviour_is_a_typed_failure_and_the_next_read_is_right(kind: Misbehaviour) -> None:
     async with served_unit("xy-md02") as served:
-        truth = await served.connection.read(1, TEMPERATURE, timeout_s=1)
+        truth = await served.connection.read(1, TEMPERATURE, timeout_s=5)
         times = 2 if kind in SPOILED else 1
-        served.emulator.faults[1] = ModbusFault(kind, times=times, delay_s=0.25)
+        served.emulator.faults[1] = ModbusFault(kind, times=times, delay_s=1.0)
         with pytest.raises(EXPECTED[kind]):
-            await served.connection.read(1, TEMPERATURE, timeout_s=0.1)
-        assert await served.connection.read(1, TEMPERATURE, timeout_s=1) == truth
+            await served.connection.read(
+                1, TEMPERATURE, timeout_s=0.1 if EXPECTED[kind] is DeviceTimeout else 5.0
+            )
+        assert await served.connection.read(1, TEMPERATURE, timeout_s=5) == truth
 
 
 @pytest.mark.parametrize("kind", sorted(SPOILED))
@@ -239,7 +241,7 @@ async def test_a_silent_unit_leaves_its_neighbours_alone() -> None:
     for _ in range(20):
         for unit in units:
             try:
-                await connection.read(unit, TEMPERATURE, timeout_s=0.03)
+                await connection.read(unit, TEMPERATURE, timeout_s=0.1 if unit == 5 else 5.0)
                 good += 1
             except DeviceTimeout:
                 assert unit == 5
@@ -257,13 +259,13 @@ async def test_a_silent_unit_is_probed_and_comes_back() -> None:
         served.emulator.faults[1] = ModbusFault(Misbehaviour.SILENT)
         for _ in range(4):
             with pytest.raises(DeviceTimeout):
-                await connection.read(1, TEMPERATURE, timeout_s=0.03)
+                await connection.read(1, TEMPERATURE, timeout_s=0.2)
         served.emulator.faults.clear()
         with pytest.raises(DeviceTimeout, match="next probe"):
-            await connection.read(1, TEMPERATURE, timeout_s=0.5)
+            await connection.read(1, TEMPERATURE, timeout_s=5)
         clock.advance(2.0)
-        await connection.read(1, TEMPERATURE, timeout_s=0.5)
-        await connection.read(1, TEMPERATURE, timeout_s=0.5)
+        await connection.read(1, TEMPERATURE, timeout_s=5)
+        await connection.read(1, TEMPERATURE, timeout_s=5)
         await connection.close()
 
 

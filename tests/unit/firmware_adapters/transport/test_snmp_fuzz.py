@@ -25,7 +25,11 @@ USER = access_of("switch", "sha256 correct-horse aes battery-staple")
 TIMEOUT_S = 0.03
 
 backends = pytest.mark.parametrize("backend", ["gufo", "pysnmp"])
-few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few = settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 fewer = settings(few, max_examples=4)
 """Each v3 link of pysnmp makes an engine."""
 PROFILE = load_profile("apc-rpdu2")

@@ -12,8 +12,8 @@ from edge_agent.config import Uplink
 from shared.clock import SystemClock
 from shared.errors import ConfigError
 from shared.ids import SiteId
-from support.agent import free_port
 from support.identity import DAY_MS, pair_for
+from support.ports import free_port
 
 SITE = SiteId("north")
 WILL = Message(topic="mw/1/north/up/state", payload=b"")

@@ -12,8 +12,8 @@ from edge_agent.agent.identity.pair import key_pem
 from edge_agent.agent.identity.trial import Trial, try_pair
 from edge_agent.config import Uplink
 from shared.clock import SystemClock
-from support.agent import free_port
 from support.identity import DAY_MS, new_key, pair_for
+from support.ports import free_port
 
 
 class Desk:

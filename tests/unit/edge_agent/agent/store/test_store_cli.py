@@ -115,6 +115,34 @@ def test_export_of_raw_samples_to_standard_output(state: Path, capsys: pytest.Ca
     assert '"power_w":[3000.0,0]' in lines[0]["readings"]
 
 
+@pytest.mark.parametrize("raw", [[], ["--raw"]])
+def test_an_export_of_no_store_says_so_and_leaves_the_file_that_is_there(
+    raw: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "keep.csv"
+    target.write_text("kept")
+    assert main(["export", "--csv", str(target), "--state", str(tmp_path / "mistyped"), *raw]) == 1
+    assert "there is no store here" in capsys.readouterr().err
+    assert target.read_text() == "kept"
+
+
+def test_an_export_that_breaks_off_replaces_nothing(state: Path, tmp_path: Path) -> None:
+    target = tmp_path / "keep.csv"
+    target.write_text("kept")
+    with sqlite3.connect(state / FILE_NAME) as db:
+        db.execute("UPDATE rollup SET body = x'00' WHERE id = (SELECT max(id) FROM rollup)")
+    assert main(["export", "--csv", str(target), "--state", str(state)]) == 1
+    assert target.read_text() == "kept"
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_an_export_into_a_folder_is_refused(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export", "--csv", str(tmp_path), "--state", str(state)]) == 2
+    assert "is no file" in capsys.readouterr().err
+
+
 def test_export_as_parquet(state: Path, tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an extra")
     target = tmp_path / "out.parquet"

@@ -2,18 +2,12 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 
 import pytest
 
 from firmware_adapters.simulator.demo.wan import Wan
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from support.ports import free_port
 
 
 @pytest.fixture
@@ -25,7 +19,7 @@ async def wan() -> AsyncIterator[tuple[Wan, int]]:
         writer.close()
 
     target = await asyncio.start_server(echo, "127.0.0.1", 0)
-    port = _free_port()
+    port = free_port()
     wan = Wan(listen_port=port, target_port=int(target.sockets[0].getsockname()[1]))
     await wan.start()
     yield wan, port
