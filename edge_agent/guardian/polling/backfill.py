@@ -1,8 +1,10 @@
 """Filling gaps: what a device remembers of the time in which it could not be asked (streaming, then window).
 
-A gap is asked for once, when the device answers again; what it cannot tell then stays unknown. One job after
-the other, because after an outage of the network every device has a gap at the same moment, and the present
-goes before the past. What devices told is held for agents: the newest of it, within a bound.
+One job after the other, because after an outage of the network every device has a gap at the same moment, and
+the present goes before the past. A device has one gap at most: a newer one is joined to what is still open of
+an older one. What it does not tell at once (many are busy when they have just booted) it is asked again, at a
+later good read, a few times and apart; what it does not tell then either stays unknown, and that is logged.
+What devices told is held for agents: the newest of it, within a bound.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ from typing import Protocol
 import msgspec
 
 from edge_agent.ipc import DeviceHistory
+from shared.clock import Clock
 from shared.details import History
 from shared.ids import DeviceId
 
@@ -24,6 +27,8 @@ GAP_S = 180.0
 STEP_S = 60.0
 MOST_S = 72 * 3600.0
 """No firmware that we know remembers more (miners.md §1.3)."""
+AGAIN_S = (60.0, 600.0, 3600.0)
+"""How long after each try that brought nothing the next one comes."""
 
 RECORDS_PER_FRAME = 2_000
 """About 0.3 MB, a third of what a frame may hold."""
@@ -41,11 +46,14 @@ class Backfill(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
-    """From the last good read before to the first one after, UTC ms, and how long by the steady clock (s)."""
+    """From the last good read before to the first one after, by our steady clock (s).
 
-    from_ms: int
-    to_ms: int
-    span_s: float
+    A gap that began before this process may begin before the clock did: `from_s` is negative then. UTC is
+    reckoned from these when it is needed, because the wall clock may be set right meanwhile.
+    """
+
+    from_s: float
+    to_s: float
 
 
 class Remembers(Protocol):
@@ -56,34 +64,116 @@ class Remembers(Protocol):
         """Who it is."""
         ...
 
+    @property
+    def answers(self) -> bool:
+        """Whether its last read brought something."""
+        ...
+
     async def read_history(self, span_s: float, step_s: float) -> History | None:
         """The last `span_s` seconds; None where it did not tell. Never raises `DeviceError`."""
         ...
 
 
-class Backfills:
-    """The gaps that wait to be filled. `on_history` takes what devices told; None: nobody wants it."""
+class _Open(msgspec.Struct, frozen=True, kw_only=True):
+    """A gap that is not filled yet; asked `tries` times in vain, and again at a good read from `due_s` on."""
 
-    def __init__(self, on_history: Callable[[Backfill], None] | None) -> None:
+    link: Remembers
+    gap: Gap
+    tries: int = 0
+    due_s: float = 0.0
+
+
+class Backfills:
+    """The gaps that are open, one per device at most.
+
+    `on_history` takes what devices told; None: nobody wants it.
+    """
+
+    def __init__(self, on_history: Callable[[Backfill], None] | None, clock: Clock) -> None:
         self._on_history = on_history
-        self._waiting: asyncio.Queue[tuple[Remembers, Gap]] = asyncio.Queue()
+        self._clock = clock
+        self._waiting: dict[DeviceId, _Open] = {}
+        """In the order in which they are asked."""
+        self._put_back: dict[DeviceId, _Open] = {}
+        self._asked: _Open | None = None
+        self._news = asyncio.Event()
 
     def add(self, link: Remembers, gap: Gap) -> None:
-        """Ask for this gap when its turn comes."""
+        """Ask for this gap when its turn comes, and for what is still open before it."""
         if self._on_history is not None:
-            self._waiting.put_nowait((link, gap))
+            self._queue(_Open(link=link, gap=_joined(gap, self._put_back.pop(link.device, None))))
+
+    def follow(self, link: Remembers) -> None:
+        """After a good read: what was put back joins the queue again, where it is due."""
+        again = self._put_back.get(link.device)
+        if again is not None and again.due_s <= self._clock.monotonic():
+            del self._put_back[link.device]
+            self._queue(again)
+
+    def open_since_s(self, device: DeviceId) -> float | None:
+        """Where the gap of this device begins that is not filled yet; None where none is open."""
+        found = [self._waiting.get(device), self._put_back.get(device)]
+        if self._asked is not None and self._asked.link.device == device:
+            found.append(self._asked)
+        return min((one.gap.from_s for one in found if one is not None), default=None)
 
     async def run(self) -> None:
         """Fill one gap after the other; returns only by cancellation."""
         while True:
-            await self._fill(*await self._waiting.get())
+            while not self._waiting:
+                self._news.clear()
+                await self._news.wait()
+            self._asked = self._waiting.pop(next(iter(self._waiting)))
+            await self._fill(self._asked)
+            self._asked = None
 
-    async def _fill(self, link: Remembers, gap: Gap) -> None:
-        history = await link.read_history(min(gap.span_s + STEP_S, MOST_S), STEP_S)
-        if history is None or self._on_history is None:
+    def _queue(self, wanted: _Open) -> None:
+        device = wanted.link.device
+        before = self._waiting.get(device)
+        self._waiting[device] = msgspec.structs.replace(wanted, gap=_joined(wanted.gap, before))
+        self._news.set()
+
+    async def _fill(self, wanted: _Open) -> None:
+        link, gap = wanted.link, wanted.gap
+        if not link.answers:
+            # It would hold up all others for its whole deadline.
+            self._wait_for_read(wanted)
             return
-        log.info("%s: %d records of %.0f s without a read", link.device, len(history.points), gap.span_s)
-        self._on_history(Backfill(device=link.device, from_ms=gap.from_ms, to_ms=gap.to_ms, history=history))
+        ago_s = self._clock.monotonic() - gap.from_s
+        history = await link.read_history(min(ago_s + STEP_S, MOST_S), STEP_S)
+        if history is None or self._on_history is None:
+            self._failed(wanted)
+            return
+        log.info("%s: %d records of %.0f s without a read", link.device, len(history.points), _span_s(gap))
+        now_s, now_ms = self._clock.monotonic(), self._clock.utc_ms()
+        from_ms, to_ms = (now_ms - round((now_s - at_s) * 1000) for at_s in (gap.from_s, gap.to_s))
+        self._on_history(Backfill(device=link.device, from_ms=from_ms, to_ms=to_ms, history=history))
+
+    def _failed(self, wanted: _Open) -> None:
+        now_s, tries = self._clock.monotonic(), wanted.tries
+        if tries == len(AGAIN_S) or now_s - wanted.gap.to_s >= MOST_S:
+            text = "%s: %.0f s without a read stay unknown: not told in %d tries"
+            log.info(text, wanted.link.device, _span_s(wanted.gap), tries + 1)
+            return
+        self._wait_for_read(msgspec.structs.replace(wanted, tries=tries + 1, due_s=now_s + AGAIN_S[tries]))
+
+    def _wait_for_read(self, wanted: _Open) -> None:
+        device = wanted.link.device
+        if device in self._waiting:
+            self._queue(wanted)  # a newer gap came meanwhile: one question for both
+        else:
+            self._put_back[device] = wanted
+
+
+def _joined(gap: Gap, other: _Open | None) -> Gap:
+    """From the beginning of the older to the end of the newer one: a device tells both in one reply."""
+    if other is None:
+        return gap
+    return Gap(from_s=min(gap.from_s, other.gap.from_s), to_s=max(gap.to_s, other.gap.to_s))
+
+
+def _span_s(gap: Gap) -> float:
+    return gap.to_s - gap.from_s
 
 
 class Histories:

@@ -128,6 +128,11 @@ class DeviceLink:
         """Whether there is anything for the slow loop to ask."""
         return self._has_boards or self._has_pools
 
+    @property
+    def remembers(self) -> bool:
+        """Whether it can be asked for a time in which it was not read."""
+        return self._has_history
+
     def take_gap(self) -> Gap | None:
         """The gap that the newest good read ended, once; None where there is none or nothing remembers it."""
         gap, self._gap = self._gap, None
@@ -187,7 +192,7 @@ class DeviceLink:
             self._failing = None
             self._failures = 0
             self.retry_after_s = None
-            self._note_gap(at_s, at_ms)
+            self._note_gap(at_s)
         self._packed.put_faults(seen.faults)
         self._still, readings = quality.judge(self._still, seen.readings, at_s, seen.state)
         sample = Sample(
@@ -206,10 +211,10 @@ class DeviceLink:
         self._samples.publish(sample)
         return sample
 
-    def _note_gap(self, at_s: float, at_ms: int) -> None:
+    def _note_gap(self, at_s: float) -> None:
         before = self.last_good
         if self._has_history and before is not None and at_s - before.at_s >= GAP_S:
-            self._gap = Gap(from_ms=before.at_ms, to_ms=at_ms, span_s=at_s - before.at_s)
+            self._gap = Gap(from_s=before.at_s, to_s=at_s)
 
     def _failed(self, error: DeviceError, at_s: float, at_ms: int) -> Sample:
         self._failures += 1

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 
 from edge_agent.guardian.polling.backfill import Backfill, Backfills
 from edge_agent.guardian.polling.backoff import pause_s
+from edge_agent.guardian.polling.last_heard import LastHeard
 from edge_agent.guardian.polling.link import DeviceLink
 from edge_agent.guardian.polling.pace import Pace, Warm
 from edge_agent.guardian.polling.rare import RareReads
@@ -37,7 +38,7 @@ class Poller:
 
     `periods_s` are their plain cadences (`cadence.periods_s`); `urgent` ones decide trips. `warm` says from
     which temperatures a zone's miners are read faster; `on_facts` is told of facts that are new or different;
-    `on_history` takes what devices remember of gaps.
+    `on_history` takes what devices remember of gaps; `last_heard` knows those that began before this process.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Poller:
         on_facts: Callable[[DeviceId], None],
         warm: Mapping[ZoneId, Warm] | None = None,
         on_history: Callable[[Backfill], None] | None = None,
+        last_heard: LastHeard | None = None,
     ) -> None:
         self._links = links
         self._clock = clock
@@ -57,7 +59,8 @@ class Poller:
         self._urgent = urgent
         self._jitter = random.Random(len(links))  # noqa: S311 - spreads polls, guards nothing
         self.pace = Pace(warm or {}, len(links))
-        self._backfills = Backfills(on_history)
+        self._backfills = Backfills(on_history, clock)
+        self._last_heard = last_heard
         self._rare = RareReads(clock, self._jitter, on_facts=on_facts)
 
     async def run(self) -> None:
@@ -65,6 +68,10 @@ class Poller:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._backfills.run(), name="backfill")
             group.create_task(self._rare.run(), name="rare reads")
+            if self._last_heard is not None:
+                group.create_task(
+                    self._last_heard.run(self._links.values(), self._backfills), name="last heard"
+                )
             for number, link in enumerate(self._links.values()):
                 group.create_task(self._device(link, number), name=f"poll {link.device}")
 
@@ -72,6 +79,7 @@ class Poller:
         urgent = link.device in self._urgent
         plain_s = self._periods_s[link.device]
         failures = 0
+        heard = False
         self._rare.add(link)
         # Spread over one period: devices that are read together are late together.
         await self._clock.sleep(plain_s * number / max(len(self._links), 1))
@@ -80,6 +88,9 @@ class Poller:
             sample = await link.read()
             failures = failures + 1 if sample.failure else 0
             if failures == 0:
+                if not heard and self._last_heard is not None:
+                    self._last_heard.came(link, sample.at_s)
+                heard = True
                 self._follow(link)
             next_s += self._pause_s(link, sample, failures, plain_s, urgent=urgent)
             if not urgent:
@@ -103,4 +114,5 @@ class Poller:
         gap = link.take_gap()
         if gap is not None:
             self._backfills.add(link, gap)
+        self._backfills.follow(link)
         self._rare.follow(link)

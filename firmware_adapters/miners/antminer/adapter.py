@@ -70,6 +70,7 @@ def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s:
         socket=LineClient(entry.host, socket_port, timeout_s=socket_s),
         name=entry.id,
         trust=Trust.of(entry),
+        safe_preset=entry.safe_preset,
     )
 
 
@@ -93,9 +94,10 @@ class AntminerAdapter(Control):
         clock: Clock | None = None,
         name: str = "antminer",
         trust: Trust | None = None,
+        safe_preset: str | None = None,
     ) -> None:
         clock = clock or SystemClock()
-        super().__init__(Session(http, credential, clock, bulk=bulk), clock, name)
+        super().__init__(Session(http, credential, clock, bulk=bulk), clock, name, safe_preset=safe_preset)
         self._trust = trust or Trust(adapter="antminer")
         self._credential = credential
         self._socket = socket

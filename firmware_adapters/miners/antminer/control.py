@@ -18,17 +18,24 @@ AFTER_WRITE_S = 120.0
 """So long after a write the configuration is read back on every read."""
 
 
+def wakes_in(safe_preset: str | None) -> Mode:
+    """The mode for a machine whose last one is not known: what the site calls safe, or else the lowest."""
+    return Mode.NORMAL if safe_preset == Mode.NORMAL else Mode.LOW_POWER
+
+
 class Control(ABC):
     """Commands to one machine."""
 
-    def __init__(self, session: Session, clock: Clock, name: str) -> None:
+    def __init__(self, session: Session, clock: Clock, name: str, *, safe_preset: str | None = None) -> None:
+        """`safe_preset` as the site file has it: what a start goes to that does not know what was before."""
         self._session = session
         self._clock = clock
         self._name = name
         self._written_s: float | None = None
         self._writing = asyncio.Lock()
-        self._wakes_in = Mode.NORMAL
-        """What a start goes back to: the last mode that was seen before sleep."""
+        self._wakes_in = wakes_in(safe_preset)
+        """What a start goes back to: the last mode that was seen before sleep, which a sleeping machine does
+        not tell a guardian that has restarted."""
 
     @abstractmethod
     async def _check(self, ability: Ability) -> None:

@@ -11,7 +11,7 @@ from firmware_adapters.miners.braiins import limits, parse
 from firmware_adapters.miners.braiins.limits import Limits
 from firmware_adapters.miners.braiins.parse import Details
 from firmware_adapters.miners.braiins.session import Session
-from firmware_adapters.miners.fields import Object, child
+from firmware_adapters.miners.fields import Object, as_page, child
 from shared.clock import Clock
 from shared.errors import Busy, Unsupported
 
@@ -21,6 +21,8 @@ AFTER_WRITE_S = 120.0
 """How long after a write the pages that show it are asked for at every read."""
 FAN_MODES = ("auto", "manual")
 """The third one, `disabled`, takes the machine's own protection away and is not offered."""
+PROTECTION = ("hot_temperature", "dangerous_temperature")
+"""What the operator set: fans at full speed, boards off. A cooling command without them drops them."""
 
 _log = logging.getLogger(__name__)
 _Page = TypeVar("_Page")
@@ -145,12 +147,16 @@ class Control:
     async def _set_cooling(self, mode: str, wanted: Object, default_c: float | None = None) -> None:
         """Change the mode and keep the temperatures at which the machine protects itself.
 
-        The target stays too where it was automatic; from another mode it becomes `default_c`.
+        The target stays too where it was automatic; from another mode it becomes `default_c`. A machine that
+        does not tell those temperatures would lose them with the command, so nothing is sent to it: raises
+        `Busy` while it keeps the page closed, `Unsupported` where it has none of them.
         """
-        page = await self._optional("configuration/miner", lambda body: body)
-        before = child(page if isinstance(page, dict) else None, "temperature") or {}
+        page = as_page(await self._session.get("configuration/miner"), "configuration/miner")
+        before = child(page, "temperature") or {}
         settings = next((found for key in before if (found := child(before, key)) is not None), {})
-        keep = ["hot_temperature", "dangerous_temperature"]
+        keep = list(PROTECTION)
+        if all(settings.get(key) is None for key in keep):
+            raise Unsupported(f"{self._name}: it does not tell at what temperatures it protects itself")
         if mode == "auto":
             keep.append("target_temperature")
             if default_c is not None and settings.get("target_temperature") is None:

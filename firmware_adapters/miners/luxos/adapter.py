@@ -17,12 +17,12 @@ from firmware_adapters.miners.claims import power_beside
 from firmware_adapters.miners.declared import declared
 from firmware_adapters.miners.luxos import boards as parts
 from firmware_adapters.miners.luxos import parse
-from firmware_adapters.miners.luxos.session import Session
+from firmware_adapters.miners.luxos.session import LoggedOn, Session
 from firmware_adapters.transport.line_json import Body, LineClient, LineTransport
 from shared.capabilities import Ability, Capability, DeviceFacts, Preset
 from shared.clock import Clock, SystemClock
 from shared.details import Board, Chip, Fault, Pool
-from shared.errors import Busy, DeviceTimeout, MalformedReply, Unsupported
+from shared.errors import AuthFailed, Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, Reading
 from shared.units import Algorithm
@@ -32,6 +32,11 @@ SLOW_EVERY = 5
 AFTER_WRITE_S = 120.0
 READ_TIMEOUTS = 2
 """A whole read may take this many request time-outs; its commands are small and go one after the other."""
+
+_REFUSALS = (AuthFailed, Busy, Unsupported)
+"""The machine said no: nothing has changed."""
+_UNSETTLED = (DeviceError, asyncio.CancelledError)
+"""Nobody knows what the machine did."""
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +79,7 @@ class LuxosAdapter:
         self._reads = 0
         self._written_s: float | None = None
         self._abilities: frozenset[Ability] | None = None
+        self._atm_unclear = False
 
     # ------------------------------------------------------------ reading
 
@@ -91,6 +97,7 @@ class LuxosAdapter:
         slow = self._reads % SLOW_EVERY == 0
         stats = cgminer.stats(await self._session.ask("stats"))
         told = await self._config()
+        self._look_at_managed(told)
         readings = parse.readings(stats, air=told.air)
         readings["power_w"] = power_beside(
             parse.power(await self._optional("power")), readings["hashrate_ths"]
@@ -236,8 +243,9 @@ class LuxosAdapter:
         """Ask for a profile of the machine's own ladder, with its own thermal management off.
 
         That management (ATM) has to be off before a change, and stays off: on again it would step up to where
-        it was. What protects the machine at its dangerous temperature is not part of it. Raises `Unsupported`
-        for a profile that is unknown, or above the default and not tuned.
+        it was. It goes on again where the machine refuses the change. What protects the machine at its
+        dangerous temperature is not part of it. Raises `Unsupported` for a profile that is unknown, or above
+        the default and not tuned, `Busy` where the state does not allow it.
         """
         await self._check(Ability.PRESET)
         ladder = await self._ladder()
@@ -253,9 +261,49 @@ class LuxosAdapter:
         self._written_s = self._clock.monotonic()
         async with self._session.logged_on() as work:
             if managed:
-                _log.info("%s: thermal management goes off for profile %s", self._name, name)
-                await work.tell("atmset", "enabled=false")
+                await self._choose_managed(work, name)
+            else:
+                await work.tell("profileset", name)
+
+    async def _choose_managed(self, work: LoggedOn, name: str) -> None:
+        """Thermal management off, then the profile; on again where the machine refuses it.
+
+        Where nobody knows whether the profile counts, it may stay off: on again, it could step the machine up
+        from a profile that was lowered. That is told, and the next read that shows it tells how it stands.
+        """
+        _log.info("%s: thermal management goes off for profile %s", self._name, name)
+        try:
+            await work.tell("atmset", "enabled=false")
             await work.tell("profileset", name)
+        except _REFUSALS:
+            await self._manage_again(work, name)
+            raise
+        except _UNSETTLED as failure:
+            self._doubt_managed(name, failure)
+            raise
+
+    async def _manage_again(self, work: LoggedOn, name: str) -> None:
+        _log.info("%s: profile %s is refused, thermal management goes on again", self._name, name)
+        try:
+            await work.tell("atmset", "enabled=true")
+        except DeviceError as failure:
+            self._doubt_managed(name, failure)
+        except asyncio.CancelledError as failure:
+            self._doubt_managed(name, failure)
+            raise
+
+    def _doubt_managed(self, name: str, why: BaseException) -> None:
+        self._atm_unclear = True
+        _log.warning(
+            "%s: thermal management (ATM) may be off after profile %s: %s", self._name, name, why or repr(why)
+        )
+
+    def _look_at_managed(self, told: parse.Config) -> None:
+        """How thermal management stands, once, after a profile whose outcome was not known."""
+        if self._atm_unclear and told.atm_on is not None:
+            self._atm_unclear = False
+            level, word = (logging.INFO, "on") if told.atm_on else (logging.WARNING, "off")
+            _log.log(level, "%s: thermal management (ATM) is %s", self._name, word)
 
     async def stop_mining(self) -> None:
         """Ask to sleep. Raises `Busy` where the state does not allow it."""

@@ -28,13 +28,18 @@ class Session:
     @contextlib.asynccontextmanager
     async def logged_on(self, *, leaves: bool = True) -> AsyncIterator["LoggedOn"]:
         """Take the session, and give it back; writes wait for each other. `leaves` False does not give it
-        back, for a machine that goes down. Raises `Busy` while somebody else has it."""
+        back where all went well, for a machine that goes down. Raises `Busy` while somebody else has it."""
         async with self._turn:
             work = LoggedOn(self._line, await _log_on(self._line))
+            gives_back = leaves
             try:
                 yield work
+            except DeviceError:
+                # It may well be up still, and nobody, a safety stop neither, has another session until then.
+                gives_back = True
+                raise
             finally:
-                if leaves:
+                if gives_back:
                     # It dies of itself within a minute, so a failure here changes nothing.
                     with contextlib.suppress(DeviceError):
                         await self._line.ask("logoff", work.session)

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -236,6 +237,41 @@ async def test_a_start_goes_back_to_the_mode_before() -> None:
     assert scene.emulator.mode == 2, "a start that ends in more power than before would be a raise"
 
 
+@pytest.mark.parametrize(
+    ("safe", "mode"), [(None, 2), ("low-power", 2), ("sleep", 2), ("2800", 2), ("normal", 0)]
+)
+async def test_after_a_restart_a_sleeping_machine_wakes_in_what_the_site_calls_safe(
+    safe: str | None, mode: int
+) -> None:
+    """It does not tell what it ran in before sleep, and normal might be a raise that nobody asked for."""
+    scene = Scene()
+    await scene.adapter.set_preset("low-power")
+    await scene.adapter.stop_mining()
+    restarted = AntminerAdapter(scene.http, ROOT, timeout_s=5, clock=scene.clock, safe_preset=safe)
+    await restarted.read()
+    await restarted.start_mining()
+    assert scene.emulator.mode == mode
+
+
+async def test_after_a_restart_a_running_machine_goes_back_to_the_mode_it_is_seen_in() -> None:
+    scene = Scene()
+    restarted = AntminerAdapter(scene.http, ROOT, timeout_s=5, clock=scene.clock, safe_preset="low-power")
+    await restarted.stop_mining()
+    await restarted.start_mining()
+    assert scene.emulator.mode == 0
+
+
+async def test_the_site_entry_says_what_is_safe() -> None:
+    scene = Scene()
+    opened_for_site = open_device(
+        msgspec.structs.replace(entry("127.0.0.1", 80), safe_preset="normal"), ROOT, timeout_s=5
+    )
+    assert isinstance(opened_for_site, AntminerAdapter)
+    assert opened_for_site._wakes_in == "normal"
+    assert scene.adapter._wakes_in == "low-power"
+    await opened_for_site.close()
+
+
 async def test_choosing_a_mode_never_starts_a_machine() -> None:
     scene = Scene()
     await scene.adapter.stop_mining()
@@ -330,7 +366,7 @@ async def test_the_socket_answers_while_the_web_server_fails_and_that_is_logged_
 ) -> None:
     caplog.set_level(logging.INFO)
     emulator = emulator_of(Machine())
-    async with opened(emulator, "127.9.1.1", timeout_s=0.6) as adapter:
+    async with opened(emulator, "127.9.1.1", timeout_s=2.0) as adapter:
         await adapter.read()
         emulator.traps = Traps(hang=True)
         for _ in range(2):
@@ -349,7 +385,7 @@ async def test_the_socket_answers_while_the_web_server_fails_and_that_is_logged_
 
 async def test_a_refused_password_still_leaves_the_socket() -> None:
     emulator = emulator_of(Machine(), password="changed")
-    async with opened(emulator, "127.9.1.2", timeout_s=0.6) as adapter:
+    async with opened(emulator, "127.9.1.2", timeout_s=10.0) as adapter:
         assert (await adapter.read()).readings["board_temp_max_c"].value == 50
         with pytest.raises(AuthFailed):
             await adapter.facts()
@@ -378,7 +414,7 @@ async def test_the_registry_puts_the_socket_beside_the_web_server() -> None:
     emulator = emulator_of(Machine(), SystemClock())
     async with on_loopback({"127.9.1.4": emulator}, beside=True) as (port, socket_port):
         assert socket_port == port + 1
-        adapter = open_device(entry("127.9.1.4", port), ROOT, timeout_s=0.9)
+        adapter = open_device(entry("127.9.1.4", port), ROOT, timeout_s=10.0)
         assert (await adapter.read()).preset == "normal"
         emulator.traps = Traps(garbage=True)
         seen = await adapter.read()

@@ -15,7 +15,7 @@ from firmware_adapters.registry import ADAPTERS
 from firmware_adapters.transport.http import HttpReply, MemoryHttp
 from shared.capabilities import Ability
 from shared.clock import ManualClock
-from shared.errors import Busy, DeviceTimeout, Unsupported
+from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
 from shared.inventory import DeviceEntry
 from shared.telemetry import MISSING, DeviceKind, MinerState
 from support.miners import Machine
@@ -169,6 +169,44 @@ async def test_changing_the_fans_keeps_the_thresholds_of_its_own_protection() ->
         "dangerous_temperature": dangerous,
     }
     assert emulator.commands.cooling == {"auto": auto}, "the target is the machine's default again"
+
+
+@pytest.mark.parametrize(
+    ("said", "error"),
+    [
+        (HttpReply(503, b""), Busy),
+        (HttpReply(404, b""), Unsupported),
+        (HttpReply(200, b"[]"), MalformedReply),
+        (HttpReply(200, b"{}"), Unsupported),
+        (HttpReply(200, b'{"temperature": {"auto": {"target_temperature": {"degree_c": 60}}}}'), Unsupported),
+    ],
+)
+async def test_where_those_thresholds_are_not_told_nothing_is_sent(
+    said: HttpReply, error: type[DeviceError]
+) -> None:
+    """A command without them would drop what the operator set."""
+    _, emulator, _, clock = opened()
+    http = in_memory(
+        emulator, spoil=lambda path, _body: said if path.endswith("configuration/miner") else None
+    )
+    adapter = BraiinsAdapter(http, Credential(user="root", secret="kept"), timeout_s=2, clock=clock)
+    for command in (
+        adapter.set_cooling_target(55.0),
+        adapter.set_fan_mode("manual", 70.0),
+        adapter.set_fan_mode("auto"),
+    ):
+        with pytest.raises(error):
+            await command
+    assert not [request for request in http.requests if request.method == "PUT"]
+
+
+async def test_the_one_threshold_that_is_set_is_kept() -> None:
+    adapter, emulator, _, _ = opened()
+    emulator.commands.cooling = {"manual": {"fan_speed_ratio": 0.5, "hot_temperature": {"degree_c": 75.0}}}
+    await adapter.set_cooling_target(55)
+    assert emulator.commands.cooling == {
+        "auto": {"target_temperature": {"degree_c": 55}, "hot_temperature": {"degree_c": 75.0}}
+    }
 
 
 async def test_the_mode_without_protection_is_not_offered() -> None:

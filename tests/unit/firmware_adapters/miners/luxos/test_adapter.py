@@ -20,7 +20,7 @@ from firmware_adapters.miners.luxos.emulator_traps import Traps
 from firmware_adapters.transport.line_json import Body
 from shared.capabilities import Ability
 from shared.clock import ManualClock, SystemClock
-from shared.errors import Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported
+from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState, Quality
@@ -45,6 +45,19 @@ class Scene:
         self.emulator = emulator_of(self.machine, self.clock, **options)
         self.line = MemorySocket(self.emulator)
         self.adapter = LuxosAdapter(self.line, timeout_s=5, clock=self.clock)
+
+    def answers_with(self, failures: dict[str, DeviceError]) -> None:
+        """From now on these commands, named with or without what follows them, end like this, undone."""
+        whole = self.line.ask
+
+        async def ask(command: str, parameter: str | None = None) -> Body:
+            failure = failures.get(command) or failures.get(f"{command} {parameter}")
+            if failure is None:
+                return await whole(command, parameter)
+            self.line.asked.append(f"{command} {parameter}")
+            raise failure
+
+        self.line.ask = ask  # type: ignore[method-assign] # a machine in a bad state
 
     def asked(self) -> list[str]:
         """The commands since the last call."""
@@ -161,7 +174,7 @@ async def test_what_happened_is_told() -> None:
 
 
 async def test_a_read_has_one_deadline_over_all_its_commands() -> None:
-    emulator = emulator_of(Machine(), SystemClock(), traps=Traps(slow_s=0.15))
+    emulator = emulator_of(Machine(), SystemClock(), traps=Traps(slow_s=1.5))
     async with on_loopback({"127.9.2.1": emulator}) as (_, port):
         entry = DeviceEntry(
             id=DeviceId("m"),
@@ -171,7 +184,7 @@ async def test_a_read_has_one_deadline_over_all_its_commands() -> None:
             port=port,
             zone=ZoneId("z"),
         )
-        adapter = open_device(entry, None, timeout_s=0.2)
+        adapter = open_device(entry, None, timeout_s=2.0)
         with pytest.raises(DeviceTimeout):
             await adapter.read()
         emulator.traps = Traps()
@@ -282,6 +295,21 @@ async def test_the_session_is_given_back_after_a_refusal() -> None:
     await scene.adapter.start_mining()
 
 
+async def test_a_refused_reboot_keeps_no_session_so_that_a_stop_goes_through() -> None:
+    scene = Scene()
+    scene.answers_with({"rebootdevice": Busy("4028: not now")})
+    with pytest.raises(Busy, match="not now"):
+        await scene.adapter.reboot()
+    await scene.adapter.stop_mining()
+    assert scene.machine.seen.state is MinerState.STOPPED
+
+
+async def test_a_machine_that_reboots_is_not_asked_for_its_session() -> None:
+    scene = Scene()
+    await scene.adapter.reboot()
+    assert scene.asked()[-1] == "rebootdevice s0000001"
+
+
 async def test_writes_at_once_wait_for_each_other() -> None:
     scene = Scene()
     await asyncio.gather(
@@ -310,6 +338,58 @@ async def test_thermal_management_goes_off_before_a_profile_changes_and_stays_of
     assert not scene.emulator.atm
     await scene.adapter.set_preset("2800")
     assert not [asked for asked in scene.asked() if asked.startswith("atmset")]
+
+
+async def test_a_refused_profile_leaves_thermal_management_as_it_was() -> None:
+    scene = Scene()
+    scene.answers_with({"profileset": Busy("4028: not now")})
+    with pytest.raises(Busy, match="not now"):
+        await scene.adapter.set_preset("2550")
+    assert scene.emulator.atm
+    assert scene.emulator.session is None
+    assert scene.asked()[-4:] == [
+        "atmset s0000001,enabled=false",
+        "profileset s0000001,2550",
+        "atmset s0000001,enabled=true",
+        "logoff s0000001",
+    ]
+
+
+async def test_a_refused_profile_of_a_machine_that_does_not_manage_itself_switches_nothing_on() -> None:
+    scene = Scene()
+    scene.emulator.atm = False
+    scene.answers_with({"profileset": Busy("4028: not now")})
+    with pytest.raises(Busy, match="not now"):
+        await scene.adapter.set_preset("2550")
+    assert not scene.emulator.atm
+
+
+async def test_a_profile_that_may_have_been_taken_leaves_it_off_and_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """On again, it could step the machine up from the profile that it was lowered to."""
+    scene = Scene()
+    scene.answers_with({"profileset": DeviceTimeout("no whole reply in time")})
+    with pytest.raises(DeviceTimeout):
+        await scene.adapter.set_preset("2550")
+    assert not scene.emulator.atm
+    assert [record.getMessage() for record in caplog.records] == [
+        "luxos: thermal management (ATM) may be off after profile 2550: no whole reply in time"
+    ]
+    caplog.clear()
+    for _ in range(2):
+        await scene.adapter.read()
+    assert [record.getMessage() for record in caplog.records] == ["luxos: thermal management (ATM) is off"]
+
+
+async def test_thermal_management_that_does_not_go_on_again_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    scene = Scene()
+    scene.answers_with(
+        {"profileset": Busy("4028: not now"), "atmset s0000001,enabled=true": Unreachable("closed")}
+    )
+    with pytest.raises(Busy, match="not now"):
+        await scene.adapter.set_preset("2550")
+    assert ["may be off" in record.getMessage() for record in caplog.records] == [True]
 
 
 async def test_a_machine_whose_atm_page_is_missing_is_asked_in_its_configuration() -> None:
