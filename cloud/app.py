@@ -30,6 +30,7 @@ import cloud.sites.endpoints
 from cloud import openapi
 from cloud.commands import service as commands
 from cloud.config import CloudConfig, read_secret
+from cloud.identity.keyrings import KeyringPublisher
 from cloud.identity.registrar import Registrar
 from cloud.ingest.committer import Committer
 from cloud.ingest.decoding import Wanted
@@ -150,6 +151,7 @@ def _assemble(
         "chunks": chunks.run(),
         "training": trainer.run(),
         "assignments": assignments.run(),
+        "keyrings": KeyringPublisher(command_link, database, clock).run(),
         "campaigns": campaigns.run(),
         "identity": registrar.run(),
         "housekeeping": _keep_house(context),

@@ -183,6 +183,8 @@ class Status(_Frame, frozen=True, kw_only=True, tag="status"):
     """The runtime that the UPS promises, None where it is not known or mains are present."""
     refused: dict[str, int] = {}
     """What was refused since the start, by kind: bad frames, proposals, orders, operators' requests."""
+    keyring: int | None = None
+    """Version of the keyring that the guardian has stored, 0 for the file; None from a guardian of before."""
 
 
 class Result(_Frame, frozen=True, kw_only=True, tag="result"):

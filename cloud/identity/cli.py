@@ -1,7 +1,7 @@
 """`minewarden cloud ca | enrolments | certificates | revoke | admit | broker-config | publish-keyring`.
 
-`ca` and `broker-config` work on files, `publish-keyring` on database and broker; everything else asks the running
-cloud, as the dashboard does.
+`ca` and `broker-config` work on files, `publish-keyring` on database and broker; everything else asks the
+running cloud, as the dashboard does.
 """
 
 import argparse
@@ -72,7 +72,7 @@ def add_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     )
     admit.add_argument("--out", type=Path, required=True, help="file for the certificate")
     keyring = _common(
-        commands.add_parser("publish-keyring", help="keep a root-signed keyring, and leave it at the broker for sites")
+        commands.add_parser("publish-keyring", help="keep a root-signed keyring for sites, at the broker too")
     )
     keyring.add_argument("file", type=Path, help="what 'minewarden keys root-sign' wrote")
     keyring.add_argument("--site", action="append", default=[], help="only this site; repeat it")

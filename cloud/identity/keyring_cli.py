@@ -1,7 +1,7 @@
 """`minewarden cloud publish-keyring`: leave a root-signed keyring at the broker for sites to take over.
 
-It is kept in the database first: the running cloud publishes it again to a broker that lost its memory, and to
-sites that come later. It stays retained, so a site that is offline today takes it over when it comes back.
+It is kept in the database first: the running cloud publishes it again to a broker that lost its memory, and
+to sites that come later. It stays retained, so a site that is offline today takes it over when it comes back.
 """
 
 import argparse
@@ -59,11 +59,13 @@ async def publish(config: CloudConfig, given: argparse.Namespace, database: Data
         for site in wanted:
             await link.send(topics.keyring(SiteId(site)), codec.encode(signed), retain=True)
             print(f"{site}: keyring version {update.version} is at the broker")
-    except TimeoutError:
+    except (TimeoutError, Unavailable) as error:
+        why = str(error) or (
+            f"no connection to the broker {config.broker.host}:{config.broker.port} in {CONNECT_S:.0f} s"
+        )
         raise Unavailable(
-            f"no connection to the broker {config.broker.host}:{config.broker.port} in {CONNECT_S:.0f} s; "
-            "the keyring is kept, and a running cloud publishes it when the broker is there"
-        ) from None
+            f"{why}; the keyring is kept, and a running cloud publishes it when the broker is there"
+        ) from error
     finally:
         await link.stop()
     return 0

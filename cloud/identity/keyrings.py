@@ -1,6 +1,7 @@
 """Keyrings that sites are to take over: kept here, and put on the broker again when it lost its memory.
 
-The cloud cannot check one for a site, and need not: every gateway verifies it against the roots that it holds.
+The cloud cannot check one for a site, and need not: every gateway verifies it against the roots that it
+holds.
 """
 
 import hashlib

@@ -3,7 +3,7 @@
 from cloud.tables.alarms import AlarmRow, EventRow
 from cloud.tables.base import Base
 from cloud.tables.commands import CommandRow, PlanRow, TrailRow
-from cloud.tables.identity import CertificateRow, EnrolmentRow
+from cloud.tables.identity import CertificateRow, EnrolmentRow, KeyringRow
 from cloud.tables.ledger import LedgerRow, QuarantineRow, QuarantineSiteRow
 from cloud.tables.models import AssignmentRow, ModelReportRow, ModelRow, TrainingJobRow
 from cloud.tables.rollouts import (
@@ -42,6 +42,7 @@ __all__ = [
     "EnrolmentRow",
     "EventRow",
     "GoneDayRow",
+    "KeyringRow",
     "LedgerRow",
     "ModelReportRow",
     "ModelRow",

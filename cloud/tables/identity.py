@@ -1,8 +1,8 @@
-"""Who asked for a certificate, and every certificate that was made."""
+"""Who asked for a certificate, every certificate that was made, and the keyrings that sites are to take."""
 
 from typing import Any
 
-from sqlalchemy import Index, String
+from sqlalchemy import Index, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from cloud.tables.base import Base, LongText, Millis, RowNumber, Word
@@ -61,3 +61,20 @@ class CertificateRow(Base):
     revoked_by: Mapped[LongText | None]
     reason: Mapped[LongText]
     cut_ms: Mapped[Millis | None]
+
+
+class KeyringRow(Base):
+    """A root-signed keyring that stands at the broker for sites; dropped once a newer one covers them all."""
+
+    __tablename__ = "keyrings"
+    __table_args__ = (Index("uq_keyrings_sha256", "sha256", unique=True),)
+
+    row: Mapped[RowNumber]
+    version: Mapped[int]
+    sha256: Mapped[str] = mapped_column(String(64))
+    """Of the signed payload."""
+    sites: Mapped[list[Any]]
+    """Whom it is left for; empty is every site, those that come later included."""
+    stored_ms: Mapped[Millis]
+    signed: Mapped[bytes] = mapped_column(LargeBinary)
+    """As it goes to the broker."""

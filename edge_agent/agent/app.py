@@ -114,6 +114,7 @@ class Agent:
             self.uplink,
             self.windows,
             *([self.rotation] if self.rotation is not None else []),
+            *([self.keys] if self.keys is not None else []),
         ]
         self.source = StatusSource(
             clock,
@@ -148,6 +149,7 @@ class Agent:
             self.records,
             tell_guardian=self._send,
             on_change=self.keeper.recheck,
+            guardian_has=lambda: None if (told := self.view.status) is None else told.keyring,
         )
 
     def _make_rotation(self, state: Path) -> Rotation | None:

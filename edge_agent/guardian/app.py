@@ -42,6 +42,7 @@ from edge_agent.guardian.polling import open_files
 from edge_agent.guardian.polling.backfill import Histories
 from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.cadence import kept_days, periods_s, urgent_devices
+from edge_agent.guardian.polling.last_heard import LastHeard
 from edge_agent.guardian.polling.link import DeviceLink, Samples
 from edge_agent.guardian.polling.pace import warm_of
 from edge_agent.guardian.polling.poller import Poller
@@ -267,6 +268,12 @@ class Guardian:
             on_facts=self._facts,
             warm=warm_of(site),
             on_history=self.histories.take,
+            last_heard=LastHeard(
+                state / "last-heard.json",
+                self.clock,
+                synchronised=synchronised,
+                room=lambda: self.journal.ok,
+            ),
         )
         self.watchdogs = Watchdogs(
             self.links,
@@ -438,6 +445,7 @@ class Guardian:
             on_battery=self.cycle.on_battery,
             battery_left_s=self.cycle.battery_left_s,
             refused=self._refused(),
+            keyring=self.keys.version,
         )
 
     def _refused(self) -> dict[str, int]:
@@ -521,20 +529,26 @@ class Guardian:
             self.server.broadcast(self.status())
 
     async def _take_keys(self, signed: Signed) -> None:
-        """Keys that were removed stop counting now, and so do models that only they vouched for."""
+        """Keys that were removed stop counting now, and so do models that only they vouched for.
+
+        That holds for an update that cannot be taken up yet as well (`TrustedKeys.held`); the agent sees in
+        `Status.keyring` what is missing here and hands it in again.
+        """
         async with self._assigning:
+            before = self.keys.changes
             try:
                 update = await asyncio.to_thread(self.keys.take, signed, now_ms=self.clock.utc_ms())
             except (SecurityError, StoreError) as error:
                 self.recorder.record(told.keyring(f"keyring update refused: {error}", EventKind.REFUSED))
+            else:
+                if update is not None:
+                    text = f"keyring version {update.version} counts now, with {len(update.keys)} keys"
+                    self.recorder.record(told.keyring(text, EventKind.SYSTEM))
+            if self.keys.changes == before:
                 return
-            if update is None:
-                return
-            text = f"keyring version {update.version} counts now, with {len(update.keys)} keys"
-            self.recorder.record(told.keyring(text, EventKind.SYSTEM))
             if why := self.assignments.recheck():
                 self._model_event(why, EventKind.REFUSED)
-                self.server.broadcast(self.status())
+            self.server.broadcast(self.status())
 
     def _model_event(self, text: str, kind: EventKind) -> None:
         self.recorder.record(told.model(text, kind))

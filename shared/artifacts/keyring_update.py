@@ -10,6 +10,13 @@ in their own folder, and from then on use it in place of the file. Three things 
 * `expires_ms` bounds when an update may be taken over, not how long its keys count: a site that is offline
   for a year must still know whom to trust.
 
+Trust falls at once and rises late. What an update takes away stops counting as soon as a root's signature is
+verified; what it adds counts once it is stored, and only if it came in time. So a full disk or a late
+delivery never keeps a stolen key alive, and whoever replays an update that has run out wins no key by it:
+only what a root had taken away by then can go. An update that came in time and could not be stored may be
+stored later than `expires_ms`; the word of another process that it came in time does not count, because that
+process may be the one that was taken over.
+
 A person who writes another keyring *file* on the gateway starts anew from it (lost roots); the version stays,
 so that an update from before cannot be replayed on top.
 """
@@ -53,6 +60,13 @@ class _Kept(msgspec.Struct, frozen=True, kw_only=True):
     signed: Signed
 
 
+class _Held(msgspec.Struct, frozen=True, kw_only=True):
+    signed: Signed
+    version: int
+    in_time: bool
+    """It came before `expires_ms`, and only the disk stood against it."""
+
+
 class _File(msgspec.Struct, frozen=True):
     sha256: str
     body: bytes
@@ -68,7 +82,7 @@ class TrustedKeys(Keyring):
         """Read the keyring file and the update kept on top of it; raises `ConfigError` for a bad file.
 
         A kept update that is damaged leaves only the file's root keys: what had been removed must not
-        count again because a disk forgot it, and the next delivery of the update heals it.
+        count again because a disk forgot it. The next delivery of an update that has not run out heals it.
         """
         entries = Keyring.read(base)
         super().__init__(entries)
@@ -76,6 +90,9 @@ class TrustedKeys(Keyring):
         self.newest: Signed | None = None
         """The update in force, for whoever must pass it on."""
         self.damaged = False
+        self.changes = 0
+        """Times that the keys in force changed since the start."""
+        self._held: _Held | None = None
         self._path = path
         self._site = site
         self._base_sha256 = hashlib.sha256(Keyring.dump(entries).encode()).hexdigest()
@@ -96,25 +113,55 @@ class TrustedKeys(Keyring):
             self.damaged = True
             self._trust(tuple(key for key in base if key.role is Role.ROOT))
 
+    @property
+    def held(self) -> Signed | None:
+        """An update of a root that came too late or could not be stored: `take` it again, both may end."""
+        return None if self._held is None else self._held.signed
+
+    @property
+    def count(self) -> int:
+        """How many keys count now."""
+        return len(self._keys)
+
     def take(self, signed: Signed, *, now_ms: int) -> KeyringUpdate | None:
         """Verify an update, store it, and use it from now on; None where it is the one in force already.
 
-        Raises `SecurityError` with the reason of a refusal and `StoreError` where it cannot be kept; the
-        present keys count on after either.
+        Raises `SecurityError` with the reason of a refusal and `StoreError` where it cannot be kept. The
+        present keys count on after either, but for those that a `held` update takes away.
         """
         if self.newest is not None and signed.payload == self.newest.payload:
             return None
-        update = self._verified(signed, now_ms)
+        update = self._verified(signed)
+        known = self._held is not None and self._held.signed.payload == signed.payload and self._held.in_time
+        in_time = known or now_ms < update.expires_ms
+        if not in_time:
+            self._hold(signed, update, in_time=False)
+            raise SecurityError(f"keyring version {update.version} had to be taken over earlier: expired")
         body = msgspec.msgpack.encode(
             _Kept(base_sha256=self._base_sha256, version=update.version, signed=signed)
         )
         file = _File(hashlib.sha256(body).hexdigest(), body)
-        _replace(self._path, msgspec.msgpack.encode(file))
+        try:
+            _replace(self._path, msgspec.msgpack.encode(file))
+        except StoreError:
+            self._hold(signed, update, in_time=True)
+            raise
         self._trust(update.keys)
-        self.version, self.newest, self.damaged = update.version, signed, False
+        self.changes += 1
+        self.version, self.newest, self.damaged, self._held = update.version, signed, False, None
         return update
 
-    def _verified(self, signed: Signed, now_ms: int) -> KeyringUpdate:
+    def _hold(self, signed: Signed, update: KeyringUpdate, *, in_time: bool) -> None:
+        """Let go of the keys that it takes away. Roots stay: without them it could not be verified again."""
+        self._held = _Held(signed=signed, version=update.version, in_time=in_time)
+        present = tuple(entry for entry, _ in self._keys.values())
+        stay = tuple(entry for entry in present if entry.role is Role.ROOT or entry in update.keys)
+        if len(stay) < len(present):
+            self._trust(stay)
+            self.changes += 1
+
+    def _verified(self, signed: Signed) -> KeyringUpdate:
+        """All but the time; raises `SecurityError`."""
         self.verify(Purpose.KEYRING, signed, Role.ROOT)
         try:
             update = msgspec.msgpack.decode(signed.payload, type=KeyringUpdate)
@@ -122,8 +169,11 @@ class TrustedKeys(Keyring):
             raise SecurityError(f"signed keyring does not decode: {error}") from error
         if update.version <= self.version:
             raise SecurityError(f"keyring version {update.version} is not above {self.version}: replayed")
-        if now_ms >= update.expires_ms:
-            raise SecurityError(f"keyring version {update.version} had to be taken over earlier: expired")
+        held = self._held
+        if held is not None and update.version <= held.version and signed.payload != held.signed.payload:
+            raise SecurityError(
+                f"keyring version {update.version} is not above {held.version}, which waits: replayed"
+            )
         if update.sites and self._site not in update.sites:
             raise SecurityError(f"keyring version {update.version} is not meant for site {self._site!r}")
         if len(update.keys) > MAX_KEYS:

@@ -27,6 +27,7 @@ from shared.artifacts.keyring_update import TrustedKeys
 from shared.artifacts.manifest import Assignment, Manifest, check_bytes, verify_assignment
 from shared.artifacts.signing import Keyring
 from shared.clock import Clock, SystemClock
+from shared.errors import ConfigError
 
 ACTIONS: Final = ("list", "verify", "pin", "unpin", "rollback")
 _DONE: Final = {
@@ -58,6 +59,7 @@ def _found(site: SiteFile) -> tuple[Slots, list[tuple[str, str]]]:
 
 def _list(site: SiteFile) -> int:
     slots, found = _found(site)
+    print(_keyring(site))
     if not found:
         print("no model: the site runs on rules")
     memory = MemoryFile(slots.folder).now
@@ -74,6 +76,8 @@ def _list(site: SiteFile) -> int:
             notes.append("pinned")
         if name == "active" and memory.trial is not None and memory.trial.sha256 == sha256:
             notes.append("confirmed" if memory.trial.confirmed else "on trial")
+        if ends := sum(death.times for death in memory.deaths if death.sha256 == sha256):
+            notes.append(f"unclean ends of the agent: {ends}")
         words = ", ".join(notes)
         print(
             f"{name:<10} {sha256[:12]}  {manifest.name} v{manifest.version} ({manifest.algorithm}), {words}"
@@ -81,11 +85,27 @@ def _list(site: SiteFile) -> int:
     return 0
 
 
+def _keyring(site: SiteFile) -> str:
+    """Which keys the agent trusts, in one line."""
+    try:
+        keys = _trusted(site)
+    except ConfigError as error:
+        return f"keyring    unreadable: {error}"
+    if keys.damaged:
+        return "keyring    DAMAGED: only root keys count until it is delivered again"
+    whence = f"version {keys.version}" if keys.newest is not None else "the file of the site"
+    return f"keyring    {whence}, {keys.count} keys"
+
+
+def _trusted(site: SiteFile) -> TrustedKeys:
+    return TrustedKeys(Path(site.paths.keyring), Path(site.paths.agent_state) / "keyring.bin", site.site.id)
+
+
 async def _verify(site: SiteFile, clock: Clock) -> int:
     slots, found = _found(site)
     if not found:
         print("no model: the site runs on rules")
-    keys = TrustedKeys(Path(site.paths.keyring), Path(site.paths.agent_state) / "keyring.bin", site.site.id)
+    keys = _trusted(site)
     bad = 0
     for name, sha256 in found:
         try:

@@ -1,11 +1,13 @@
 """One assignment as far as it goes: admitted, fetched, inspected, tested in a child, put into the shadow.
 
 Whatever goes wrong, the model that worked stays; each refusal is counted, told as an event and remembered,
-so that what the broker retains is not fetched over and over.
+so that what the broker retains is not fetched over and over. Refused papers are another matter: the keyring
+that they need may come a moment later, the clock may be wrong. They are held and looked at again.
 """
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -35,6 +37,8 @@ from shared.wire.envelope import Chunk, ChunkRequest
 ASK_AGAIN_S: Final = 5.0
 MAX_TRIES: Final = 2
 """So often may the agent end while a model is tested and loaded, before the model is taken for the reason."""
+_PAPERS: Final = uuid.UUID("0f4e1d0b-6f0e-4f39-a0a5-6d2a4b1c7e55")
+"""Namespace: papers that are refused again after a restart, for the same reason, are the same event."""
 
 
 class Pinned(Exception):
@@ -74,11 +78,29 @@ class Intake:
         self._fetch: Fetch | None = None
         self._where = ""
         self._refusing = ""
+        self._held: Signed | None = None
+        """The last offer whose papers were refused. One is enough: the newest assignment counts."""
 
     def known(self, signed: Signed) -> bool:
-        """Whether this very assignment was accepted or refused before."""
+        """Whether this very assignment was accepted or refused before, or is held."""
         memory = self._moves.memory.now
+        if signed == self._held:  # with its signatures: a forged copy must not stand for the true one
+            return True
         return digest(signed) in (memory.seen.digest, memory.refused, self._refusing)
+
+    def ripe(self) -> Signed | None:
+        """The held offer, once its papers are in order: the keyring or the clock changed."""
+        held = self._held
+        if held is None:
+            return None
+        try:
+            self._admit(held)
+        except SecurityError:
+            return None
+        except UNUSABLE:
+            pass  # its papers are; `consider` says what is not
+        self._held = None
+        return held
 
     def chunk(self, chunk: Chunk) -> None:
         """A part of a model arrived; dropped when nobody waits, the fetch asks again."""
@@ -88,33 +110,43 @@ class Intake:
     async def consider(self, signed: Signed) -> None:
         """Take an offer as far as it goes. Raises `Pinned`, and what the disk refuses with."""
         slots = self._moves.slots.current()
-        known = {sha for sha in msgspec.structs.asdict(slots).values() if sha is not None}
         verified: Verified | None = None
         self._where = "manifest"
         try:
-            verified = admit(
-                signed,
-                self._keyring,
-                site=self._site.site.id,
-                now_ms=self._clock.utc_ms(),
-                step_s=self._site.timing.step_s,
-                seen=self._moves.memory.now.seen,
-                known=known,
-            )
+            verified = self._admit(signed)
             self._check_pin(verified)
             if verified.assignment.stage is Stage.WITHDRAWN:
                 await self._withdraw(signed, verified)
             elif verified.manifest.sha256 in (slots.active, slots.candidate):
                 await self._restage(signed, verified)
             else:
-                await self._bring_in(signed, verified, known)
+                await self._bring_in(signed, verified)
         except SecurityError as error:
             self._where = "papers"
-            await self._refuse(signed, verified, str(error))
+            if verified is None:
+                await self._hold(signed, str(error))
+            else:
+                await self._refuse(signed, verified, str(error))
         except UNUSABLE as error:
             await self._refuse(signed, verified, str(error))
         finally:
             self._moves.slots.arriving = None
+
+    def _stored(self) -> set[str]:
+        """Hashes in this gateway's slots."""
+        slots = msgspec.structs.asdict(self._moves.slots.current())
+        return {sha for sha in slots.values() if sha is not None}
+
+    def _admit(self, signed: Signed) -> Verified:
+        return admit(
+            signed,
+            self._keyring,
+            site=self._site.site.id,
+            now_ms=self._clock.utc_ms(),
+            step_s=self._site.timing.step_s,
+            seen=self._moves.memory.now.seen,
+            known=self._stored(),
+        )
 
     def _check_pin(self, verified: Verified) -> None:
         """A pin holds against every other version; a withdrawal takes trust away and always counts."""
@@ -162,12 +194,12 @@ class Intake:
 
     # ------------------------------------------------------------ what is new
 
-    async def _bring_in(self, signed: Signed, verified: Verified, known: set[str]) -> None:
+    async def _bring_in(self, signed: Signed, verified: Verified) -> None:
         manifest, moves = verified.manifest, self._moves
         if self._tries(signed) >= MAX_TRIES:
             self._where = "self-test"
             raise ArtifactError(f"the agent ended {MAX_TRIES} times while it tested this model")
-        if manifest.sha256 in known:
+        if manifest.sha256 in self._stored():
             data = moves.slots.load(manifest.sha256).data
         else:
             self._where = "transfer"
@@ -263,8 +295,21 @@ class Intake:
         )
         self._moves.memory.change(seen=fresh, trying=None)
 
+    async def _hold(self, signed: Signed, why: str) -> None:
+        """Refuse the papers for now. Nothing of it goes to the disk: who signed it is not known."""
+        self._held = signed
+        known = msgspec.msgpack.encode((signed, why)).hex()
+        await self._tell_refusal(signed, None, why, event_id=str(uuid.uuid5(_PAPERS, known)))
+
     async def _refuse(self, signed: Signed, verified: Verified | None, why: str) -> None:
         self._refusing = digest(signed)
+        await self._tell_refusal(signed, verified, why)
+        # After the event: a kill in between tells it twice, the other way round it would never be told.
+        self._moves.memory.change(refused=digest(signed), trying=None)
+
+    async def _tell_refusal(
+        self, signed: Signed, verified: Verified | None, why: str, *, event_id: str | None = None
+    ) -> None:
         self.refused[self._where] = self.refused.get(self._where, 0) + 1
         data: Evidence = {"state": "refused", "reason": self._where, "detail": why, "why": why}
         name = "A model assignment"
@@ -281,7 +326,6 @@ class Intake:
                 severity=Severity.HIGH if self._where == "papers" else Severity.LOW,
                 advice="Look at the rollout in the cloud; this site keeps what it has.",
                 data=data,
+                event_id=event_id,
             )
         )
-        # After the event: a kill in between tells it twice, the other way round it would never be told.
-        self._moves.memory.change(refused=digest(signed), trying=None)

@@ -194,7 +194,8 @@ class Keeper(Service):
         )
 
     async def recheck(self) -> None:
-        """Keys changed: what only a removed key vouched for goes."""
+        """Keys changed: what only a removed key vouched for goes, what waited for a new one is looked at."""
+        self._offered.set()
         async with self._moves.lock:
             for model in (self.engine.candidate, self.engine.active):
                 if model is None:
@@ -212,6 +213,10 @@ class Keeper(Service):
     async def run(self) -> None:
         while True:
             self.tick()
+            # An offer that just came replaces one that was held, and one at a time is worked on.
+            if self._offer is None and (ripe := self._intake.ripe()) is not None:
+                await self._work_on(ripe)
+                continue
             try:
                 async with asyncio.timeout(ASK_AGAIN_S):
                     await self._offered.wait()

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_agent.agent.inference import cli
+from edge_agent.agent.inference.lives import Death
 from edge_agent.agent.inference.memory import MemoryFile, Trial
 from edge_agent.agent.inference.slots import SlotMap, Slots
 from support.agent import FakeGuardian, make_assignment, make_site
@@ -97,6 +99,18 @@ async def status(port: int) -> dict[str, object]:
     return await asyncio.to_thread(read)
 
 
+def test_the_list_says_how_often_the_agent_ended_with_which_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slots, _ = installed(tmp_path)
+    deaths = tuple(Death(sha256=V2.sha256, at_ms=n, ran_s=n, times=n) for n in (1, 2))
+    MemoryFile(slots.folder).change(deaths=deaths)
+    assert cli.run("list", make_site(tmp_path)) == 0
+    active, previous = capsys.readouterr().out.splitlines()[1:]
+    assert active.endswith("confirmed, unclean ends of the agent: 3")
+    assert "unclean" not in previous, "none is counted with it"
+
+
 async def test_pin_and_rollback_need_no_network(tmp_path: Path) -> None:
     slots, port = installed(tmp_path)
     async with agent(tmp_path, port):
@@ -104,6 +118,7 @@ async def test_pin_and_rollback_need_no_network(tmp_path: Path) -> None:
         assert found[0] == 0
         assert "active" in found[1]
         assert "v2 (tiny), assigned for active, confirmed" in found[1]
+        assert "keyring    the file of the site, " in found[1]
         assert await command(tmp_path, "unpin") == (1, "minewarden agent: nothing is pinned\n")
         assert await command(tmp_path, "pin") == (0, "pinned: miner-anomaly v2 is kept until 'unpin'\n")
         assert (await status(port))["pinned"] == "miner-anomaly v2"

@@ -12,16 +12,17 @@ import pytest
 
 from edge_agent import ipc
 from edge_agent.agent.app import Agent
-from edge_agent.agent.inference.keys import KeyDesk
+from edge_agent.agent.inference.keys import ALARM_KEY, LOOK_S, KeyDesk
 from edge_agent.guardian.agents.peers import Peer
 from edge_agent.guardian.interlocks.inputs import ModelClaim
 from edge_agent.ipc import Mode
+from shared.alarms import Event, EventKind, Severity
 from shared.artifacts.keyring_update import KeyringUpdate, TrustedKeys, sign_update
 from shared.artifacts.manifest import Assignment, Stage, assign, bless
 from shared.artifacts.signing import Keyring, PublicKeyEntry, Role, Signed, SigningKey
 from shared.commands import CommandState, SafeStopOrder
 from shared.wire import codec, topics
-from support.agent import KEYS, SITE, make_assignment
+from support.agent import KEYS, SITE, T0, make_assignment
 from support.agent_bench import AgentBench
 from support.agent_world import world
 from support.guardian import KEYS as GUARDIAN_KEYS
@@ -113,9 +114,179 @@ class TestAgent:
             await desk.greet_guardian()
             assert len(b.said(ipc.Keys)) == passed + 1
 
+    async def test_a_disk_that_refuses_it_is_tried_again_and_the_guardian_has_it_meanwhile(
+        self, tmp_path: Path
+    ) -> None:
+        async with life(tmp_path) as b:
+            keys = trusted(tmp_path / "keys")
+            desk = with_keys(b, keys)
+            (blocked := tmp_path / "keys" / "keyring.bin.new").mkdir()
+            signed = update(1, WITHOUT_RELEASE)
+            await desk.take(signed)
+            assert b.said(ipc.Keys) == [ipc.Keys(signed=signed)], "its disk may have room"
+            assert (keys.version, keys.entry(KEYS.release.key_id)) == (0, None), "the old key is gone at once"
+            await look(b, desk, seconds=60)
+            assert alarms(b)[-1].kind is EventKind.ALARM
+            blocked.rmdir()
+            desk._guardian_has = lambda: 1
+            await look(b, desk, seconds=120)
+            assert keys.version == 1
+            await look(b, desk, seconds=60)
+            assert [told.kind for told in alarms(b)] == [EventKind.ALARM, EventKind.ALARM_CLEARED]
+
+    async def test_a_guardian_that_lags_gets_it_again_with_growing_waits_and_an_alarm_stands(
+        self, tmp_path: Path
+    ) -> None:
+        async with life(tmp_path) as b:
+            desk = with_keys(b, trusted(tmp_path / "keys"))
+            desk._guardian_has = lambda: 0
+            await look(b, desk, seconds=60)
+            assert (b.said(ipc.Keys), alarms(b)) == ([], []), "both have the file"
+            signed = update(4, BASE)
+            await desk.take(signed)
+            await look(b, desk, seconds=25)
+            assert len(b.said(ipc.Keys)) == 2
+            assert alarms(b) == [], "the guardian may just be about to say so"
+            await look(b, desk, seconds=10 * 3600)
+            times = len(b.said(ipc.Keys))
+            assert 10 < times < 25, "hours later once an hour"
+            (alarm,) = alarms(b)
+            assert (alarm.severity, alarm.data) == (Severity.HIGH, {"version": 4, "guardian": 0})
+            desk._guardian_has = lambda: 4
+            await look(b, desk, seconds=60)
+            assert len(b.said(ipc.Keys)) == times
+            assert [told.kind for told in alarms(b)] == [EventKind.ALARM, EventKind.ALARM_CLEARED]
+
+    async def test_the_alarm_ends_in_the_next_life_of_the_agent_too(self, tmp_path: Path) -> None:
+        async with life(tmp_path) as b:
+            keys = trusted(tmp_path / "keys")
+            first = with_keys(b, keys)
+            await first.take(update(4, BASE))
+            first._guardian_has = lambda: 0
+            await look(b, first, seconds=60)
+            again = with_keys(b, keys)
+            again._guardian_has = lambda: 4
+            await look(b, again, seconds=60)
+            assert [told.kind for told in alarms(b)] == [EventKind.ALARM, EventKind.ALARM_CLEARED]
+
+    async def test_what_a_guardian_has_that_is_away_is_unknown_and_not_behind(self, tmp_path: Path) -> None:
+        async with life(tmp_path) as b:
+            desk = with_keys(b, trusted(tmp_path / "keys"))
+            await desk.take(update(4, BASE))
+            await look(b, desk, seconds=3600)
+            assert len(b.said(ipc.Keys)) == 1
+            assert alarms(b) == []
+
+
+async def look(b: AgentBench, desk: KeyDesk, *, seconds: float) -> None:
+    """What the desk's loop does in this time."""
+    for _ in range(round(seconds / LOOK_S)):
+        b.clock.advance(LOOK_S)
+        await desk.look()
+
+
+def alarms(b: AgentBench) -> list[Event]:
+    return [event for event in b.events() if event.key == ALARM_KEY]
+
+
+NEW_ASSIGNMENT = SigningKey.generate("assignment-2")
+
+
+class TestPapersThatComeBeforeTheirKeys:
+    """The broker hands out what it retains in any order, and a clock may be wrong when a gateway starts."""
+
+    def signed(self, key: SigningKey = NEW_ASSIGNMENT, *, counter: int = 5) -> Signed:
+        given = Assignment(
+            site=SITE,
+            counter=counter,
+            issued_ms=T0,
+            expires_ms=T0 + 365 * 86_400_000,
+            stage=Stage.ACTIVE,
+            manifest=bless(V1, KEYS.release),
+        )
+        return assign(given, key)
+
+    async def refused(self, b: AgentBench, times: int = 1) -> None:
+        async with asyncio.timeout(30):
+            while b.keeper.refused.get("papers", 0) < times:
+                await asyncio.sleep(0.01)
+
+    async def asked(self, b: AgentBench) -> None:
+        """The offer is worked on: its file is asked for."""
+        async with asyncio.timeout(30):
+            while not b.asked:
+                await asyncio.sleep(0.01)
+
+    async def test_an_assignment_is_taken_up_when_its_keyring_comes(self, tmp_path: Path) -> None:
+        async with life(tmp_path) as b:
+            desk = with_keys(b, trusted(tmp_path / "keys"))
+            await b.keeper.offer(self.signed())
+            await self.refused(b)
+            await b.keeper.offer(self.signed())
+            assert b.keeper._offer is None, "the same papers again say nothing new"
+            await desk.take(update(1, (*BASE, entry(NEW_ASSIGNMENT, Role.ASSIGNMENT))))
+            await self.asked(b)
+            assert b.keeper.refused == {"papers": 1}
+
+    async def test_also_after_a_restart_in_between(self, tmp_path: Path) -> None:
+        async with life(tmp_path) as b:
+            with_keys(b, trusted(tmp_path / "keys"))
+            await b.keeper.offer(self.signed())
+            await self.refused(b)
+        async with life(tmp_path, before=b) as again:
+            desk = with_keys(again, trusted(tmp_path / "keys"))
+            await again.keeper.offer(self.signed())  # retained
+            await self.refused(again)
+            told = [e.id for e in again.events() if e.data.get("state") == "refused"]
+            assert len(set(told)) == 1, "told again as the same event"
+            await desk.take(update(1, (*BASE, entry(NEW_ASSIGNMENT, Role.ASSIGNMENT))))
+            await self.asked(again)
+
+    async def test_papers_that_a_wrong_clock_called_expired_count_when_it_is_right(
+        self, tmp_path: Path
+    ) -> None:
+        async with life(tmp_path) as b:
+            with_keys(b, trusted(tmp_path / "keys"))
+            years = 10 * 365 * 86_400_000
+            b.clock.step_wall(years)
+            await b.keeper.offer(self.signed(KEYS.assignment))
+            await self.refused(b)
+            b.clock.step_wall(-years)
+            await b.keeper.recheck()  # or the keeper's next look, seconds later
+            await self.asked(b)
+
+    async def test_a_forged_copy_does_not_stand_for_the_true_one(self, tmp_path: Path) -> None:
+        async with life(tmp_path) as b:
+            with_keys(b, trusted(tmp_path / "keys"))
+            true = self.signed(KEYS.assignment)
+            forged = msgspec.structs.replace(
+                true,
+                signatures=tuple(
+                    msgspec.structs.replace(signature, value=bytes(64)) for signature in true.signatures
+                ),
+            )
+            await b.keeper.offer(forged)
+            await self.refused(b)
+            await b.keeper.offer(true)
+            await self.asked(b)
+
+    async def test_what_waits_does_not_take_the_place_of_a_newer_offer(self, tmp_path: Path) -> None:
+        async with life(tmp_path) as b:
+            desk = with_keys(b, trusted(tmp_path / "keys"))
+            await b.steps(4)
+            await b.keeper.offer(self.signed(counter=1))
+            await self.refused(b)
+            await place(b, make_assignment(V1, counter=2), DATA)
+            await desk.take(update(1, (*BASE, entry(NEW_ASSIGNMENT, Role.ASSIGNMENT))))
+            await b.steps(1)
+            assert b.keeper._intake.ripe() is None, "its counter is a replay by now"
+            assert running(b) == (None, 1)
+
 
 @pytest.mark.slow
-async def test_from_the_broker_to_the_guardian_and_again_to_one_that_comes_back(tmp_path: Path) -> None:
+async def test_from_the_broker_to_the_guardian_and_again_to_one_that_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with world(tmp_path, status_port=free_port()) as w:
         keys = trusted(tmp_path)
         agent = Agent(w.site, clock=w.clock, transport=w.broker, keyring=keys)
@@ -131,6 +302,12 @@ async def test_from_the_broker_to_the_guardian_and_again_to_one_that_comes_back(
             w.guardian.drop_links()
             assert await w.guardian.hear(ipc.Keys, count=2) == [ipc.Keys(signed=signed)] * 2
             await w.until(lambda: any(event.key == "keyring" for event in w.cloud.events))
+            said = msgspec.structs.replace(w.guardian.status(), keyring=0)
+            monkeypatch.setattr(w.guardian, "status", lambda: said)
+            await w.guardian.say(said)
+            desk = agent.keys
+            assert desk in agent.services
+            await w.until(lambda: desk is not None and desk._guardian_has() == 0)
         finally:
             stop.set()
             await task
@@ -196,6 +373,31 @@ class TestGuardian:
         assert bench.guardian.keys.version == 5, "and an older keyring never comes back"
         await self.order(bench, 1)
         assert bench.mode is Mode.SAFE
+        await bench.close()
+
+    async def test_a_disk_that_refuses_leaves_no_stolen_key_alive_and_takes_the_new_ones_later(
+        self, tmp_path: Path
+    ) -> None:
+        bench = await self.bench(tmp_path).start()
+        keys = bench.guardian.keys
+        blocked = keys._path.with_name("keyring.bin.new")
+        blocked.mkdir()
+        late = KeyringUpdate(
+            version=1,
+            issued_ms=0,
+            expires_ms=bench.clock.utc_ms() + 1000,
+            keys=(*without(Role.COMMAND), entry(NEW_RELEASE, Role.RELEASE)),
+        )
+        signed = sign_update(late, ROOT)
+        await self.hand(bench, signed)
+        assert bench.guardian.status().keyring == 0, "so the agent knows that it must come again"
+        assert (await self.order(bench, 1)).command_state is CommandState.REFUSED
+        blocked.rmdir()
+        await bench.run(5.0)
+        await self.hand(bench, signed)
+        told = [message.keyring for message in bench.sent if isinstance(message, ipc.Status)]
+        assert told[-1] == 1, "said at once, not at the next tick"
+        assert keys.entry(NEW_RELEASE.key_id) is not None
         await bench.close()
 
     async def test_a_model_loses_its_say_with_the_key_that_blessed_it(self, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from cloud.cli import main
 from shared.artifacts.cli import main as keys
 from shared.artifacts.keyring_update import TrustedKeys
 from shared.artifacts.signing import Keyring, PublicKeyEntry, Role, Signed, SigningKey
+from shared.ids import SiteId
 from shared.wire import codec, topics
 from support import cloud_broker as brokers
 from support.cloud import SITE, configure
@@ -57,6 +58,19 @@ def test_a_site_that_connects_later_takes_it_over(tmp_path: Path, capsys: pytest
         assert cloud.answers("/health/ready"), "the cloud kept its own connection"
         assert main([*command, "--site", "nowhere"]) == 2
         assert "no such site: nowhere" in capsys.readouterr().err
+
+
+def test_a_broker_that_lost_its_memory_gets_it_again_and_so_does_a_new_site(tmp_path: Path) -> None:
+    """Nobody publishes it a second time: the running cloud has it."""
+    _, update = signed_keyring(tmp_path)
+    with brokers.broker(tmp_path) as broker, closing(CloudProcess(tmp_path, broker.port)) as cloud:
+        cloud.start()
+        assert main(["publish-keyring", str(update), "--config", str(cloud._config)]) == 0
+        broker.kill()
+        broker.start()
+        with FakeSite(broker.port, SiteId("new")) as site:
+            expected = (topics.keyring(SiteId("new")), update.read_bytes())
+            assert site.wait(lambda: expected in [heard[:2] for heard in site.heard], 60)
 
 
 def test_what_is_no_keyring_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,6 @@ def test_the_same_update_again_changes_nothing_and_an_older_one_is_a_replay(tmp_
         (update(roots=(OLD,)), "'root' is needed"),
         (update(roots=()), "nobody"),
         (update(roots=(SigningKey.generate("root-1"),)), "does not match"),
-        (update(expires_ms=NOW), "expired"),
         (update(sites=("elsewhere",)), "not meant for site"),
         (update(keys=(entry(NEW, Role.COMMAND),)), "no root key"),
         (update(keys=(entry(ROOT2, Role.ROOT),)), "no root of keyring"),
@@ -137,9 +136,73 @@ def test_a_damaged_memory_trusts_roots_only_and_is_healed_by_the_next_delivery(
     assert not keys.damaged
 
 
-def test_what_cannot_be_stored_does_not_count(tmp_path: Path) -> None:
+def full_disk(folder: Path) -> Path:
+    """The disk refuses; `rmdir` it, and it takes data again."""
+    blocked = folder / "keyring.bin.new"
+    blocked.mkdir()
+    return blocked
+
+
+def test_what_cannot_be_stored_takes_away_at_once_and_adds_nothing(tmp_path: Path) -> None:
     keys = trusted(tmp_path)
-    (tmp_path / "keyring.bin.new").mkdir()  # the disk refuses
+    full_disk(tmp_path)
     with pytest.raises(StoreError, match="cannot be written"):
         keys.take(update(), now_ms=NOW)
-    assert counts(keys, OLD), "else a restart would bring it back silently"
+    assert (counts(keys, OLD), counts(keys, NEW)) == (False, False), "a restart would forget the new one"
+    assert (keys.version, keys.newest, keys.held) == (0, None, update())
+
+
+def test_what_came_in_time_may_be_stored_after_it_ran_out(tmp_path: Path) -> None:
+    keys = trusted(tmp_path)
+    blocked = full_disk(tmp_path)
+    with pytest.raises(StoreError):
+        keys.take(update(), now_ms=NOW)
+    blocked.rmdir()
+    assert keys.take(update(), now_ms=NOW + 10**9) is not None
+    assert (counts(keys, OLD), counts(keys, NEW), keys.held) == (False, True, None)
+    assert trusted(tmp_path).version == 1
+
+
+def test_what_came_too_late_takes_away_and_adds_nothing_until_the_clock_is_right(tmp_path: Path) -> None:
+    keys = trusted(tmp_path)
+    for now_ms in (NOW + 1, NOW + 2):
+        with pytest.raises(SecurityError, match="expired"):
+            keys.take(update(), now_ms=now_ms)
+        assert (counts(keys, OLD), counts(keys, NEW), keys.version) == (False, False, 0)
+    assert not (tmp_path / "keyring.bin").exists()
+    assert keys.changes == 1, "the second time nothing was left to take away"
+    assert keys.take(update(), now_ms=NOW) is not None
+    assert counts(keys, NEW)
+
+
+def test_whoever_replays_an_update_that_ran_out_wins_no_key(tmp_path: Path) -> None:
+    """Version 2 named a key that was stolen later; the site had slept through it."""
+    stolen = SigningKey.generate("command-3")
+    keys = trusted(tmp_path)
+    with pytest.raises(SecurityError, match="expired"):
+        keys.take(update(2, (*BASE, entry(stolen, Role.COMMAND)), expires_ms=NOW - 1), now_ms=NOW)
+    assert (counts(keys, OLD), counts(keys, stolen)) == (True, False)
+    assert keys.take(update(3), now_ms=NOW) is not None
+
+
+def test_an_older_update_does_not_slip_in_while_a_newer_one_waits_for_the_disk(tmp_path: Path) -> None:
+    keys = trusted(tmp_path)
+    blocked = full_disk(tmp_path)
+    with pytest.raises(StoreError):
+        keys.take(update(2), now_ms=NOW)
+    blocked.rmdir()
+    with pytest.raises(SecurityError, match="which waits: replayed"):
+        keys.take(update(1, BASE), now_ms=NOW)
+    assert keys.take(update(2), now_ms=NOW + 10**9) is not None
+    assert not counts(keys, OLD)
+
+
+def test_roots_stay_while_an_update_waits_so_that_it_can_be_verified_again(tmp_path: Path) -> None:
+    keys = trusted(tmp_path)
+    blocked = full_disk(tmp_path)
+    moved = update(1, (entry(ROOT2, Role.ROOT), entry(NEW, Role.COMMAND)), roots=(ROOT, ROOT2))
+    with pytest.raises(StoreError):
+        keys.take(moved, now_ms=NOW)
+    blocked.rmdir()
+    assert keys.take(moved, now_ms=NOW) is not None
+    assert keys.entry("root-1") is None
