@@ -52,7 +52,7 @@ def misfit(entry: DeviceEntry, profile: Profile | None) -> str | None:
         return f"profile {entry.profile} is not for adapter {entry.adapter!r}"
     if profile.kind is not entry.kind:
         return f"profile {entry.profile} is of kind {profile.kind}, not {entry.kind}"
-    return None
+    return profile.unit_problem(entry.unit_id)
 
 
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> Telemetry:

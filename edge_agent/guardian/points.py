@@ -16,7 +16,7 @@ from shared.ids import DeviceId
 
 
 def profiles_of(site: SiteFile) -> dict[DeviceId, Profile]:
-    """The profile of each device that has one, each file read once.
+    """The profile of each device that has one, as its unit of a chain has it; each file is read once.
 
     Raises `ConfigError` for adapters and profiles that do not exist or do not belong together.
     """
@@ -32,13 +32,15 @@ def profiles_of(site: SiteFile) -> dict[DeviceId, Profile]:
         problems += [] if why is None else [f"device {entry.id}: {why}"]
     if problems:
         raise ConfigError("\n".join(problems))
-    return {entry.id: loaded[entry.profile] for entry in site.devices if entry.profile is not None}
+    return {
+        entry.id: loaded[entry.profile].for_unit(entry.unit_id) for entry in site.devices if entry.profile
+    }
 
 
 def check_points(site: SiteFile, profiles: Mapping[DeviceId, Profile] | None = None) -> None:
     """Raises `ConfigError` naming every point, and every value, that its device's profile cannot serve."""
     profiles = profiles_of(site) if profiles is None else profiles
-    problems: list[str] = [*too_slow(site, profiles)]
+    problems: list[str] = [*too_slow(site, profiles), *_unknown_outlets(site, profiles)]
     for where, ref in _read_points(site):
         profile = profiles.get(DeviceId(ref.device))
         if profile is not None and profile.point(ref.point) is None:
@@ -50,6 +52,16 @@ def check_points(site: SiteFile, profiles: Mapping[DeviceId, Profile] | None = N
                 problems += [f"zone {zone.id}: cooling_actuators: {why}" for why in _bad(profile, actuator)]
     if problems:
         raise ConfigError("\n".join(problems))
+
+
+def _unknown_outlets(site: SiteFile, profiles: Mapping[DeviceId, Profile]) -> Iterator[str]:
+    """A last resort that nothing stands behind would show only when a stop cannot be confirmed."""
+    for entry in site.devices:
+        profile = profiles.get(entry.pdu) if entry.pdu is not None else None
+        point = profile.point(f"outlet_on.{entry.outlet}") if profile is not None else None
+        if profile is not None and (point is None or point.write is None):
+            why = f"{profile.model} {entry.pdu} has no switched outlet {entry.outlet}"
+            yield f"device {entry.id}: outlet: {why}"
 
 
 def _read_points(site: SiteFile) -> Iterator[tuple[str, PointRef]]:

@@ -10,7 +10,7 @@ building's own programme. `release_point` writes the null that gives the machine
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -62,9 +62,7 @@ class BacnetDevice:
         if not any(name == VALUE for _, name in found):
             self._learnt = None
             raise Unsupported(f"the device has no object of {self._profile.model}; is it another model?")
-        return Observation(
-            readings={point.name: _reading(point, found, learnt.units) for point in learnt.points}
-        )
+        return Observation(readings={point.name: _reading(point, found, learnt) for point in learnt.points})
 
     async def _learn(self) -> _Learnt:
         """Which objects, properties and units there are; kept until `facts()` looks anew."""
@@ -158,14 +156,14 @@ def _raw(point: Point, value: float, units: Mapping[str, int]) -> float:
     return to_raw(own, scale=point.scale, offset=point.offset)
 
 
-def _reading(point: Point, found: Mapping[Asked, BacnetValue], units: Mapping[str, int]) -> Reading:
+def _reading(point: Point, found: Mapping[Asked, BacnetValue], learnt: _Learnt) -> Reading:
     target = point.object or ""
     value = found.get((target, VALUE))
     if value is None:
         return MISSING
-    if not isinstance(value, int | float) or not _vouched(target, found):
+    if not isinstance(value, int | float) or not _vouched(target, found, learnt.asked):
         return BAD
-    scaled = conversion(units.get(target), point.unit)
+    scaled = conversion(learnt.units.get(target), point.unit)
     if scaled is None:
         return BAD
     raw = float(value)
@@ -185,8 +183,14 @@ def _reading(point: Point, found: Mapping[Asked, BacnetValue], units: Mapping[st
     )
 
 
-def _vouched(target: str, found: Mapping[Asked, BacnetValue]) -> bool:
-    """Whether the device says that the value follows the machine."""
+def _vouched(target: str, found: Mapping[Asked, BacnetValue], asked: Collection[Asked]) -> bool:
+    """Whether the device says that the value follows the machine.
+
+    An object that never had flags or a reliability needs none; one that had them and does not say them now
+    vouches for nothing.
+    """
+    if any(key in asked and key not in found for key in ((target, FLAGS), (target, RELIABILITY))):
+        return False
     flags, reliability = found.get((target, FLAGS)), found.get((target, RELIABILITY))
     if isinstance(flags, tuple) and len(flags) == 4:
         return not any(flags[place] for place in _UNTRUSTED)

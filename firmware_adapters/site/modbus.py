@@ -4,7 +4,8 @@ Reads: the profile's points are merged into few requests, and a merged range tha
 (exception 2) is split once and for all. A failure to talk to the device fails the whole read; a point that
 the device does not have or refuses for the moment is `MISSING`, and an optional one is left out. Writes go
 out in the point's own unit, inside the profile's bounds, and are confirmed by nobody but a later read: every
-writable point is also read, so the next reading is the read-back.
+writable point is also read, so the next reading is the read-back. What must be read for a write (a drive's
+status, a scale factor) is read past the breakers, as the write itself goes.
 
 A SunSpec device says itself where its registers are. Where it says so is looked up once, checked with every
 read (the model's number is read beside its values) and looked up anew when it no longer holds.
@@ -12,6 +13,7 @@ read (the model's number is read beside its values) and looked up anew when it n
 
 import asyncio
 import math
+from functools import partial
 
 from firmware_adapters.capabilities import Observation
 from firmware_adapters.site.codec import SCALE_FACTORS, DataType, number_to_words, to_raw, words_to_number
@@ -134,12 +136,12 @@ class ModbusDevice:
 
     # ---------------------------------------------------------------- where the registers are
 
-    async def _located(self) -> int:
+    async def _located(self, *, forced: bool = False) -> int:
         """What is to be added to the profile's addresses. Raises `DeviceError`."""
         if self._rules.sunspec is None:
             return 0
         if self._chain is None:
-            chain = await find_chain(self._absolute, self._rules.sunspec.bases)
+            chain = await find_chain(partial(self._absolute, forced=forced), self._rules.sunspec.bases)
             self._base = chain.place(self._rules.sunspec.models)
             self._chain = chain
         return self._base
@@ -160,14 +162,14 @@ class ModbusDevice:
                 f"{self._profile.model}: its SunSpec model is not where it was; looking for it anew"
             )
 
-    async def _words(self, span: Span) -> tuple[int, ...]:
-        base = await self._located()
+    async def _words(self, span: Span, *, forced: bool = False) -> tuple[int, ...]:
+        base = await self._located(forced=forced)
         if span.end + base > 0x10000:
             raise Unsupported(f"{self._profile.model}: register {span.end + base - 1} does not exist")
-        return await self._absolute(Span(span.table, span.address + base, span.count))
+        return await self._absolute(Span(span.table, span.address + base, span.count), forced=forced)
 
-    async def _absolute(self, span: Span) -> tuple[int, ...]:
-        return await self._link.read(self._unit, span, timeout_s=self._timeout_s)
+    async def _absolute(self, span: Span, *, forced: bool = False) -> tuple[int, ...]:
+        return await self._link.read(self._unit, span, timeout_s=self._timeout_s, forced=forced)
 
     # ---------------------------------------------------------------- writing
 
@@ -179,7 +181,7 @@ class ModbusDevice:
         rule = known.write
         if not (math.isfinite(value) and rule.low <= value <= rule.high):
             raise Unsupported(f"{point}: {value:g} is outside {rule.low:g} to {rule.high:g} {known.unit}")
-        if rule.first and not await self._is_on(rule.first_unless):
+        if rule.first and (not rule.first_unless or await self._is_off(rule.first_unless)):
             await self._write_steps(rule.first)
         await self._write(known, rule, value)
         await self._write_steps(rule.then)
@@ -187,7 +189,7 @@ class ModbusDevice:
     async def _write(self, point: Point, rule: WriteRule, value: float) -> None:
         if point.span.table is Table.COIL:
             on = (value >= 0.5) != point.invert
-            address = point.span.address + await self._located()
+            address = point.span.address + await self._located(forced=True)
             await self._link.write_coil(self._unit, address, on=on, timeout_s=self._timeout_s)
             return
         words = await self._coded(point, value)
@@ -205,7 +207,7 @@ class ModbusDevice:
             raw = to_raw(value, scale=point.scale, offset=point.offset)
         if point.scale_register is not None:
             span = scale_span(point)
-            factor = self._factor(point, {span: await self._words(span)})
+            factor = self._factor(point, {span: await self._words(span, forced=True)})
             if factor is None:
                 raise Unsupported(f"{point.name}: the device does not say how the number is scaled")
             raw /= factor
@@ -217,23 +219,27 @@ class ModbusDevice:
         except ValueError as error:
             raise Unsupported(f"{point.name}: {error}") from error
 
-    async def _is_on(self, flag: str) -> bool:
-        """Whether the flag reads 1. One that cannot be read does not: the write must still be tried."""
+    async def _is_off(self, flag: str) -> bool:
+        """Whether the flag reads 0, asked past the breaker: an open one says nothing of how it is now.
+
+        One that cannot be read is not off. The point itself is still written, but what comes `first` would
+        stop a machine that may be running.
+        """
         point = self._profile.point(flag)
         if point is None:
             return False
         try:
-            reading = self._reading(point, {point.span: await self._words(point.span)})
+            reading = self._reading(point, {point.span: await self._words(point.span, forced=True)})
         except DeviceError:
             return False
-        return reading is not None and reading.usable == 1.0
+        return reading is not None and reading.usable == 0.0
 
     async def _write_steps(self, steps: tuple[Step, ...]) -> None:
         for step in steps:
             await self._write_words(step.address, (step.value,))
 
     async def _write_words(self, address: int, words: tuple[int, ...], *, multiple: bool = False) -> None:
-        address += await self._located()
+        address += await self._located(forced=True)
         if multiple or len(words) > 1:
             await self._link.write_registers(self._unit, address, words, timeout_s=self._timeout_s)
         else:

@@ -20,8 +20,6 @@ RTU = "modbus-rtu"
 def open_device(entry: DeviceEntry, credential: Credential | None, *, timeout_s: float) -> ModbusDevice:
     """The driver for one entry; connects at the first read. Raises `ConfigError`. Modbus has no login."""
     profile = profile_of(entry, "Modbus")
-    if not 0 <= entry.unit_id <= 255:
-        raise ConfigError(f"device {entry.id}: unit_id is {entry.unit_id}, expected 0 to 255")
     framing = Framing.RTU if entry.adapter == RTU else Framing.TCP
     link = SharedModbus(entry.host, entry.port, framing=framing, line=_line(entry))
     driver = ModbusDevice if profile.watchdog is None else ModbusWatchdogDevice

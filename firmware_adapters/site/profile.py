@@ -174,7 +174,7 @@ def _field(text: str) -> tuple[str, str]:
 def profile_of(entry: DeviceEntry, protocol: str) -> Profile:
     """The profile that a site file's entry names; `protocol` is for the words.
 
-    Raises `ConfigError` where it names none, or one of another kind.
+    Raises `ConfigError` where it names none, one of another kind, or a unit that it cannot have.
     """
     if entry.profile is None:
         raise ConfigError(f"device {entry.id}: a {protocol} device needs a profile")
@@ -183,4 +183,7 @@ def profile_of(entry: DeviceEntry, protocol: str) -> Profile:
         raise ConfigError(
             f"device {entry.id}: profile {entry.profile} is a {profile.kind}, not a {entry.kind}"
         )
+    why = profile.unit_problem(entry.unit_id)
+    if why is not None:
+        raise ConfigError(f"device {entry.id}: {why}")
     return profile

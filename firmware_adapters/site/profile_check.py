@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 
 from firmware_adapters.site.profile_check_bacnet import check_bacnet_point, check_bacnet_rules
 from firmware_adapters.site.profile_check_modbus import (
@@ -14,6 +15,7 @@ from firmware_adapters.site.profile_check_snmp import check_sensors, check_snmp_
 from firmware_adapters.site.profile_shape import LEAVE, SCHEMA, Point, Profile, WriteRule
 from shared.telemetry import METRICS, Metric, metric_of
 
+_WHOLE = re.compile(r"0|-?[1-9]\d*")
 LEAST_REASON = 10
 """Characters; "yes" is no reason."""
 MOST_POINTS = 1000
@@ -67,9 +69,48 @@ def _check_point(point: Point) -> list[str]:
             problems.append(f"low, high: expected {metric.low:g} <= low < high <= {metric.high:g}")
     if point.count is not None and ("{n}" not in point.name or not 1 <= point.count <= MOST_POINTS):
         problems.append(f"count: needs {{n}} in the name, at least 1 and at most {MOST_POINTS}")
+    problems += _check_values(point)
     if point.write is not None:
         problems += _check_write(point.write, metric)
+        problems += _check_commands(point.write)
     return problems
+
+
+def _check_values(point: Point) -> list[str]:
+    """An enumeration that is read: its keys are looked up as the whole numbers that the device shows."""
+    low, high = (0.0, 1.0) if point.is_flag else (point.low, point.high)
+    problems: list[str] = []
+    for key, value in point.values.items():
+        if not _WHOLE.fullmatch(key):
+            problems.append(f"values: {key!r} is not the whole number that the device shows, such as 1")
+        if point.is_flag and value not in (0.0, 1.0):
+            problems.append(f"values: {key} means {value:g}, and a flag is 0 or 1")
+        elif low is not None and high is not None and not low <= value <= high:
+            problems.append(f"values: {key} means {value:g}, outside low to high")
+    return problems
+
+
+def _check_commands(rule: WriteRule) -> list[str]:
+    """The codes of what is written: a value is looked up as `{value:g}` writes it."""
+    problems: list[str] = []
+    for key in rule.values:
+        number = _number(key)
+        if number is None or f"{number + 0.0:g}" != key:  # -0 is written 0
+            meant = "a number" if number is None else f"{number + 0.0:g}"
+            problems.append(f"write.values: {key!r} is never looked up; expected {meant}")
+        elif not rule.low <= number <= rule.high:
+            problems.append(f"write.values: {key} lies outside what may be written")
+    falls_to = rule.falls_to
+    if rule.values and falls_to is not None and f"{falls_to:g}" not in rule.values:
+        problems.append(f"write.values: has no code for {falls_to:g}, the fail-safe value")
+    return problems
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _known_instead(name: str) -> str:
@@ -125,4 +166,33 @@ def problems_between(profile: Profile) -> list[str]:
         if point.name in seen:
             problems.append(f"{point.name}: is listed twice")
         seen.add(point.name)
-    return problems + (check_registers(profile) if profile.modbus is not None else [])
+    return problems + (check_registers(profile) if profile.modbus is not None else check_objects(profile))
+
+
+def check_objects(profile: Profile) -> list[str]:
+    """OIDs and BACnet objects that two points both read, or that two points both command."""
+    problems: list[str] = []
+    read: dict[str, Point] = {}
+    commanded: dict[str, Point] = {}
+    for point in profile.for_unit(1).points:
+        place = point.oid or point.object or ""
+        other = read.setdefault(place, point)
+        if place and other is not point and not _may_share(point, other):
+            problems.append(f"{point.name}: {'oid' if point.oid else 'object'}: is that of {other.name} too")
+        for oid in _commands_of(point):
+            other = commanded.setdefault(oid, point)
+            if other is not point:
+                problems.append(f"{point.name}: write: commands the same object as {other.name}")
+    return problems
+
+
+def _commands_of(point: Point) -> set[str]:
+    rule = point.write
+    if rule is None:
+        return set()
+    return set(rule.oids.values()) or {rule.oid or point.oid or point.object or ""}
+
+
+def _may_share(one: Point, other: Point) -> bool:
+    """Flags may come out of one state, each by an enumeration of its own."""
+    return one.is_flag and other.is_flag and one.values != other.values

@@ -40,6 +40,8 @@ def check_bacnet_point(point: Point) -> list[str]:
         problems.append("object: a binary object and unit 0/1 belong together")
     if kind in STAGES and not point.values:
         problems.append("values: say which stage means which value")
+    if point.write is not None and bool(point.values) != bool(point.write.values):
+        problems.append("write.values: say which number commands which value, as values does for reading")
     if point.write is not None and kind.endswith("-input"):
         problems.append("write: an input object cannot be written")
     if point.write is not None and (point.write.oid is not None or point.write.oids or point.write.then):

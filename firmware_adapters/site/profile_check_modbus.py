@@ -2,7 +2,7 @@
 
 import math
 
-from firmware_adapters.site.codec import DataType
+from firmware_adapters.site.codec import DataType, number_to_words, to_raw
 from firmware_adapters.site.profile_shape import ModbusRules, Point, Profile, Step, SunSpec, Watchdog
 from firmware_adapters.transport.modbus_plan import Span, Table
 
@@ -59,7 +59,8 @@ def check_modbus_point(point: Point, rules: ModbusRules) -> list[str]:
     needs_bit = point.type is DataType.BOOL and not point.table.is_bits
     if needs_bit != (point.bit is not None) or not 0 <= (point.bit or 0) <= 15:
         problems.append("bit: 0 to 15, for a bool in a register and nowhere else")
-    return problems + _check_scale_register(point, rules) + _check_modbus_write(point)
+    problems += _check_scale_register(point, rules) + _check_modbus_write(point)
+    return problems + _check_coding(point, rules)
 
 
 def _check_scale_register(point: Point, rules: ModbusRules) -> list[str]:
@@ -92,6 +93,34 @@ def _check_modbus_write(point: Point) -> list[str]:
     problems += [f"write.{text}" for text in _check_steps((*rule.first, *rule.then))]
     if rule.first_unless and not rule.first:
         problems.append("write.first_unless: is only for a write with `first`")
+    return problems
+
+
+def _check_coding(point: Point, rules: ModbusRules) -> list[str]:
+    """What the registers cannot hold, found here and not when a zone trips.
+
+    Where the device itself says how a number is scaled, only the device at hand can tell.
+    """
+    rule = point.write
+    if rule is None or point.type in (None, DataType.BOOL) or point.scale_register is not None:
+        return []
+    if rule.values:
+        wanted = {f"values.{key}": float(code) for key, code in rule.values.items()}
+    elif point.scale == 0:
+        return []  # a sentence of its own says so
+    else:
+        limits = {"low": rule.low, "high": rule.high, "fail_safe": rule.falls_to}
+        wanted = {
+            key: to_raw(value, scale=point.scale, offset=point.offset)
+            for key, value in limits.items()
+            if value is not None
+        }
+    problems: list[str] = []
+    for key, raw in wanted.items():
+        try:
+            number_to_words(raw, point.type, rules.word_order)
+        except ValueError as error:
+            problems.append(f"write.{key}: as a raw number, {error}")
     return problems
 
 
@@ -141,7 +170,7 @@ def check_registers(profile: Profile) -> list[str]:
                     f"{point.name}: address: {_words(span)} overlaps {other.name} at {_words(other_span)}"
                 )
         taken.append((span, point))
-    return problems + _taken_scales(taken)
+    return problems + _taken_scales(taken) + _taken_steps(taken)
 
 
 def _taken_scales(taken: list[tuple[Span, Point]]) -> list[str]:
@@ -152,6 +181,20 @@ def _taken_scales(taken: list[tuple[Span, Point]]) -> list[str]:
         if point.scale_register is not None
         for other_span, other in taken
         if other_span.covers(Span(span.table, point.scale_register, 1))
+    ]
+
+
+def _taken_steps(taken: list[tuple[Span, Point]]) -> list[str]:
+    """Steps that write over a point. A flag that is only read may come out of a control word."""
+    return [
+        f"{point.name}: write.{key}: register {step.address} belongs to {other.name}, {_words(other_span)}"
+        for _, point in taken
+        if point.write is not None
+        for key, steps in (("first", point.write.first), ("then", point.write.then))
+        for step in steps
+        for other_span, other in taken
+        if other_span.covers(Span(Table.HOLDING, step.address, 1))
+        and (other.write is not None or not other.is_flag)
     ]
 
 

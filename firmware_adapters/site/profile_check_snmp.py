@@ -22,6 +22,8 @@ def check_snmp_point(point: Point) -> list[str]:
             problems.append(f"{key}: expected a numeric OID such as 1.3.6.1.4.1.318, found {oid!r}")
         if oid is not None and ("{n}" in oid) != (point.count is not None):
             problems.append(f"{key}: {{n}} and count belong together")
+        if oid is not None and ("{u}" in oid) != point.is_per_unit:
+            problems.append(f"{key}: {{u}} stands in all OIDs of a point or in none")
     if point.first < 1:
         problems.append("first: numbers in names begin at 1 or above")
     if point.is_flag and not point.values:

@@ -48,11 +48,11 @@ class WriteRule(Strict, frozen=True, kw_only=True):
     `low`/`high` bound what may be written at all, `settle_s` is how long the change takes to show.
     `fail_safe` is the side to fall to (S11: cooling fails on, heat sources fail off), or "leave" with the
     reason in `leave_because`; it has no default. Modbus: `multiple` asks for FC16 even for one register,
-    `then` are registers written afterwards, `first` those written before it unless the flag `first_unless`
-    reads 1 (a drive that stands needs the edge that starts it, and one that runs must not be stopped by
-    it). SNMP: `oid` is the command object where it is not the one read,
-    or `oids` where each value has a command object of its own; `values` maps the point's value to the
-    integer that commands it.
+    `then` are registers written afterwards, `first` those written before it; with the flag `first_unless`
+    only where that flag is known to read 0 (a drive that stands needs the edge that starts it, and one that
+    runs, or may run, must not be stopped by it). SNMP: `oid` is the command object where it is not the one
+    read, or `oids` where each value has a command object of its own; `values` maps the point's value, as
+    `{value:g}` writes it, to the integer that commands it.
     """
 
     low: float
@@ -113,6 +113,11 @@ class Point(Strict, frozen=True, kw_only=True):
     @property
     def is_flag(self) -> bool:
         return self.unit == Unit.FLAG
+
+    @property
+    def is_per_unit(self) -> bool:
+        """SNMP: whether each unit of a chain has an object of its own for it."""
+        return "{u}" in (self.oid or "")
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -210,12 +215,32 @@ class Profile(Strict, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, points=tuple(points))
 
     def for_unit(self, unit: int) -> Self:
-        """The same for one unit of a chain: every `{u}` written out (SNMP)."""
+        """The same for one unit of a chain: every `{u}` written out (SNMP).
+
+        What has no `{u}` is the first unit's, and left out for the others.
+        """
         if self.snmp is None:
             return self
         number = str(unit - 1 + self.snmp.unit_base)
-        points = (_numbered(point, "{u}", number) for point in self.points)
-        return msgspec.structs.replace(self, points=tuple(points))
+        own = (point for point in self.points if unit == 1 or point.is_per_unit)
+        rules = self.snmp if unit == 1 else msgspec.structs.replace(self.snmp, sensors=None)
+        points = tuple(_numbered(point, "{u}", number) for point in own)
+        return msgspec.structs.replace(self, snmp=rules, points=points)
+
+    def unit_problem(self, unit: int) -> str | None:
+        """Why no device of this profile is `unit_id` = `unit`, as a sentence; None where one may be."""
+        if self.modbus is not None:
+            return None if 0 <= unit <= 255 else f"unit_id is {unit}, expected 0 to 255"
+        if self.snmp is None:
+            return None
+        if unit < 1:
+            return f"unit_id is {unit}, expected 1 or more; the first unit of a chain is 1"
+        if unit > 1 and not any(point.is_per_unit for point in self.points):
+            return (
+                f"unit_id is {unit}, and the profile of a {self.model} knows no chain: it would read and "
+                "switch unit 1. Give each unit an address of its own"
+            )
+        return None
 
 
 def _numbered(point: Point, mark: str, number: str) -> Point:

@@ -47,12 +47,19 @@ class SnmpDevice:
         default_password: bool = False,
         unit: int = 1,
     ) -> None:
-        """`may_write` false refuses every write. Raises `ConfigError` for a profile that is not SNMP."""
+        """`may_write` false refuses every write; `unit` is the unit in a chain behind the agent.
+
+        Raises `ConfigError` for a profile that is not SNMP, or that has no such unit.
+        """
         if profile.snmp is None:
             raise ConfigError(f"profile {profile.model!r} is not for SNMP")
+        why = profile.unit_problem(unit)
+        if why is not None:
+            raise ConfigError(why)
         self.kind: DeviceKind = profile.kind
+        self._unit = unit
         self._profile = profile.for_unit(unit)
-        self._rules: SnmpRules = profile.snmp
+        self._rules: SnmpRules = self._profile.snmp or profile.snmp
         self._link = link
         self._timeout_s = timeout_s
         self._may_write = may_write
@@ -113,6 +120,10 @@ class SnmpDevice:
         """See `OutletControl`. Raises `Unsupported` for an outlet that this device does not have."""
         point = self._profile.point(f"{OUTLET}{outlet}")
         rule = point.write if point is not None else None
+        if self._unit > 1 and point is None:
+            raise Unsupported(
+                f"{self._profile.model}: unit {self._unit} of a chain has no outlet {outlet} that is known"
+            )
         if point is None or rule is None:
             raise Unsupported(f"{self._profile.model} has no switched outlet {outlet}")
         if self._learnt is not None and point not in self._learnt.points:

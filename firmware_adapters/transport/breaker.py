@@ -34,6 +34,11 @@ class CircuitBreaker:
         return self._open_until is not None
 
     @property
+    def is_failing(self) -> bool:
+        """Whether the last answer that was waited for did not come."""
+        return self._failures > 0
+
+    @property
     def wait_s(self) -> float:
         """Seconds until the next probe is due; 0 when a request may go now."""
         return max(0.0, self._open_until - self._clock.monotonic()) if self._open_until is not None else 0.0
@@ -54,10 +59,10 @@ class CircuitBreaker:
         self._open_until = None
         self._probing = False
 
-    def failed(self) -> None:
-        """No good answer came; opens at the threshold, and for longer after a failed probe."""
+    def failed(self, *, at_once: bool = False) -> None:
+        """No good answer came; opens at the threshold or `at_once`, and for longer after a failed probe."""
         self._failures += 1
-        if self._failures >= self._threshold:
+        if at_once or self._failures >= self._threshold:
             self._open_until = self._clock.monotonic() + self._delay_s()
             self._openings += 1
         self._probing = False

@@ -10,7 +10,10 @@ reply cannot be taken for the next one.
 A read whose reply was spoiled, on a connection that has worked before, is asked once more over a fresh one
 inside the same deadline: noise on a line, a device that closed an idle connection. Silence is never asked
 again, and nor is a write. Writes go before waiting reads and skip the breakers, because the safe direction
-must be tried even on a device that was silent a moment ago; the executor bounds how often that happens.
+must be tried even on a device that was silent a moment ago; the executor bounds how often that happens. So do
+the `forced` reads that decide how a write goes out. A unit that fails beside another failing one is taken out
+of the queue at its first silence: where a cable feeds a third of the units, three rounds of time-outs would
+starve the rest.
 
 The serial framing has no transaction id, so there a late reply could pass for the next one. After a request
 that failed the line is left quiet for a while, and what arrives in that time is thrown away.
@@ -43,8 +46,11 @@ logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
 class ModbusLink(Protocol):
     """What a driver needs of Modbus; `ModbusConnection` is the real one, `MemoryModbus` the twin."""
 
-    async def read(self, unit: int, span: Span, *, timeout_s: float) -> tuple[int, ...]:
-        """`span.count` register words 0..65535, or bits 0/1. Raises `DeviceError`."""
+    async def read(self, unit: int, span: Span, *, timeout_s: float, forced: bool = False) -> tuple[int, ...]:
+        """`span.count` register words 0..65535, or bits 0/1. Raises `DeviceError`.
+
+        `forced` asks like a write: past the breakers and before waiting reads. A write hangs on the answer.
+        """
         ...
 
     async def write_register(self, unit: int, address: int, value: int, *, timeout_s: float) -> None:
@@ -107,23 +113,24 @@ class ModbusConnection:
         """TCP connections attempted so far, for the page and for tests."""
         self.requests = 0
 
-    async def read(self, unit: int, span: Span, *, timeout_s: float) -> tuple[int, ...]:
-        """See `ModbusLink`."""
+    async def read(self, unit: int, span: Span, *, timeout_s: float, forced: bool = False) -> tuple[int, ...]:
+        """See `ModbusLink`. A forced read that fails leaves the breaker as it was, as a write does."""
         breaker = self._breaker(unit)
-        if not breaker.admit():
+        if not forced and not breaker.admit():
             failure = self._failure.get(unit, DeviceTimeout)
             raise failure(f"{self._name(unit)} keeps failing; next probe in {breaker.wait_s:.1f} s")
         try:
-            reply = await self._ask(unit, _reader(unit, span), timeout_s, forced=False)
+            reply = await self._ask(unit, _reader(unit, span), timeout_s, forced=forced, twice=True)
         except (Busy, Unsupported):
             breaker.succeeded()
             raise
         except DeviceError as error:
-            self._failure[unit] = type(error)
-            breaker.failed()
+            if not forced:
+                self._failed(unit, type(error))
             raise
         except asyncio.CancelledError:
-            breaker.abandoned()
+            if not forced:
+                breaker.abandoned()
             raise
         breaker.succeeded()
         words = reply.bits[: span.count] if span.table.is_bits else reply.registers
@@ -164,16 +171,15 @@ class ModbusConnection:
         timeout_s: float,
         *,
         forced: bool,
+        twice: bool = False,
     ) -> ModbusPDU:
         async with self._turns.take(urgent=forced):
             name = self._name(unit)
             blame: bool | None = True
             try:
                 async with asyncio.timeout(timeout_s):
-                    if not forced:
-                        reply = await self._asked_twice(request, timeout_s)
-                    else:
-                        reply = await self._exchange(request, timeout_s, forced=True)
+                    ask = self._asked_twice if twice else self._exchange
+                    reply = await ask(request, timeout_s, forced=forced)
                 blame = None
             except TimeoutError as error:
                 # A silent unit is the unit breaker's business; its neighbours may reconnect at once.
@@ -183,8 +189,7 @@ class ModbusConnection:
                 # The caller's own deadline came first: for the unit that is the same silence.
                 blame = False
                 if not forced:
-                    self._failure[unit] = DeviceTimeout
-                    self._breaker(unit).failed()
+                    self._failed(unit, DeviceTimeout)
                 raise
             except _AgainSpoiled as error:
                 # The endpoint works, or it would not have been asked twice: it is this unit's failure alone.
@@ -200,17 +205,17 @@ class ModbusConnection:
             raise exception_error(reply.exception_code, name)
         return reply
 
-    async def _asked_twice(self, request: Request, timeout_s: float) -> ModbusPDU:
+    async def _asked_twice(self, request: Request, timeout_s: float, *, forced: bool) -> ModbusPDU:
         """Once more over a fresh connection where a proven one spoiled the reply."""
         try:
-            return await self._exchange(request, timeout_s, forced=False)
+            return await self._exchange(request, timeout_s, forced=forced)
         except (MalformedReply, Unreachable):
             if self._session is None or not self._session.proven:
                 raise
         self._drop(blame=False)
         self._keep_quiet(min(timeout_s / 4, _LATE_S))
         try:
-            return await self._exchange(request, timeout_s, forced=False)
+            return await self._exchange(request, timeout_s, forced=forced)
         except (MalformedReply, Unreachable) as error:
             if self._session is None:
                 raise  # there was no connection to ask over
@@ -274,6 +279,11 @@ class ModbusConnection:
             else:
                 self._gate.abandoned()
             session.close()
+
+    def _failed(self, unit: int, kind: type[DeviceError]) -> None:
+        self._failure[unit] = kind
+        beside = any(breaker.is_failing for other, breaker in self._units.items() if other != unit)
+        self._breaker(unit).failed(at_once=beside)
 
     def _breaker(self, unit: int) -> CircuitBreaker:
         if unit not in self._units:

@@ -26,8 +26,8 @@ class MemoryModbus:
             {address + offset: value for offset, value in enumerate(values)}
         )
 
-    async def read(self, unit: int, span: Span, *, timeout_s: float) -> tuple[int, ...]:
-        """See `ModbusLink`."""
+    async def read(self, unit: int, span: Span, *, timeout_s: float, forced: bool = False) -> tuple[int, ...]:
+        """See `ModbusLink`. There is no breaker here to go past."""
         self.requests.append((unit, span))
         self._fail()
         cells = self.cells.get((unit, span.table), {})

@@ -48,9 +48,9 @@ class SharedModbus:
             self._held.users += 1
         return self._held.connection
 
-    async def read(self, unit: int, span: Span, *, timeout_s: float) -> tuple[int, ...]:
+    async def read(self, unit: int, span: Span, *, timeout_s: float, forced: bool = False) -> tuple[int, ...]:
         """See `ModbusLink`."""
-        return await self.connection.read(unit, span, timeout_s=timeout_s)
+        return await self.connection.read(unit, span, timeout_s=timeout_s, forced=forced)
 
     async def write_register(self, unit: int, address: int, value: int, *, timeout_s: float) -> None:
         """See `ModbusLink`."""

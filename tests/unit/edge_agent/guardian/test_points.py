@@ -149,6 +149,11 @@ def test_a_good_file_passes(tmp_path: Path) -> None:
         ('"danfoss-fc102"', '"./own.toml"', "device wall-1: profile: .*own.toml: cannot be read"),
         ('"xy-md02"', '"danfoss-fc51"', "device probe-1: profile danfoss-fc51 is of kind drive, not probe"),
         ('"apc-rpdu2"', '"xy-md02"', "device pdu-1: profile xy-md02 is not for adapter 'snmp'"),
+        ('"apc-rpdu2"', '"geist"\nunit_id = 2', "device pdu-1: unit_id is 2, .* knows no chain"),
+        ('"apc-rpdu2"', '"apc-rpdu2"\nunit_id = 0', "device pdu-1: unit_id is 0, expected 1 or more"),
+        ('"apc-rpdu2"', '"apc-rpdu2"\nunit_id = 2', "outlet: APC rPDU2 pdu-1 has no switched outlet 1"),
+        ("outlet = 1", "outlet = 77", "outlet: APC rPDU2 pdu-1 has no switched outlet 77"),
+        ('"xy-md02"', '"xy-md02"\nunit_id = 256', "device probe-1: unit_id is 256, expected 0 to 255"),
         (
             'adapter = "vnish"',
             'adapter = "bacnet"\nprofile = "bacnet-hvac"',

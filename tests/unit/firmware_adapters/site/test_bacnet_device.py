@@ -115,6 +115,16 @@ async def test_a_value_counts_while_its_device_vouches_for_it(
     assert (reading.value, reading.quality) == (pytest.approx(value) if value else value, quality)
 
 
+@pytest.mark.parametrize("told_by", ["status-flags", "reliability"])
+async def test_an_object_that_stops_vouching_for_its_value_has_none(told_by: str) -> None:
+    """It had flags when it was learnt; without them nothing says that the value still follows the machine."""
+    hvac, link = device(properties() if told_by == "status-flags" else properties(flags=None))
+    assert (await hvac.read()).readings["air_temp_c.1"].value == 21.5
+    del link.properties[SUPPLY, told_by]
+    reading = (await hvac.read()).readings["air_temp_c.1"]
+    assert (reading.value, reading.quality) == (None, Quality.SENSOR_ERROR)
+
+
 @given(
     st.one_of(st.floats(), st.integers(), st.text(max_size=5), st.lists(st.booleans(), max_size=5).map(tuple))
 )

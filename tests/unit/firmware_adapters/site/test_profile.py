@@ -513,6 +513,101 @@ def test_a_mistake_in_how_it_is_written_names_itself(line: str, text: str) -> No
         parse_profile(f"{WRITABLE}{WRITE}{line}\n", "x.toml")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("high = 50.0\nsettle", "high = 120.0\nsettle", None),  # 1200 fits
+        ("scale = 0.1", "scale = 0.001", "write.high: as a raw number, 50000 does not fit int16"),
+        ("scale = 0.1", "scale = 0.0003", "write.fail_safe: as a raw number, 33333.3 does not fit int16"),
+        ('"int16"', '"uint16"\noffset = 5.0', "write.low: as a raw number, -50 does not fit uint16"),
+        ("scale = 0.1", "scale = 0.001\nscale_register = 40", None),  # only the device at hand can tell
+    ],
+)
+def test_what_may_be_written_fits_the_register(old: str, new: str, text: str | None) -> None:
+    """Else the fail-safe write is refused for the first time when a zone trips."""
+    whole = (WRITABLE + WRITE).replace("high = 80.0", "high = 120.0")
+    assert old in whole
+    profile = whole.replace(old, new, 1)
+    if text is None:
+        assert parse_profile(profile, "x.toml").writable
+        return
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        parse_profile(profile, "x.toml")
+
+
+SWITCH = (
+    GOOD[: GOOD.index("[[points]]")]
+    + """
+[[points]]
+name = "running"
+unit = "0/1"
+table = "holding"
+address = 1
+type = "int16"
+values = { 0 = 0.0, 2 = 1.0 }
+
+[points.write]
+low = 0.0
+high = 1.0
+settle_s = 1.0
+fail_safe = 1.0
+values = { 0 = 0, 1 = 2 }
+"""
+)
+
+
+def test_a_switch_by_codes_is_good() -> None:
+    assert parse_profile(SWITCH, "x.toml").writable
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("values = { 0 = 0, 1 = 2 }", "values = { 0 = 0 }", "write.values: has no code for 1, the fail-safe"),
+        ("0 = 0, 1 = 2", '"0.0" = 0, "1.0" = 2', "write.values: '1.0' is never looked up; expected 1"),
+        ("0 = 0, 1 = 2", "-0 = 0, 1 = 2", "write.values: '-0' is never looked up; expected 0"),
+        ("0 = 0, 1 = 2", "off = 0, 1 = 2", "write.values: 'off' is never looked up; expected a number"),
+        ("0 = 0, 1 = 2", "0 = 0, 1 = 2, 2 = 3", "write.values: 2 lies outside what may be written"),
+        ("0 = 0, 1 = 2", "0 = 0, 1 = 70000", "write.values.1: as a raw number, 70000 does not fit int16"),
+        ("0 = 0.0, 2 = 1.0", "0 = 0.0, 2 = 5.0", "values: 2 means 5, and a flag is 0 or 1"),
+        ("0 = 0.0, 2 = 1.0", "0 = 0.0, on = 1.0", "values: 'on' is not the whole number"),
+        ("0 = 0.0, 2 = 1.0", '0 = 0.0, "2.0" = 1.0', "values: '2.0' is not the whole number"),
+        ("0 = 0.0, 2 = 1.0", "0 = 0.0, 02 = 1.0", "values: '02' is not the whole number"),
+    ],
+)
+def test_a_code_that_is_never_looked_up_is_refused(old: str, new: str, text: str) -> None:
+    """The driver asks for the code of `1`, and for the meaning of `2`; what it does not find it cannot do."""
+    assert old in SWITCH
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        parse_profile(SWITCH.replace(old, new, 1), "x.toml")
+
+
+def test_what_a_code_means_lies_inside_the_limits_of_its_point() -> None:
+    coded = GOOD.replace("scale = 0.1", "values = { 1 = 20.0, 2 = 90.0 }")
+    with pytest.raises(ConfigError, match=r"air_temp_c: values: 2 means 90, outside low to high"):
+        parse_profile(coded, "x.toml")
+
+
+def test_a_step_never_writes_over_a_point() -> None:
+    """`then` at the set-point's own register would take the command back; at a reading's it is a slip."""
+    own = f"{WRITABLE}{WRITE}then = [{{ address = 1, value = 0 }}]\n"
+    with pytest.raises(ConfigError, match=r"write\.then: register 1 belongs to air_temp_c, holding 1"):
+        parse_profile(own, "x.toml")
+    other = f"{WRITABLE}{WRITE}first = [{{ address = 3, value = 0 }}]\n" + SECOND.replace(
+        '"input"\naddress = 1', '"holding"\naddress = 2'
+    ).replace('"int16"', '"int32"')
+    with pytest.raises(
+        ConfigError, match=r"write\.first: register 3 belongs to humidity_pct, holding 2 to 3"
+    ):
+        parse_profile(other, "x.toml")
+
+
+def test_a_flag_may_be_read_out_of_the_control_word_that_a_step_writes() -> None:
+    enabled = FLAG.format(name="running", bit=0).replace('"input"', '"holding"')
+    sound = f"{WRITABLE}{WRITE}then = [{{ address = 5, value = 1 }}]\n{enabled}"
+    assert len(parse_profile(sound, "x.toml").points) == 2
+
+
 def test_text_that_is_not_toml_is_refused() -> None:
     with pytest.raises(ConfigError, match="not valid TOML"):
         parse_profile("[[points", "x.toml")
@@ -555,6 +650,89 @@ def test_a_mistake_in_an_snmp_profile_names_itself(old: str, new: str, text: str
     assert parse_profile(SNMP, "x.toml").snmp is not None
     with pytest.raises(ConfigError, match=re.escape(text)):
         parse_profile(SNMP.replace(old, new, 1), "x.toml")
+
+
+SECOND_OUTLET = SNMP[SNMP.index("[[points]]") :].replace("outlet_on.1", "outlet_on.2")
+COMMAND = """
+[points.write]
+low = 0.0
+high = 1.0
+settle_s = 1.0
+fail_safe = "leave"
+leave_because = "it feeds a machine"
+oid = "1.3.6.1.4.1.99.{last}"
+values = {{ 0 = 2, 1 = 1 }}
+"""
+
+
+def test_two_points_never_read_one_oid() -> None:
+    """A line copied and not changed: both would show the first one's number."""
+    with pytest.raises(ConfigError, match=r"outlet_on\.2: oid: is that of outlet_on\.1 too"):
+        parse_profile(SNMP + SECOND_OUTLET, "x.toml")
+    assert parse_profile(SNMP + SECOND_OUTLET.replace("99.1", "99.2"), "x.toml")
+    by_unit = SNMP.replace("99.1", "99.{u}") + SECOND_OUTLET
+    with pytest.raises(ConfigError, match="is that of"):
+        parse_profile(by_unit, "x.toml")
+
+
+def test_two_flags_come_out_of_one_state_by_enumerations_of_their_own() -> None:
+    fault = SECOND_OUTLET.replace("outlet_on.2", "outlet_on.3").replace("2 = 1.0", "2 = 0.0, 3 = 1.0")
+    assert len(parse_profile(SNMP + fault, "x.toml").points) == 2
+
+
+def test_two_outlets_are_never_switched_by_one_command() -> None:
+    first, second = SNMP + COMMAND.format(last=7), SECOND_OUTLET.replace("99.1", "99.2")
+    assert len(parse_profile(first + second + COMMAND.format(last=8), "x.toml").writable) == 2
+    with pytest.raises(ConfigError, match=r"outlet_on\.2: write: commands the same object as outlet_on\.1"):
+        parse_profile(first + second + COMMAND.format(last=7), "x.toml")
+
+
+def test_all_oids_of_a_point_belong_to_the_unit_or_none() -> None:
+    """Else the second unit of a chain would show its own state and switch the first one's outlet."""
+    mixed = SNMP.replace("99.1", "99.{u}.1") + COMMAND.format(last=7)
+    with pytest.raises(ConfigError, match=r"write\.oid: \{u\} stands in all OIDs of a point or in none"):
+        parse_profile(mixed, "x.toml")
+
+
+BACNET = """
+schema = 1
+model = "Test fan"
+kind = "hvac"
+about = "one stage"
+source = "a manual, page 7"
+
+[bacnet]
+max_objects = 10
+priority = 8
+
+[[points]]
+name = "running"
+unit = "0/1"
+object = "multi-state-value,1"
+values = { 1 = 0.0, 2 = 1.0 }
+
+[points.write]
+low = 0.0
+high = 1.0
+settle_s = 1.0
+fail_safe = 1.0
+values = { 0 = 1, 1 = 2 }
+"""
+
+
+def test_a_stage_is_written_by_codes_as_it_is_read() -> None:
+    """Without them stage 1 would be commanded for "on", and stage 1 is off."""
+    assert parse_profile(BACNET, "x.toml").writable
+    with pytest.raises(ConfigError, match="say which number commands which value"):
+        parse_profile(BACNET.replace("values = { 0 = 1, 1 = 2 }\n", ""), "x.toml")
+
+
+def test_two_points_never_stand_for_one_bacnet_object() -> None:
+    again = BACNET[BACNET.index("[[points]]") :].replace('"running"', '"fault"')
+    with pytest.raises(ConfigError) as caught:
+        parse_profile(BACNET + again, "x.toml")
+    assert "object: is that of running too" in str(caught.value)
+    assert "commands the same object as running" in str(caught.value)
 
 
 # ---------------------------------------------------------------- a file of the site's own

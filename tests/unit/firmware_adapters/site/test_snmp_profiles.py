@@ -2,6 +2,7 @@
 
 import pytest
 
+from firmware_adapters.registry import misfit, open_device
 from firmware_adapters.site.point_source import DictSource
 from firmware_adapters.site.profile import Profile, load_profile, profile_names
 from firmware_adapters.site.snmp import OUTLET, SnmpDevice
@@ -10,12 +11,20 @@ from firmware_adapters.site.snmp_emulator_objects import objects_of
 from firmware_adapters.transport.snmp import SnmpValue, open_link
 from firmware_adapters.transport.snmp_memory import MemorySnmp
 from shared.capabilities import Ability
-from shared.errors import DeviceError, Unsupported
+from shared.errors import ConfigError, DeviceError, Unsupported
+from shared.ids import DeviceId, ZoneId
+from shared.inventory import DeviceEntry
 from shared.telemetry import MISSING, Quality
 from support.site_devices import HOST, full_source
 
 SNMP = [name for name in profile_names() if load_profile(name).snmp is not None]
 SWITCHED = [name for name in SNMP if any(p.name.startswith(OUTLET) for p in load_profile(name).writable)]
+CHAINED = ("apc-rpdu2", "eaton-epdu-g3", "raritan-px", "sentry4")
+"""Whose agent tells the units of a chain apart."""
+SECOND_SWITCHED = ("eaton-epdu-g3", "raritan-px", "sentry4")
+"""Of those, the ones whose outlets are known beyond the first unit."""
+UNITS = [(name, 1) for name in SNMP] + [(name, 2) for name in CHAINED]
+OUTLETS = [(name, 1) for name in SWITCHED] + [(name, 2) for name in SECOND_SWITCHED]
 
 
 def source_of(profile: Profile) -> DictSource:
@@ -32,7 +41,7 @@ class Served:
 
     def __init__(self, name: str, *, unit: int = 1) -> None:
         self.profile = load_profile(name)
-        self.source = source_of(self.profile)
+        self.source = source_of(self.profile.for_unit(unit))
         self.agent = SnmpAgent(HOST, 0, self.profile, self.source, unit=unit, largest=8000)
         self._unit = unit
 
@@ -48,8 +57,7 @@ class Served:
         await self.agent.stop()
 
 
-@pytest.mark.parametrize("name", SNMP)
-@pytest.mark.parametrize("unit", [1, 2])
+@pytest.mark.parametrize(("name", "unit"), UNITS)
 async def test_what_the_agent_has_is_what_is_read(name: str, unit: int) -> None:
     served = Served(name, unit=unit)
     async with served as device:
@@ -61,9 +69,9 @@ async def test_what_the_agent_has_is_what_is_read(name: str, unit: int) -> None:
                 assert seen[point].quality is Quality.GOOD
 
 
-@pytest.mark.parametrize("name", SWITCHED)
-async def test_switching_hits_the_outlet_and_no_other(name: str) -> None:
-    served = Served(name, unit=2)
+@pytest.mark.parametrize(("name", "unit"), OUTLETS)
+async def test_switching_hits_the_outlet_and_no_other(name: str, unit: int) -> None:
+    served = Served(name, unit=unit)
     outlets = [point for point in served.source.values if point.startswith(OUTLET)]
     for point in outlets:
         served.source.values[point] = 1.0
@@ -80,6 +88,75 @@ async def test_switching_hits_the_outlet_and_no_other(name: str) -> None:
                 assert seen[point].value == float(on)
                 assert all(seen[other].value == 1.0 for other in outlets if other != point)
         assert len(served.source.writes) == 4
+
+
+def device_of(name: str, objects: dict[str, SnmpValue], *, unit: int) -> tuple[SnmpDevice, MemorySnmp]:
+    link = MemorySnmp(objects)
+    return SnmpDevice(load_profile(name), link, timeout_s=1, may_write=True, unit=unit), link
+
+
+def pdu(name: str, unit_id: int) -> DeviceEntry:
+    kind = load_profile(name).kind
+    return DeviceEntry(
+        id=DeviceId("pdu-2"),
+        kind=kind,
+        adapter="snmp",
+        host="127.0.0.1",
+        port=161,
+        zone=ZoneId("hall"),
+        profile=name,
+        unit_id=unit_id,
+    )
+
+
+@pytest.mark.parametrize("name", sorted({*SNMP} - {*CHAINED}))
+@pytest.mark.parametrize("unit", [2, 9])
+def test_a_second_unit_of_what_knows_no_chain_is_refused_and_not_taken_for_the_first(
+    name: str, unit: int
+) -> None:
+    """It would read the first unit, switch the first unit, and the first unit's outlet would confirm it."""
+    with pytest.raises(ConfigError, match=f"pdu-2: unit_id is {unit}, and the profile of .* knows no chain"):
+        open_device(pdu(name, unit), None, timeout_s=1)
+    with pytest.raises(ConfigError, match="knows no chain"):
+        device_of(name, {}, unit=unit)
+    assert "knows no chain" in (misfit(pdu(name, unit), load_profile(name)) or "")
+
+
+@pytest.mark.parametrize("name", SNMP)
+@pytest.mark.parametrize("unit", [0, -3])
+def test_the_units_of_a_chain_count_from_one(name: str, unit: int) -> None:
+    with pytest.raises(ConfigError, match=f"unit_id is {unit}, expected 1 or more"):
+        open_device(pdu(name, unit), None, timeout_s=1)
+    with pytest.raises(ConfigError, match="expected 1 or more"):
+        device_of(name, {}, unit=unit)
+    assert "expected 1 or more" in (misfit(pdu(name, unit), load_profile(name)) or "")
+
+
+@pytest.mark.parametrize(("name", "unit"), UNITS)
+def test_every_unit_that_a_profile_knows_may_be_named(name: str, unit: int) -> None:
+    assert misfit(pdu(name, unit), load_profile(name)) is None
+
+
+RPDU2 = "1.3.6.1.4.1.318.1.1.26."
+
+
+async def test_a_chained_apc_has_its_own_power_and_none_of_the_first_units_phases_and_outlets() -> None:
+    objects: dict[str, SnmpValue] = {
+        RPDU2 + "4.3.1.5.1": 121,
+        RPDU2 + "4.3.1.5.2": 777,
+        RPDU2 + "6.3.1.5.1": 30,
+        RPDU2 + "9.2.3.1.5.5": 2,
+        RPDU2 + "9.2.4.1.5.5": 1,
+    }
+    first, _ = device_of("apc-rpdu2", dict(objects), unit=1)
+    second, link = device_of("apc-rpdu2", dict(objects), unit=2)
+    seen = (await first.read()).readings
+    assert (seen["power_w"].value, seen["current_a.1"].value, seen["outlet_on.5"].value) == (1210.0, 3.0, 1.0)
+    assert {name: one.value for name, one in (await second.read()).readings.items()} == {"power_w": 7770.0}
+    assert {c.ability for c in (await second.facts()).capabilities} == {Ability.TELEMETRY}
+    with pytest.raises(Unsupported, match="unit 2 of a chain has no outlet 5"):
+        await second.switch_outlet(5, on=False)
+    assert link.sets == []
 
 
 @pytest.mark.parametrize("name", SWITCHED)

@@ -27,6 +27,16 @@ def test_lets_exactly_one_probe_through_when_the_wait_is_over() -> None:
     assert not breaker.admit()
 
 
+def test_a_failure_may_open_it_at_once() -> None:
+    breaker = CircuitBreaker("unit 1", ManualClock(), threshold=3)
+    assert not breaker.is_failing
+    breaker.failed(at_once=True)
+    assert breaker.is_failing
+    assert not breaker.admit()
+    breaker.succeeded()
+    assert not breaker.is_failing
+
+
 def test_an_abandoned_probe_gives_its_turn_to_the_next() -> None:
     clock = ManualClock()
     breaker = CircuitBreaker("unit 1", clock, threshold=1)

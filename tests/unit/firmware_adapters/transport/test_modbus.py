@@ -283,6 +283,57 @@ async def test_a_write_is_tried_even_while_the_breakers_are_open() -> None:
         await connection.close()
 
 
+async def test_a_forced_read_is_asked_even_while_the_breakers_are_open_and_closes_them() -> None:
+    """What decides how a write goes out must be what the device says now."""
+    async with served_unit("xy-md02") as served:
+        connection = ModbusConnection(HOST, served.emulator.port, clock=ManualClock())
+        served.emulator.dark.add(1)
+        for _ in range(3):
+            with pytest.raises(DeviceTimeout):
+                await connection.read(1, TEMPERATURE, timeout_s=0.3)
+        with pytest.raises(DeviceTimeout, match="no whole reply"):
+            await connection.read(1, TEMPERATURE, timeout_s=0.3, forced=True)
+        served.emulator.dark.clear()
+        with pytest.raises(DeviceTimeout, match="next probe"):
+            await connection.read(1, TEMPERATURE, timeout_s=5)
+        forced = await connection.read(1, TEMPERATURE, timeout_s=5, forced=True)
+        assert await connection.read(1, TEMPERATURE, timeout_s=5) == forced
+        await connection.close()
+
+
+async def test_a_forced_read_that_is_spoiled_is_asked_once_more() -> None:
+    async with served_unit("xy-md02") as served:
+        connection = ModbusConnection(HOST, served.emulator.port)
+        truth = await connection.read(1, TEMPERATURE, timeout_s=5)
+        served.emulator.faults[1] = ModbusFault(Misbehaviour.RESET, times=1)
+        assert await connection.read(1, TEMPERATURE, timeout_s=5, forced=True) == truth
+        await connection.close()
+
+
+async def test_of_units_that_fall_silent_together_only_the_first_gets_three_tries() -> None:
+    """A cable to a third of the units breaks: each of them costs its healthy neighbours one time-out."""
+    clock = ManualClock()
+    profile = load_profile("xy-md02")
+    units = {unit: ModbusUnit(profile, full_source(profile, seed=unit)) for unit in range(1, 7)}
+    emulator = ModbusEmulator(HOST, 0, units)
+    await emulator.start()
+    emulator.dark |= {2, 4, 6}
+    connection = ModbusConnection(HOST, emulator.port, clock=clock)
+    for unit in (2, 4, 6):
+        with pytest.raises(DeviceTimeout, match="no whole reply"):
+            await connection.read(unit, TEMPERATURE, timeout_s=0.3)
+    for unit in (4, 6):
+        with pytest.raises(DeviceTimeout, match="next probe"):
+            await connection.read(unit, TEMPERATURE, timeout_s=0.3)
+    assert connection.requests == 3
+    emulator.dark.clear()
+    clock.advance(1.3)  # the longest first pause
+    for unit in units:
+        await connection.read(unit, TEMPERATURE, timeout_s=10)
+    await connection.close()
+    await emulator.stop()
+
+
 async def test_one_connection_serves_all_users_of_an_endpoint() -> None:
     async with served_unit("xy-md02", single=True) as served:
         first, second = SharedModbus(HOST, served.emulator.port), SharedModbus(HOST, served.emulator.port)
