@@ -9,7 +9,8 @@ from cloud.alarms.schemas import Acknowledge, AlarmList, AlarmView
 from cloud.kit import paging
 from cloud.kit.changes import Changes
 from cloud.kit.context import Here
-from cloud.kit.problems import NotFound, Unauthorized, responses
+from cloud.kit.people import Who
+from cloud.kit.problems import Forbidden, NotFound, Unauthorized, responses
 from shared.ids import SiteId
 
 router = APIRouter(prefix="/api/v1", tags=["alarms"])
@@ -28,9 +29,10 @@ async def list_alarms(
         return await service.inbox(session, site=site, only_open=state == "open", cursor=cursor, limit=limit)
 
 
-@router.post("/alarms/{alarm}/acknowledge", responses=responses(NotFound, Unauthorized))
-async def acknowledge_alarm(here: Here, alarm: str, body: Acknowledge) -> AlarmView:
+@router.post("/alarms/{alarm}/acknowledge", responses=responses(NotFound, Unauthorized, Forbidden))
+async def acknowledge_alarm(here: Here, who: Who, alarm: str, body: Acknowledge) -> AlarmView:
     """Say that somebody has seen it; this clears nothing on the site."""
+    body = body.model_copy(update={"by": who.signs_as(body.by)})
     async with here.database.write() as session:
         seen = await service.acknowledge(session, alarm, body, here.clock.utc_ms())
     changes = Changes()

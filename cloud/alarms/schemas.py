@@ -35,5 +35,5 @@ class AlarmList(BaseModel):
 class Acknowledge(BaseModel):
     """Who has seen the alarm."""
 
-    by: str = Field(min_length=1, max_length=200)
+    by: str = Field(min_length=1, max_length=200, pattern=r"\S")
     note: str | None = Field(default=None, max_length=2_000)

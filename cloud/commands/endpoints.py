@@ -20,8 +20,10 @@ from cloud.commands.service import Asker
 from cloud.commands.signing import order_of
 from cloud.kit import paging
 from cloud.kit.context import Context, Here
+from cloud.kit.people import Who
 from cloud.kit.problems import (
     Conflict,
+    Forbidden,
     NotFound,
     PlanNeeded,
     Unauthorized,
@@ -30,6 +32,7 @@ from cloud.kit.problems import (
 )
 from cloud.tables import CommandRow
 from shared.artifacts.signing import Signed
+from shared.commands import SafeStopOrder
 from shared.ids import SiteId
 from shared.wire import codec, topics
 
@@ -42,9 +45,11 @@ Millis = Annotated[int | None, Query(ge=0, lt=2**63)]
 
 
 @router.post(
-    "/commands", status_code=202, responses=responses(NotFound, Unauthorized, PlanNeeded, Unavailable)
+    "/commands",
+    status_code=202,
+    responses=responses(NotFound, Unauthorized, Forbidden, PlanNeeded, Unavailable),
 )
-async def send_command(here: Here, request: Request, body: CommandRequest) -> CommandView:
+async def send_command(here: Here, who: Who, request: Request, body: CommandRequest) -> CommandView:
     """Sign a safe-stop or a renewal and send it; 202 means sent, what becomes of it shows in its state.
 
     Whatever else touches power is refused with `plan-needed`: plan it, look, confirm. Where the broker is not
@@ -52,11 +57,12 @@ async def send_command(here: Here, request: Request, body: CommandRequest) -> Co
     expires, and its detail says so.
     """
     order = order_of(body.order)
+    stops = isinstance(order, SafeStopOrder)
+    asker = Asker.of(request, who.stops_as(body.actor) if stops else who.signs_as(body.actor))
     if not plans.needs_no_plan(order):
         raise PlanNeeded(f"{body.order.order!r} touches power and needs a plan: {plans.HOW}")
     _must_be_up(here)
     now_ms = here.clock.utc_ms()
-    asker = Asker.of(request, body.actor)
     command = service.new_id()
     async with here.database.write() as session:
         await service.asked(session, command, body.site, asker, body.order.order, now_ms)
@@ -65,7 +71,7 @@ async def send_command(here: Here, request: Request, body: CommandRequest) -> Co
             here.keys,
             command=command,
             site=body.site,
-            actor=body.actor,
+            actor=asker.actor,
             order=order,
             life_s=body.expires_s,
             now_ms=now_ms,
@@ -73,19 +79,20 @@ async def send_command(here: Here, request: Request, body: CommandRequest) -> Co
     return await _send(here, row, body.expires_s)
 
 
-@router.post("/commands/plans", status_code=201, responses=responses(NotFound, Unauthorized))
-async def plan_command(here: Here, request: Request, body: PlanRequest) -> PlanView:
+@router.post("/commands/plans", status_code=201, responses=responses(NotFound, Unauthorized, Forbidden))
+async def plan_command(here: Here, who: Who, request: Request, body: PlanRequest) -> PlanView:
     """Ask the site what an order would do; nothing is done. Waits a few seconds for the answer.
 
     Where the site is offline or silent the plan is `blind` and its detail says why.
     """
     now_ms = here.clock.utc_ms()
+    asker = Asker.of(request, who.signs_as(body.actor))
     async with here.database.write() as session:
         row, question = await plans.make(
             session,
             body,
             here.keys,
-            Asker.of(request, body.actor),
+            asker,
             now_ms,
             broker_is_up=here.command_link.is_up,
         )
@@ -105,13 +112,15 @@ async def get_plan(here: Here, plan: str) -> PlanView:
 @router.post(
     "/commands/plans/{plan}/confirm",
     status_code=202,
-    responses=responses(NotFound, Unauthorized, Conflict, Unavailable),
+    responses=responses(NotFound, Unauthorized, Forbidden, Conflict, Unavailable),
 )
-async def confirm_plan(here: Here, request: Request, plan: str, body: ConfirmRequest) -> CommandView:
+async def confirm_plan(
+    here: Here, who: Who, request: Request, plan: str, body: ConfirmRequest
+) -> CommandView:
     """Sign the planned order and send it, once; the command has the plan's id."""
+    asker = Asker.of(request, who.signs_as(body.actor))
     _must_be_up(here)
     async with here.database.write() as session:
-        asker = Asker.of(request, body.actor)
         row = await plans.confirm(session, plan, body, here.keys, asker, here.clock.utc_ms())
     return await _send(here, row, body.expires_s)
 

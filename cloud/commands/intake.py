@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud.commands import local, repository, trail
-from cloud.commands.repository import SENT
+from cloud.commands.repository import NO_WORD, SENT
 from cloud.commands.trail import Hop, Note, Source
 from cloud.kit.changes import Changes
 from cloud.kit.upsert import insert_new
@@ -141,12 +141,18 @@ async def _apply(session: AsyncSession, row: CommandRow, word: _Word, received_m
     await trail.write(session, [note])
     if stranger:
         return
-    rank, known = _RANK[word.state], _RANK[row.state]
+    rank, known = _RANK[word.state], _known(row)
     if rank > known or (rank == known and (word.at_ms > row.state_ms or row.state == SENT)):
         row.state, row.state_ms, row.detail = word.state.value, word.at_ms, word.detail
         row.outcome = word.outcome
     if word.writes and (rank >= known or not row.writes):
         row.writes = word.writes
+
+
+def _known(row: CommandRow) -> int:
+    """The rank of what the site has said; what the cloud gave up by itself is as if only sent."""
+    given_up = row.state == CommandState.EXPIRED and row.detail == NO_WORD
+    return _RANK[SENT if given_up else row.state]
 
 
 async def _foreign(

@@ -4,6 +4,7 @@ Needs nothing but `shared`: what is written here, anybody can write in any langu
 """
 
 import argparse
+import logging
 import uuid
 from pathlib import Path
 
@@ -32,6 +33,9 @@ from shared.errors import ConfigError
 from shared.ids import CommandId, DeviceId, SiteId, ZoneId, checked_id
 
 WHOLE_SITE = "*"
+COUNTER_AHEAD_MS = 24 * 3_600_000
+"""How far a guardian lets a counter be above the time of issue, or above the last that it took."""
+_log = logging.getLogger(__name__)
 
 
 def add_order_flags(parser: argparse.ArgumentParser) -> None:
@@ -140,7 +144,11 @@ def sign(options: argparse.Namespace, clock: Clock) -> tuple[CommandBody, Signed
 
 
 def next_counter(key: Path, now_ms: int) -> int:
-    """The key's next counter: above the last one (kept beside the key), and never behind the clock."""
+    """The key's next counter: above the last one (kept beside the key), and never behind the clock.
+
+    More than a day ahead of it no guardian takes one, so what a clock that once ran ahead left is given up.
+    Raises `ConfigError`.
+    """
     path = key.with_name(key.name + ".counter")
     try:
         last = int(path.read_text())
@@ -149,6 +157,9 @@ def next_counter(key: Path, now_ms: int) -> int:
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: the last counter cannot be read: {error}") from error
     counter = max(last + 1, now_ms)
+    if counter > now_ms + COUNTER_AHEAD_MS:
+        _log.warning("%s: counter %s is more than a day ahead of the clock; starting from it", path, counter)
+        counter = now_ms
     try:
         beside = path.with_name(path.name + ".new")
         beside.write_text(f"{counter}\n")

@@ -51,7 +51,7 @@ async def make(
     row = PlanRow(
         id=str(uuid.uuid4()),
         site=body.site,
-        actor=body.actor,
+        actor=asker.actor,
         order=msgspec.to_builtins(order),
         created_ms=now_ms,
         expires_ms=now_ms + PLAN_LIFE_MS,

@@ -3,13 +3,18 @@
 from collections import defaultdict
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud.tables import CommandRow, PlanRow, TrailRow
+from shared.commands import CommandState
 
 SENT = "sent"
 """The cloud's own first state, before the site says anything."""
+NO_WORD = "no word from the site"
+"""The detail of a command that the cloud itself gave up; the site's own `expired` says something else."""
+TOO_FAR_AHEAD = "is too far ahead"
+"""What a guardian says of a counter that is more than a day above all that it knows."""
 
 
 async def newest(session: AsyncSession, site: str | None, limit: int) -> list[CommandRow]:
@@ -34,6 +39,27 @@ async def known(session: AsyncSession, site: str, commands: Collection[str]) -> 
         select(CommandRow).where(CommandRow.site == site, CommandRow.id.in_(sorted(commands)))
     )
     return {row.id: row for row in found}
+
+
+async def highest_taken(session: AsyncSession, site: str) -> int:
+    """The highest counter that the site is known to have taken; 0 where none is known.
+
+    An operator's key counts with the cloud's. What was taken before the site last refused a counter as too
+    far ahead proves nothing any more: its book of orders was removed since, as a refusal may ask for.
+    """
+    taken = (CommandState.ACCEPTED.value, CommandState.RUNNING.value, CommandState.DONE.value)
+    began_anew = select(func.coalesce(func.max(CommandRow.row), 0)).where(
+        CommandRow.site == site,
+        CommandRow.state == CommandState.REFUSED.value,
+        CommandRow.detail.contains(TOO_FAR_AHEAD),
+    )
+    statement = select(func.max(CommandRow.counter)).where(
+        CommandRow.site == site,
+        CommandRow.source.in_(("cloud", "operator")),
+        CommandRow.state.in_(taken),
+        CommandRow.row > began_anew.scalar_subquery(),
+    )
+    return await session.scalar(statement) or 0
 
 
 async def plan_by_id(session: AsyncSession, plan: str, *, lock: bool = False) -> PlanRow | None:

@@ -9,7 +9,7 @@ from fastapi import Request
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from cloud.commands import repository, trail
-from cloud.commands.repository import SENT
+from cloud.commands.repository import NO_WORD, SENT
 from cloud.commands.schemas import AuditPage, CommandTrail, CommandView, Step, TrailEntry
 from cloud.commands.signing import seal
 from cloud.commands.trail import Hop, Note, Source
@@ -244,7 +244,7 @@ async def expire(session: AsyncSession, now_ms: int) -> int:
     rows = await repository.overdue(session, now_ms - GRACE_MS)
     for row in rows:
         row.state, row.state_ms = CommandState.EXPIRED.value, row.expires_ms
-        row.detail = "no word from the site"
+        row.detail = NO_WORD
         told = note(row, Hop.EXPIRED, None, row.expires_ms, row.detail, state=row.state)
         await trail.write(session, [told])
     return len(rows)

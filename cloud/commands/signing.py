@@ -1,15 +1,21 @@
 """Orders become signed commands: one counter per site, stored with the command before it leaves."""
 
+import logging
+
 import msgspec
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from cloud.commands import repository
+from cloud.commands.ordering import COUNTER_AHEAD_MS
 from cloud.kit.keys import Keys
 from cloud.kit.problems import BadInput, NotFound
 from cloud.tables import SiteRow
 from shared.artifacts.signing import Purpose, Signed
 from shared.commands import MAX_COMMAND_LIFE_MS, AnyOrder, CommandBody
 from shared.ids import CommandId, SiteId
+
+_log = logging.getLogger(__name__)
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +54,7 @@ async def seal(
     row = await session.get(SiteRow, site, with_for_update=True)
     if row is None:
         raise NotFound(f"there is no site {site!r}")
-    # Time as the floor: a database restored from an old copy must not re-use counters that sites have seen.
-    row.command_counter = max(row.command_counter + 1, now_ms)
+    row.command_counter = await _next_counter(session, row, now_ms)
     body = CommandBody(
         id=command,
         site=SiteId(site),
@@ -60,3 +65,27 @@ async def seal(
         order=order,
     )
     return Sealed(body=body, signed=keys.command.sign(Purpose.COMMAND, msgspec.msgpack.encode(body)))
+
+
+async def _next_counter(session: AsyncSession, site: SiteRow, now_ms: int) -> int:
+    """The next counter that the site's guardian takes.
+
+    Time is the floor: a database restored from an old copy must not re-use counters that sites have seen.
+    The ceiling is the guardian's own rule, a day above the clock or above the last that it took: what a clock
+    that ran ahead left behind is given up, or each later order would be refused, a safe-stop too.
+    """
+    counter = max(site.command_counter + 1, now_ms)
+    if counter <= now_ms + COUNTER_AHEAD_MS:
+        return counter
+    taken = await repository.highest_taken(session, site.id)
+    if counter <= taken + COUNTER_AHEAD_MS:
+        return counter
+    again = max(taken + 1, now_ms)
+    _log.warning(
+        "site %s: counter %s is more than a day ahead (did this machine's clock run ahead?) and the site is "
+        "not known to have taken it; counting from %s",
+        site.id,
+        counter,
+        again,
+    )
+    return again

@@ -14,7 +14,8 @@ from cloud.history.schemas import (
     RawWindowList,
 )
 from cloud.kit.context import Here
-from cloud.kit.problems import BadInput, NotFound, Unauthorized, Unavailable, responses
+from cloud.kit.people import Who
+from cloud.kit.problems import BadInput, Forbidden, NotFound, Unauthorized, Unavailable, responses
 from cloud.sites.service import must_exist
 
 router = APIRouter(prefix="/api/v1", tags=["history"])
@@ -61,10 +62,11 @@ async def get_raw_window(here: Here, site: str, number: int) -> RawWindowContent
 @router.post(
     "/sites/{site}/raw-requests",
     status_code=202,
-    responses=responses(NotFound, BadInput, Unauthorized, Unavailable),
+    responses=responses(NotFound, BadInput, Unauthorized, Forbidden, Unavailable),
 )
-async def ask_for_raw(here: Here, site: str, request: RawRequest) -> RawRequestView:
+async def ask_for_raw(here: Here, who: Who, site: str, request: RawRequest) -> RawRequestView:
     """Ask the site for raw samples; they come as raw windows, as far as it still has them."""
+    request = request.model_copy(update={"actor": who.signs_as(request.actor)})
     async with here.database.read() as session:
         await must_exist(session, site)
     return await service.ask(here.database, here.command_link, here.clock, site, request)

@@ -75,7 +75,7 @@ class RawRequest(BaseModel):
     to_ms: int = Field(ge=0, le=2**62)
     devices: list[Name] = Field(default=[], max_length=200)
     max_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=64 * 1024 * 1024)
-    actor: str = Field(min_length=1, max_length=63)
+    actor: str = Field(min_length=1, max_length=63, pattern=r"\S")
 
 
 class RawRequestView(BaseModel):

@@ -24,6 +24,10 @@ def _plain(name: str) -> str:
     return "".join(kept) or name
 
 
+_CLAIMED = 170
+"""Characters of a claimed name; a site takes 200 in all."""
+
+
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who holds the token of this request."""
 
@@ -41,6 +45,13 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         if not same_person(self.person, name):
             raise Forbidden(f"this token is {self.person}'s, so {name!r} cannot be signed with it")
         return self.person
+
+    def stops_as(self, claimed: str) -> str:
+        """The name for the record of a safe-stop, which no name is wrong enough for to be refused."""
+        try:
+            return self.signs_as(claimed)
+        except Forbidden:
+            return self.person or f"{claimed.strip()[:_CLAIMED]} (with the shared token)"
 
 
 def _caller(request: Request, here: Here) -> Caller:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from cloud.kit.changes import Changes
 from cloud.kit.context import Here
 from cloud.kit.people import Who
-from cloud.kit.problems import BadInput, Conflict, NotFound, Unauthorized, Unavailable, responses
+from cloud.kit.problems import BadInput, Conflict, Forbidden, NotFound, Unauthorized, Unavailable, responses
 from cloud.models.service import must_have
 from cloud.rollouts import service
 from cloud.rollouts.approvals import service as approvals
@@ -34,7 +34,7 @@ async def list_rollouts(here: Here, site: str | None = None) -> RolloutList:
 @router.post(
     "/rollouts",
     status_code=201,
-    responses={**responses(NotFound, Unauthorized, Conflict), 202: {"model": AssignmentAsked}},
+    responses={**responses(NotFound, Unauthorized, Conflict, Forbidden), 202: {"model": AssignmentAsked}},
     response_model=RolloutView,
 )
 async def assign_model(here: Here, who: Who, body: RolloutRequest) -> RolloutView | Response:
@@ -45,8 +45,11 @@ async def assign_model(here: Here, who: Who, body: RolloutRequest) -> RolloutVie
     """
     now_ms = here.clock.utc_ms()
     async with here.database.write() as session:
-        if await asking(session, [body.site]):
-            body = body.model_copy(update={"actor": who.signs_as(body.actor)})
+        asks = await asking(session, [body.site])
+        if body.actor.strip() or who.person is not None or asks:
+            # The name may be left out: a person's own token says it, and a machine has none.
+            body = body.model_copy(update={"actor": who.signs_as(body.actor or who.person or "")})
+        if asks:
             asked = await _ask(session, body, now_ms)
             return JSONResponse(asked.model_dump(mode="json"), status_code=202)
         row = await service.make(session, body, here.keys, now_ms, here.config.training.assignment_life_days)

@@ -205,7 +205,7 @@ class Orders:
             raise SecurityError(f"order was issued {body.issued_ms - now_ms} ms in the future")
         last = self._last_counter(key)
         if body.counter <= last:
-            raise SecurityError(f"counter {body.counter} was used before (last {last})")
+            raise SecurityError(f"counter {body.counter} was used before (last {last}){self._hint(last)}")
         highest = max(body.issued_ms, last) + COUNTER_AHEAD_MS
         if body.counter > highest:
             raise SecurityError(
@@ -216,6 +216,16 @@ class Orders:
             why = third_parties.beyond(key, order, zone_of=self._zone_of, owner_of=self._book.owners.get)
             if why is not None:
                 raise SecurityError(why)
+
+    def _hint(self, last: int) -> str:
+        """What to do about a last counter that a clock which ran ahead has left; empty where it did not."""
+        if last <= self._clock.utc_ms() + COUNTER_AHEAD_MS:
+            return ""
+        return (
+            ", which is more than a day ahead of this gateway's clock: a clock ran ahead once. Stop the "
+            f"guardian, remove {self._path} by hand once all signed orders have "
+            "expired (60 s), and start it again"
+        )
 
     def _store(self, body: CommandBody, book: _Book) -> None:
         try:

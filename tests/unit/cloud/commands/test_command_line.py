@@ -151,6 +151,18 @@ class TestCounter:
         key = tmp_path / "k"
         assert [next_counter(key, now) for now in (1_000, 1_000, 500, 2_000)] == [1_000, 1_001, 1_002, 2_000]
 
+    def test_what_a_clock_that_ran_ahead_left_is_given_up(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        day_ms = 86_400_000
+        key = tmp_path / "k"
+        assert [next_counter(key, now) for now in (30 * day_ms, day_ms, day_ms)] == [
+            30 * day_ms,
+            day_ms,
+            day_ms + 1,
+        ]
+        assert "more than a day ahead" in caplog.text
+
     def test_a_damaged_file_is_not_guessed_at(self, tmp_path: Path) -> None:
         (tmp_path / "k.counter").write_text("many")
         with pytest.raises(ConfigError, match="cannot be read"):

@@ -1,5 +1,6 @@
 """Commands: signed for one site and one minute, stored before they are sent, followed to the end."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -8,9 +9,12 @@ import pytest
 from cloud.commands import schemas
 from cloud.commands import service as commands
 from cloud.kit.problems import Unavailable
+from edge_agent.guardian.actions.orders import Orders
 from shared.artifacts.signing import Keyring
+from shared.clock import ManualClock
 from shared.commands import (
     ActionOutcome,
+    CommandBody,
     CommandState,
     DoActions,
     SafeStopOrder,
@@ -18,6 +22,7 @@ from shared.commands import (
     WriteRecord,
     WriteResult,
 )
+from shared.errors import SecurityError
 from shared.ids import DeviceId, SiteId
 from support.cloud import AUTH, NOW_MS, SITE, Service
 from support.commands import Outbound, hear, word
@@ -105,6 +110,81 @@ async def test_no_word_means_expired_until_a_late_word_comes(cloud: Service, out
     assert (found["state"], found["detail"]) == ("expired", "no word from the site")
     await hear(cloud, word(view["id"], CommandState.DONE, NOW_MS + 20_000, outcome=ActionOutcome.APPLIED))
     assert (await cloud.get(f"/commands/{view['id']}"))["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    "late", [CommandState.RECEIVED, CommandState.ACCEPTED, CommandState.RUNNING, CommandState.EXPIRED]
+)
+async def test_what_the_cloud_gave_up_is_what_the_site_says_later(
+    cloud: Service, outbound: Outbound, late: CommandState
+) -> None:
+    view = await cloud.post("/commands", SAFE_STOP, 202)
+    async with cloud.context.database.write() as session:
+        await commands.expire(session, NOW_MS + 60_000)
+    await hear(cloud, word(view["id"], late, NOW_MS + 5_000))
+    found = await cloud.get(f"/commands/{view['id']}")
+    assert (found["state"], found["detail"]) == (late, late.value)
+    hops = [hop["hop"] for hop in found["trail"]]
+    assert {"sent", late.value, "expired"} <= set(hops), "the trail keeps what was believed, too"
+    assert hops.count("expired") == (2 if late is CommandState.EXPIRED else 1)
+
+
+async def test_the_sites_own_expired_is_not_overridden_by_an_earlier_word(
+    cloud: Service, outbound: Outbound
+) -> None:
+    view = await cloud.post("/commands", SAFE_STOP, 202)
+    await hear(cloud, word(view["id"], CommandState.EXPIRED, NOW_MS + 31_000))
+    await hear(cloud, word(view["id"], CommandState.RECEIVED, NOW_MS + 32_000))
+    assert (await cloud.get(f"/commands/{view['id']}"))["state"] == "expired"
+
+
+async def test_a_clock_that_ran_ahead_once_does_not_disable_later_orders(
+    cloud: Service, outbound: Outbound, keyring: Keyring, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = cloud.bench.clock
+    site_clock = ManualClock(utc_ms=NOW_MS)
+    orders = Orders(tmp_path / "book", keyring, SITE, site_clock, lambda: True)
+    clock.step_wall(30 * 86_400_000)
+    await cloud.post("/commands", SAFE_STOP, 202)
+    with pytest.raises(SecurityError, match="in the future"):
+        orders.accept(outbound.signed)
+    clock.step_wall(-30 * 86_400_000)
+    await cloud.post("/commands", SAFE_STOP, 202)
+    assert isinstance(orders.accept(outbound.signed), CommandBody)
+    assert "more than a day ahead" in caplog.text
+
+
+async def test_a_high_counter_that_the_site_took_goes_on(
+    cloud: Service, outbound: Outbound, keyring: Keyring, tmp_path: Path
+) -> None:
+    """Both clocks ran ahead: a counter from the clock would be an old one to the guardian."""
+    both = (cloud.bench.clock, ManualClock(utc_ms=NOW_MS))
+    orders = Orders(tmp_path / "book", keyring, SITE, both[1], lambda: True)
+    for clock in both:
+        clock.step_wall(30 * 86_400_000)
+    view = await cloud.post("/commands", SAFE_STOP, 202)
+    orders.accept(outbound.signed)
+    for clock in both:
+        clock.step_wall(-30 * 86_400_000)
+    await hear(cloud, word(view["id"], CommandState.ACCEPTED, NOW_MS))
+    await cloud.post("/commands", SAFE_STOP, 202)
+    assert isinstance(orders.accept(outbound.signed), CommandBody)
+
+
+async def test_where_the_sites_word_was_lost_the_refusal_says_what_to_do(
+    cloud: Service, outbound: Outbound, keyring: Keyring, tmp_path: Path
+) -> None:
+    both = (cloud.bench.clock, ManualClock(utc_ms=NOW_MS))
+    orders = Orders(tmp_path / "book", keyring, SITE, both[1], lambda: True)
+    for clock in both:
+        clock.step_wall(30 * 86_400_000)
+    await cloud.post("/commands", SAFE_STOP, 202)
+    orders.accept(outbound.signed)
+    for clock in both:
+        clock.step_wall(-30 * 86_400_000)
+    await cloud.post("/commands", SAFE_STOP, 202)
+    with pytest.raises(SecurityError, match=r"remove .*book by hand"):
+        orders.accept(outbound.signed)
 
 
 async def test_nothing_is_signed_without_a_broker(cloud: Service, outbound: Outbound) -> None:
