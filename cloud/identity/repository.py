@@ -50,9 +50,10 @@ async def expire_waiting(session: AsyncSession, now_ms: int) -> None:
     )
 
 
-async def certificate(session: AsyncSession, serial: str, *, lock: bool = False) -> CertificateRow | None:
-    statement = select(CertificateRow).where(CertificateRow.serial == serial)
-    found: CertificateRow | None = await session.scalar(statement.with_for_update() if lock else statement)
+async def certificate(session: AsyncSession, serial: str) -> CertificateRow | None:
+    found: CertificateRow | None = await session.scalar(
+        select(CertificateRow).where(CertificateRow.serial == serial)
+    )
     return found
 
 
@@ -65,7 +66,7 @@ async def certificates(session: AsyncSession, name: str | None) -> list[Certific
 
 
 async def live(
-    session: AsyncSession, now_ms: int, names: Iterable[str] | None = None, *, lock: bool = False
+    session: AsyncSession, now_ms: int, names: Iterable[str] | None = None
 ) -> list[CertificateRow]:
     """Certificates that are neither revoked nor past their end, oldest first."""
     statement = (
@@ -75,7 +76,27 @@ async def live(
     )
     if names is not None:
         statement = statement.where(CertificateRow.name.in_(list(names)))
-    return list(await session.scalars(statement.with_for_update() if lock else statement))
+    return list(await session.scalars(statement))
+
+
+async def live_for_change(session: AsyncSession, now_ms: int, name: str) -> list[CertificateRow]:
+    """As `live`, of one name, locked until the end of the transaction.
+
+    All who change them lock them oldest first, so that no two wait for each other. And look a second time: a
+    statement that waited for a lock does not see what was added meanwhile.
+    """
+    statement = (
+        select(CertificateRow)
+        .where(
+            CertificateRow.name == name,
+            CertificateRow.revoked_ms.is_(None),
+            CertificateRow.not_after_ms > now_ms,
+        )
+        .order_by(CertificateRow.row)
+        .with_for_update()
+    )
+    await session.execute(statement)
+    return list(await session.scalars(statement))
 
 
 async def revoked(session: AsyncSession, now_ms: int) -> list[CertificateRow]:

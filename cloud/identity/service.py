@@ -84,7 +84,7 @@ async def confirm(
             "this is not the fingerprint of the request. Have it read out again; if it stays different, "
             "refuse the request: it did not come from that gateway"
         )
-    present = await repository.live(session, now_ms, [row.site])
+    present = await repository.live_for_change(session, now_ms, row.site)
     if present and not (row.replace and body.replace):
         raise Conflict(
             f"site {row.site!r} HAS a valid certificate (serial {present[-1].serial}); confirming this would "
@@ -128,7 +128,7 @@ async def renew(
         raise SecurityError(f"a request for {name!r} came from the site {site!r}")
     site_name(name)
     # Locked against a revocation at the same moment, which would not see the certificate made here.
-    present = await repository.live(session, now_ms, [site], lock=True)
+    present = await repository.live_for_change(session, now_ms, site)
     if not any(is_proven(request_pem, proof, _public_key(row)) for row in present):
         raise SecurityError("no valid certificate's key of this site vouches for the request")
     print_ = fingerprint(site, key)
@@ -198,15 +198,17 @@ async def issue_role(
 
 async def revoke(session: AsyncSession, serial: str, body: Revocation, now_ms: int) -> CertificateRow:
     """Take a certificate back, and a site's others with it; what the broker makes of it shows in `cut_ms`."""
-    row = await repository.certificate(session, serial, lock=True)
+    row = await repository.certificate(session, serial)
     if row is None:
         raise NotFound(f"there is no certificate with the serial {serial!r}")
+    present = await repository.live_for_change(session, now_ms, row.name)
+    await session.refresh(row)
     if row.revoked_ms is not None:
         raise Conflict(f"certificate {serial} was revoked already, by {row.revoked_by}")
     if row.not_after_ms <= now_ms:
         raise Conflict(f"certificate {serial} has expired; there is nothing to revoke")
     too = row.role == "site" and not body.only_this
-    for taken in await repository.live(session, now_ms, [row.name]) if too else [row]:
+    for taken in present if too else [row]:
         _revoke(taken, body.actor, body.reason or "no reason given", now_ms)
     await session.flush()
     return row

@@ -7,17 +7,18 @@ only where a configuration asks for it.
 """
 
 import asyncio
-import contextlib
 import datetime
+import logging
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import fsspec  # type: ignore[import-untyped]  # ships no types
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from fsspec.spec import AbstractBufferedFile  # type: ignore[import-untyped]  # the same
 
 from cloud.timeseries.retention import ColdFile, ColdTierFailed
 from cloud.timeseries.rows import COLUMNS
@@ -28,6 +29,8 @@ from shared.telemetry import COLUMN_NAMES
 _WORDS = frozenset(("site", "device", "kind", "algorithm", "state", "preset"))
 GROUP_ROWS = 50_000
 """Rows per Parquet row group; as many are in memory while a day is written."""
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 class ParquetTier:
@@ -46,52 +49,54 @@ class ParquetTier:
         return f"rollup/day={date:%Y-%m-%d}/part-{generation:04d}.parquet"
 
     async def store(self, day: int, generation: int, pages: AsyncIterator[Sequence[Record]]) -> ColdFile:
-        """Write one day and read it back; raises `ColdTierFailed`. Writing the same again replaces it."""
+        """Write one day and read it back; raises `ColdTierFailed`. Writing the same again replaces it.
+
+        What is not whole does not stay under its name: DuckDB and pyarrow would fail over the data set.
+        """
         path = self.path(day, generation)
         try:
             written = await self._write(path, pages)
-            rows, size = await asyncio.to_thread(self._read_back, path, day)
+            try:
+                return await _to_the_end(self._proven, path, day, written)
+            except Exception:
+                await _to_the_end(_attempt, self._fs.rm_file, f"{self._root}/{path}")
+                raise
         except ColdTierFailed:
             raise
         except Exception as error:
             # Whatever a foreign store says, the answer is the same: the day stays where it is.
             raise ColdTierFailed(f"{path}: {type(error).__name__}: {error}") from error
-        if rows != written:
-            raise ColdTierFailed(f"{path}: {written} rows were written and {rows} are there")
-        return ColdFile(path=path, rows=rows, size=size)
 
     async def _write(self, path: str, pages: AsyncIterator[Sequence[Record]]) -> int:
         target = f"{self._root}/{path}"
         name = f"{target}.part" if self._local else target
-        await asyncio.to_thread(self._fs.makedirs, target.rpartition("/")[0], exist_ok=True)
+        await _to_the_end(self._make_folder, target.rpartition("/")[0])
+        file = await _to_the_end(self._fs.open, name, "wb")
         try:
-            rows = await self._write_as(name, pages)
+            rows = await _fill(file, pages)
+            await _to_the_end(file.close)
+            if self._local:
+                await _to_the_end(_settle, Path(name), Path(target))
         except BaseException:
-            # Closing the file, an object store takes what there is for the whole; nobody may find half a day.
-            await asyncio.shield(asyncio.to_thread(self._forget, name))
+            await _to_the_end(self._abandon, file, name)
             raise
-        if self._local:
-            await asyncio.to_thread(_settle, Path(name), Path(target))
         return rows
 
-    async def _write_as(self, name: str, pages: AsyncIterator[Sequence[Record]]) -> int:
-        rows = 0
-        with await asyncio.to_thread(self._fs.open, name, "wb") as file:
-            writer = pq.ParquetWriter(file, _schema(), compression="zstd")
-            waiting: list[Record] = []
-            async for page in pages:
-                waiting.extend(page)
-                if len(waiting) >= GROUP_ROWS:
-                    rows += await asyncio.to_thread(_put, writer, waiting)
-                    waiting = []
-            if waiting:
-                rows += await asyncio.to_thread(_put, writer, waiting)
-            await asyncio.to_thread(writer.close)
-        return rows
+    def _make_folder(self, folder: str) -> None:
+        self._fs.makedirs(folder, exist_ok=True)
 
-    def _forget(self, name: str) -> None:
-        with contextlib.suppress(OSError):
-            self._fs.rm_file(name)
+    def _abandon(self, file: Any, name: str) -> None:
+        """Nothing of it appears: closing it, an object store would take what there is for the whole."""
+        if isinstance(file, AbstractBufferedFile):
+            file.closed = True  # before all else: its `close`, also when it is collected, commits
+        _attempt(file.close if self._local else getattr(file, "discard", file.close))
+        _attempt(self._fs.rm_file, name)
+
+    def _proven(self, path: str, day: int, written: int) -> ColdFile:
+        rows, size = self._read_back(path, day)
+        if rows != written:
+            raise ColdTierFailed(f"{path}: {written} rows were written and {rows} are there")
+        return ColdFile(path=path, rows=rows, size=size)
 
     def _read_back(self, path: str, day: int) -> tuple[int, int]:
         """Rows and bytes of a file, from its contents and not from its footer's word."""
@@ -104,6 +109,46 @@ class ParquetTier:
                 if not day * DAY_MS <= span["min"] <= span["max"] < (day + 1) * DAY_MS:
                     raise ColdTierFailed(f"{path}: has rows of another day")
         return rows, int(self._fs.size(target))
+
+
+def _attempt(call: Callable[..., Any], *given: Any) -> None:
+    """One step of cleaning up after a failure; it is that failure which is told, its own is only logged."""
+    try:
+        call(*given)
+    except FileNotFoundError:
+        pass
+    except Exception:  # noqa: BLE001 - what foreign stores raise has no common root
+        _log.warning("half a day is left behind in the cold tier: %s", given, exc_info=True)
+
+
+async def _to_the_end(call: Callable[..., T], *given: Any) -> T:
+    """In a thread. Waits for it also where it is cancelled: what follows must not meet it at work."""
+    running = asyncio.ensure_future(asyncio.to_thread(call, *given))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
+
+
+async def _fill(file: Any, pages: AsyncIterator[Sequence[Record]]) -> int:
+    """Write all pages as one Parquet file; the rows."""
+    rows = 0
+    writer = pq.ParquetWriter(file, _schema(), compression="zstd")
+    try:
+        waiting: list[Record] = []
+        async for page in pages:
+            waiting.extend(page)
+            if len(waiting) >= GROUP_ROWS:
+                rows += await _to_the_end(_put, writer, waiting)
+                waiting = []
+        if waiting:
+            rows += await _to_the_end(_put, writer, waiting)
+        await _to_the_end(writer.close)
+    except BaseException:
+        writer.is_open = False  # when collected it would write its end into a file that is given up
+        raise
+    return rows
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

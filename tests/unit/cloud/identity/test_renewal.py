@@ -1,15 +1,20 @@
 """Renewals, revocations and third parties, without a broker."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from cloud.identity import repository, service
 from cloud.identity.authority import Authority
 from cloud.identity.service import RENEWAL_PAUSE_MS, issue_role
 from cloud.ingest.decoding import Refused, Renewal, decode
+from cloud.kit.database import Database
 from cloud.kit.problems import Unavailable
 from edge_agent.agent.identity.pair import Pair, read_certificate
 from shared.clock import ManualClock
@@ -21,6 +26,7 @@ from shared.wire.envelope import Certificate, CertificateRequest
 from support.certified import certified_service
 from support.cloud import NOW_MS, Service
 from support.identity import new_key, request_for
+from support.postgres import Server
 
 SITE = SiteId("north")
 
@@ -174,6 +180,98 @@ async def test_a_sites_other_certificates_go_with_the_one_that_is_revoked(
     await site.desk.post(f"/certificates/{renewed.serial}/revoke", {"actor": "Ada"}, 202)
     items = (await site.desk.get("/certificates"))["items"]
     assert [item["state"] for item in items] == ["revoked", "revoked"]
+
+
+class Two:
+    """A site with two certificates in a PostgreSQL, where a renewal and a person may come at one moment.
+
+    SQLite lets one writer at a time.
+    """
+
+    def __init__(self, desk: Service, clock: ManualClock) -> None:
+        self.desk, self.clock = desk, clock
+        self.database = desk.context.database
+        self.keys = [new_key() for _ in range(4)]
+
+    async def renew(self, session: AsyncSession, place: int) -> None:
+        """The key of this place, for which the one before it vouches."""
+        authority, _ = self.desk.context.registrar.must()
+        pem = request_for(SITE, self.keys[place])
+        proof = prove(pem, self.keys[place - 1])
+        await service.renew(session, SITE, pem, proof, authority, self.clock.utc_ms(), days=90)
+
+    async def enrol(self, key: Any, **more: Any) -> asyncio.Task[Any]:
+        """Ask, and confirm it in a task."""
+        body = {"request_pem": request_for(SITE, key), "made_ms": self.clock.utc_ms(), **more}
+        asked = (await self.desk.client.post("/api/v1/enrolments", json=body)).json()
+        word = {"fingerprint": fingerprint(SITE, key.public_key()), "actor": "Ada", **more}
+        return asyncio.create_task(self.desk.post(f"/enrolments/{asked['id']}/confirm", word, 200))
+
+    async def states(self) -> list[str]:
+        """Newest first."""
+        return [item["state"] for item in (await self.desk.get("/certificates"))["items"]]
+
+
+@pytest.fixture
+async def two(tmp_path: Path, postgres_server: Server, clock: ManualClock) -> AsyncIterator[Two]:
+    async with certified_service(tmp_path, url=postgres_server.emptied(), clock=clock) as desk:
+        site = Two(desk, clock)
+        await (await site.enrol(site.keys[0]))
+        async with site.database.write() as session:
+            await site.renew(session, 1)
+        clock.step_wall(RENEWAL_PAUSE_MS)
+        yield site
+
+
+async def test_a_renewal_at_the_same_moment_neither_survives_a_revocation_nor_blocks_it(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = (await two.desk.get("/certificates"))["items"][0]["serial"]
+    found, may_go_on = asyncio.Event(), asyncio.Event()
+    honest = repository.certificate
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        row = await honest(*given, **more)
+        found.set()
+        await may_go_on.wait()
+        return row
+
+    async def renew() -> None:
+        async with two.database.write() as session:
+            await two.renew(session, 2)
+
+    monkeypatch.setattr(repository, "certificate", slow)
+    revoking = asyncio.create_task(two.desk.post(f"/certificates/{newest}/revoke", {"actor": "Ada"}, 202))
+    await found.wait()
+    renewing = asyncio.create_task(renew())
+    while not renewing.done() and not await waits_for_a_lock(two.database):
+        await asyncio.sleep(0.01)
+    may_go_on.set()
+    await revoking
+    with contextlib.suppress(SecurityError):
+        await renewing
+    assert set(await two.states()) == {"revoked"}
+
+
+async def test_a_renewal_at_the_same_moment_does_not_survive_the_gateways_exchange(two: Two) -> None:
+    async with two.database.write() as session:
+        await two.renew(session, 2)
+        confirming = await two.enrol(two.keys[3], replace=True)
+        while not await waits_for_a_lock(two.database):
+            await asyncio.sleep(0.01)
+    await confirming
+    assert sorted(await two.states()) == ["live", "revoked", "revoked", "revoked"]
+
+
+async def waits_for_a_lock(database: Database) -> bool:
+    async with database.read() as session:
+        found = await session.scalar(
+            text(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+        )
+    return bool(found)
 
 
 async def test_one_certificate_alone_can_be_revoked(site: Site) -> None:

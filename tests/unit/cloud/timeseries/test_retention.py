@@ -1,12 +1,16 @@
 """The keeper of the ladder: what goes, when, and only after it is safe somewhere else."""
 
+import gc
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import fsspec
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from fsspec.spec import AbstractBufferedFile
 
 from cloud.devices import intake
 from cloud.tables import ModelReportRow, PlanRow
@@ -253,6 +257,85 @@ async def test_an_object_store_keeps_no_half_of_a_day() -> None:
     with pytest.raises(ColdTierFailed, match="the database went away"):
         await tier.store(19_000, 0, breaks())
     assert fsspec.filesystem("memory").find("/minewarden-half") == []
+
+
+class Upload(AbstractBufferedFile):  # type: ignore[misc]  # fsspec ships no types
+    """An upload in parts, as to S3: nothing appears before the last part, and closing sends the last part."""
+
+    def _initiate_upload(self) -> None:
+        self.parts = b""
+
+    def _upload_chunk(self, final: bool = False) -> bool:
+        self.parts += self.buffer.getvalue()
+        if final:
+            self.fs.shown.append(self.path)
+            self.fs.pipe_file(self.path, self.parts)
+        return True
+
+    def discard(self) -> None:
+        self.fs.ended.append(self.path)
+
+
+class Parts(MemoryFileSystem):  # type: ignore[misc]  # fsspec ships no types
+    """An object store that takes uploads in parts, and does not let everybody remove."""
+
+    protocol = "parts"
+    cachable = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[str] = []
+        self.ended: list[str] = []
+
+    def _open(self, path: str, mode: str = "rb", **more: Any) -> Any:
+        return Upload(self, path, mode) if mode == "wb" else super()._open(path, mode, **more)
+
+    def pipe_file(self, path: str, value: bytes, **_: Any) -> None:
+        with super()._open(path, "wb") as file:
+            file.write(value)
+
+    def rm_file(self, path: str) -> None:
+        raise PermissionError(path)
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    store = Parts()
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda _: (store, "/minewarden-parts"))
+    return store
+
+
+async def test_an_upload_that_breaks_off_is_ended_and_never_appears(parts: Parts) -> None:
+    """Taking it away afterwards would be too late for whoever reads meanwhile, and may be forbidden."""
+
+    async def breaks() -> AsyncIterator[Sequence[Record]]:
+        yield []
+        raise ConnectionError("the database went away")
+
+    with pytest.raises(ColdTierFailed, match="the database went away"):
+        await ParquetTier("parts://minewarden-parts").store(19_000, 0, breaks())
+    gc.collect()
+    assert (parts.shown, len(parts.ended)) == ([], 1)
+
+
+async def test_an_upload_that_is_whole_appears(sqlite_bench: Bench, parts: Parts) -> None:
+    await write(sqlite_bench, *old_rows(3))
+    tier = ParquetTier("parts://minewarden-parts")
+    clock = ManualClock(utc_ms=NOW_MS)
+    done = await Keeper(sqlite_bench.database, sqlite_bench.series, clock, Policy(), tier).round()
+    assert (done.cold_rows, len(parts.shown), parts.ended) == (3, 1, [])
+
+
+async def test_an_object_store_keeps_nothing_that_cannot_be_read_back(
+    sqlite_bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write(sqlite_bench, *old_rows(3))
+    monkeypatch.setattr(ParquetTier, "_read_back", lambda *_: (2, 100))
+    tier = ParquetTier("memory://minewarden-short")
+    clock = ManualClock(utc_ms=NOW_MS)
+    done = await Keeper(sqlite_bench.database, sqlite_bench.series, clock, Policy(), tier).round()
+    assert done.failed is not None
+    assert fsspec.filesystem("memory").find("/minewarden-short") == []
 
 
 async def test_raw_windows_and_histories_expire(bench: Bench) -> None:
