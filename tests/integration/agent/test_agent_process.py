@@ -162,7 +162,7 @@ async def test_the_operators_commands_and_the_page_on_a_running_agent(tmp_path: 
         assert status["site"] == SITE
         assert await _minewarden(tmp_path, "agent", "model", "list") == (
             0,
-            "no model: the site runs on rules\n",
+            "keyring    the file of the site, 3 keys\nno model: the site runs on rules\n",
         )
         code, said = await _minewarden(tmp_path, "agent", "model", "rollback")
         assert (code, "no model is active" in said) == (1, True)
