@@ -82,7 +82,7 @@ test: setup
 	bash packaging/dev/ui.sh $(BIN) check
 	$(MAKE) --no-print-directory wheel
 	$(BIN)/pytest -q -n 2 -m "not slow"
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "slow and not alone" --durations=15
+	$(BIN)/pytest -q -n 3 --dist loadfile -m "slow and not alone" --durations=15
 	$(BIN)/pytest -q -m "slow and alone" --durations=15
 
 bench: setup
