@@ -234,17 +234,23 @@ def _rows(site: SiteId, batch: Batch, now_ms: int) -> Decoded:
             _check_moment(moment, now_ms)
         return Remembered(site=site, batch=batch, rows=remembered)
     if batch.stream == topics.RAW_STREAM:
-        frames = _inner(batch, Frame)
+        frames = _decoded(batch, Frame)
         for frame in frames:
             _check_frame(frame, now_ms)
+        samples = sum(len(frame.device) for frame in frames)
+        _check(samples == batch.count, f"{samples} samples, but count says {batch.count}")
         return Windows(site=site, batch=batch, frames=frames)
     raise WireError(f"stream {batch.stream!r} is unknown to this version of the cloud")
 
 
 def _inner(batch: Batch, kind: type[T]) -> tuple[T, ...]:
-    rows = msgspec.msgpack.decode(batch.rows, type=tuple[kind, ...])  # type: ignore[valid-type]  # built at run time
+    rows = _decoded(batch, kind)
     _check(len(rows) == batch.count, f"{len(rows)} rows, but count says {batch.count}")
     return rows
+
+
+def _decoded(batch: Batch, kind: type[T]) -> tuple[T, ...]:
+    return msgspec.msgpack.decode(batch.rows, type=tuple[kind, ...])  # type: ignore[valid-type]  # built at run time
 
 
 def _rollups(site: SiteId, batch: Batch, now_ms: int) -> list[Record]:

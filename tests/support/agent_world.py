@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from cloud.ingest.decoding import Refused, decode
 from edge_agent.agent.app import Agent
 from edge_agent.agent.uplink.memory import MemoryBroker
 from edge_agent.agent.uplink.transport import Message
@@ -25,7 +26,10 @@ from support.agent import KEYS, SITE, FakeGuardian, make_site, sweep
 
 
 class FakeCloud:
-    """Commits what it gets, exactly once, and acknowledges after that; serves model chunks."""
+    """Commits what it gets, exactly once, and acknowledges after that; serves model chunks.
+
+    What the real cloud's decoder would not take fails the test.
+    """
 
     def __init__(self) -> None:
         self.ledger: dict[tuple[str, str], IntervalSet] = {}
@@ -46,6 +50,8 @@ class FakeCloud:
         if rest[0] not in ("t", "ev"):
             return []
         batch = codec.decode(message.payload, Batch | Tombstone)  # type: ignore[arg-type]  # a union is fine
+        judged = decode(message.topic, message.payload, now_ms=batch.to_ms)
+        assert not isinstance(judged, Refused), judged.reason
         key = (batch.epoch, batch.stream)
         ledger = self.ledger.get(key, IntervalSet())
         if batch.seq in ledger:

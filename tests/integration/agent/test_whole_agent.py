@@ -6,7 +6,10 @@ import pytest
 
 from edge_agent import ipc
 from shared.artifacts.manifest import Stage
-from support.agent import make_assignment, make_manifest, small_spec, some_event, tiny_onnx
+from shared.frames import unpack
+from shared.wire import codec, topics
+from shared.wire.envelope import RawWanted
+from support.agent import SITE, make_assignment, make_manifest, small_spec, some_event, tiny_onnx
 from support.agent_world import world
 from support.ports import free_port
 
@@ -52,3 +55,17 @@ async def test_from_sample_to_committed_row_and_from_assignment_to_proposal(tmp_
         assert w.cloud.duplicates == 0
         keys = [(row.device, row.at_ms) for row in w.cloud.rollups]
         assert len(keys) == len(set(keys))
+
+
+async def test_raw_samples_come_on_request_as_the_cloud_takes_them(tmp_path: Path) -> None:
+    async with world(tmp_path) as w, w.running():
+        await w.guardian.hear(ipc.SamplesSince)
+        await w.poll(12)
+        await w.until(lambda: len(w.cloud.rollups) >= 20)
+        wanted = RawWanted(id="w1", from_ms=0, to_ms=2**50)
+        w.broker.deliver(topics.raw_wanted(SITE), codec.encode(wanted))
+        await w.until(lambda: any(event.key == "raw-window" for event in w.cloud.events))
+        await w.until(lambda: bool(w.cloud.raw))
+    samples = [sample for frame in w.cloud.raw for sample in unpack(frame)]
+    assert len(samples) > len(w.cloud.raw)
+    assert len(samples) == len({sample.seq for sample in samples})

@@ -41,14 +41,14 @@ def frame(count: int = 3, *, at_ms: int = NOW_MS - 60_000) -> Frame:
     )
 
 
-def batch_of(rows: list[Any], stream: str, seq: int = 1) -> bytes:
+def batch_of(rows: list[Any], stream: str, seq: int = 1, *, count: int | None = None) -> bytes:
     body = Batch(
         epoch="e1",
         stream=stream,
         seq=seq,
         from_ms=NOW_MS,
         to_ms=NOW_MS,
-        count=len(rows),
+        count=len(rows) if count is None else count,
         rows=msgspec.Raw(msgspec.msgpack.encode(rows)),
     )
     return codec.encode(body, compress=True)
@@ -59,7 +59,8 @@ def hist(*rows: HistoryRow, seq: int = 1) -> Decoded:
 
 
 def raw(*frames: Frame, seq: int = 1) -> Decoded:
-    return said(batch_of(list(frames), topics.RAW_STREAM, seq), stream=topics.RAW_STREAM)
+    samples = sum(len(frame.device) for frame in frames)
+    return said(batch_of(list(frames), topics.RAW_STREAM, seq, count=samples), stream=topics.RAW_STREAM)
 
 
 async def test_moments_are_stored_once_and_marks_beside_numbers(bench: Bench) -> None:
@@ -115,6 +116,15 @@ def test_frames_that_are_not_fit(changes: dict[str, Any]) -> None:
     found = raw(msgspec.structs.replace(frame(), **changes))
     assert isinstance(found, Refused), changes
     assert found.batch is not None
+
+
+def test_a_window_counts_its_samples_and_not_its_frames() -> None:
+    frames = [frame(3), frame(2)]
+    for count in (2, 4, 6):
+        found = said(batch_of(frames, topics.RAW_STREAM, count=count), stream=topics.RAW_STREAM)
+        assert isinstance(found, Refused)
+        assert "5 samples" in found.reason
+    assert isinstance(raw(*frames), Windows)
 
 
 def test_sound_ones_are_taken() -> None:

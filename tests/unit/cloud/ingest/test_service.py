@@ -285,7 +285,7 @@ def bomb(seq: int, samples: int = 5_000) -> bytes:
         seq=seq,
         from_ms=NOW_MS,
         to_ms=NOW_MS,
-        count=1,
+        count=samples,
         rows=msgspec.Raw(msgspec.msgpack.encode([frame])),
     )
     return codec.encode(body, compress=True)
@@ -294,7 +294,7 @@ def bomb(seq: int, samples: int = 5_000) -> bytes:
 async def test_what_is_decoded_and_not_committed_is_bounded_in_plain_bytes(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One raw window is one row to nobody: its bytes count, and before the next one is decoded."""
+    """Neither size on the wire nor count tells what a window costs: its plain bytes do, before the next."""
     plain = len(said(bomb(1), stream=topics.RAW_STREAM).batch.rows)  # type: ignore[union-attr]  # it is a batch
     assert plain > 100 * len(bomb(1))
     monkeypatch.setattr(service, "MAX_PLAIN_BYTES", 2 * plain)

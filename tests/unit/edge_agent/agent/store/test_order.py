@@ -91,9 +91,9 @@ def test_what_the_store_itself_has_to_say_stands_in_the_same_order(tmp_path: Pat
     store = open_at(tmp_path, clock, outbox_bytes=20_000)
     store.commit(Commit(events=(some_event(1),)))
     clock.step_wall(-HOUR_MS)
-    step = 0
-    while not (told := store.commit(Commit(rollups=(rollup_row("m1", step * 5_000, power_w=step),))).events):
-        step += 1
+    at_ms = clock.utc_ms()
+    while not (told := store.commit(Commit(rollups=(rollup_row("m1", at_ms, power_w=1.0),))).events):
+        at_ms += 5_000
     found = {event.id: event.order for event in sent(store)}
     assert found[told[0].id] == found["event-1"] + 1
 
