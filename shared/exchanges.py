@@ -14,7 +14,7 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
     """Of an HTTP reply."""
     reply: bytes = b""
     failure: str = ""
-    """Code and words of the typed failure where no reply came."""
+    """Code and words of the typed failure where no reply came, or the reply was refused."""
 
 
 class KeptFailure(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,11 @@
 """`minewarden diagnostics HOST[:PORT]`: keep what a device really says, so that a failure can be looked at.
 
 The device is asked everything that a probe asks, or with `--via-guardian` the running guardian hands out what
-the device said when its last read failed. Each reply is written as it came, with passwords, tokens and
-the users of pools taken out. The folder can be dropped in beside other recordings. Exit code: 0 written (also
-where the device could not be understood: that is what this is for); 2 bad input; 3 nothing was answered.
+the device said when its last read failed; it may then be named by its id in the site file, as units behind
+one gateway have to be. Each reply is written as it came, with passwords, tokens and the users of pools taken
+out; SNMP and BACnet answers as they were decoded. The folder can be dropped in beside other recordings. Exit
+code: 0 written (also where the device could not be understood: that is what this is for); 2 bad input;
+3 nothing was answered.
 """
 
 import argparse

@@ -1,7 +1,9 @@
 """A conversation with a device as a folder of files that can be dropped in beside other recordings.
 
 `<folder>/<adapter>/<firmware>/<question>.json` holds each reply as it came on the wire, with every secret
-taken out: what was used to log in, whatever a key names as a secret, and the users of pools.
+taken out: what was used to log in, whatever a key names as a secret, and the users of pools. Modbus frames
+(`.raw`) are binary and hold no secret: they stay as they came, because a byte changed by chance would make
+another frame of them. SNMP and BACnet are there as they were decoded (`transport.tape`).
 `PROVENANCE.toml` says where it comes from. The reply is never parsed and written anew, because what is odd
 about it is the point.
 """
@@ -13,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from firmware_adapters.registry import PROTOCOL_OF
 from firmware_adapters.transport.tape import file_name
 from shared.errors import ConfigError
 from shared.exchanges import Exchange
@@ -57,6 +60,11 @@ def redact(raw: bytes, secrets: Iterable[str] = ()) -> bytes:
     return _IN_URL.sub(rb"\1" + REDACTED + rb"@", raw)
 
 
+def is_frames(adapter: str) -> bool:
+    """Whether the replies of such devices are binary frames, without a secret in them."""
+    return PROTOCOL_OF.get(adapter) == "modbus"
+
+
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     """Where a recording comes from."""
 
@@ -74,13 +82,18 @@ def write(
 ) -> Path:
     """Write a recording below `folder` and return its own folder. Raises `ConfigError` where it cannot.
 
-    Of several replies to one question the last is kept. Nothing that stands there already is written over.
+    Of several replies to one question the last is kept, or the last that was refused. Nothing that stands
+    there already is written over.
     """
     hidden = tuple(secrets)
     place = _free(folder / provenance.adapter / (file_name(provenance.firmware) or "unknown-version"))
     try:
         place.mkdir(parents=True)
-        for exchange in {one.name: one for one in exchanges if one.reply}.values():
+        said = sorted((one for one in exchanges if one.reply), key=lambda one: bool(one.failure))
+        for exchange in {one.name: one for one in said}.values():
+            if is_frames(provenance.adapter):
+                (place / f"{exchange.name}.raw").write_bytes(exchange.reply)
+                continue
             name = f"{exchange.name}{'.json' if _is_json(exchange.reply) else '.raw'}"
             (place / name).write_bytes(redact(exchange.reply, hidden))
         text = redact(_provenance(provenance, exchanges).encode(), hidden)

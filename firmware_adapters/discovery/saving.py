@@ -5,7 +5,6 @@ from pathlib import Path
 
 from firmware_adapters.discovery import recording
 from firmware_adapters.discovery.report import Probed, as_json, chosen, device_words
-from firmware_adapters.identify import RECOGNISERS
 
 
 def save(found: Probed, folder: Path, secret: str) -> Path | None:
@@ -15,10 +14,7 @@ def save(found: Probed, folder: Path, secret: str) -> Path | None:
     """
     best = chosen(found)
     if found.examined is None or best is None or not any(one.reply for one in found.examined.exchanges):
-        if best is not None and best.adapter not in RECOGNISERS:
-            print(f"raw replies of {best.adapter} devices are not kept, so nothing is saved", file=sys.stderr)
-        else:
-            print("nothing was answered, so nothing is saved", file=sys.stderr)
+        print("nothing was answered, so nothing is saved", file=sys.stderr)
         return None
     told = device_words(found)
     provenance = recording.Provenance(

@@ -22,13 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def look_at(options: argparse.Namespace, look: Look, clock: Clock) -> Probed:
     """Look at `options.target`. Raises `ConfigError` for bad input, and for a running site's own device."""
+    if options.via_guardian:
+        if options.site is None:
+            raise ConfigError("--via-guardian needs --site: which guardian?")
+        site = running_site.load(options.site)
+        return via_guardian.as_probed(via_guardian.ask(site, via_guardian.meant(site, options.target)))
     host, port = ranges.target(options.target)
-    if options.via_guardian and options.site is None:
-        raise ConfigError("--via-guardian needs --site: which guardian?")
     if options.site is not None:
         site = running_site.load(options.site)
-        if options.via_guardian:
-            return via_guardian.as_probed(via_guardian.ask(site, host, port))
         why = running_site.refusal(site, frozenset({host}))
         if why is not None:
             raise ConfigError(why)

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from firmware_adapters.capabilities import Observation
+from firmware_adapters.discovery import ranges
 from firmware_adapters.discovery.examine import Examined, NotRead, believed
 from firmware_adapters.discovery.report import Probed
 from firmware_adapters.discovery.running_site import KnownSite
@@ -31,17 +32,27 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True, tag_field="is", tag="re
     why: str
 
 
-def ask(site: KnownSite, host: str, port: int | None) -> DeviceShown:
-    """What the site's guardian knows of the device at `host`.
+def meant(site: KnownSite, target: str) -> ShowDevice:
+    """The device that a person named: by its id in the site file, or as HOST[:PORT]. Raises `ConfigError`.
+
+    Units behind one gateway or on one line are told apart by their ids alone.
+    """
+    if any(entry.id == target for entry in site.devices):
+        return ShowDevice(device=DeviceId(target))
+    host, port = ranges.target(target)
+    return ShowDevice(host=host, port=port or 0)
+
+
+def ask(site: KnownSite, asked: ShowDevice) -> DeviceShown:
+    """What the site's guardian knows of one device.
 
     Raises `ConfigError` where no guardian answers, this user may not ask it, or it refuses.
     """
     path = site.operator_socket
     if path is None:
         raise ConfigError(f"{site.path}: names no paths.operator_socket")
-    request = msgspec.msgpack.encode(ShowDevice(host=host, port=port or 0))
     try:
-        body = _exchange(path, request)
+        body = _exchange(path, msgspec.msgpack.encode(asked))
         answer = msgspec.msgpack.decode(body, type=DeviceShown | Refused)
     except OSError as error:
         raise ConfigError(f"{path}: no answer from a guardian ({error.strerror or error})") from error
@@ -62,7 +73,7 @@ def silent(site: KnownSite, hosts: frozenset[str]) -> frozenset[DeviceId]:
         for entry in site.devices
         if entry.kind is DeviceKind.MINER
         and site.names.get(entry.host, entry.host) in hosts
-        and ask(site, entry.host, entry.port).failing in _SILENT
+        and ask(site, ShowDevice(host=entry.host, port=entry.port)).failing in _SILENT
     )
 
 

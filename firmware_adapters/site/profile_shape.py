@@ -232,7 +232,8 @@ class Profile(Strict, frozen=True, kw_only=True):
         if self.modbus is not None:
             return None if 0 <= unit <= 255 else f"unit_id is {unit}, expected 0 to 255"
         if self.snmp is None:
-            return None
+            what = "would read and command the one device at its address. Leave unit_id out"
+            return None if unit == 1 else f"unit_id is {unit}, and BACnet knows no units: it {what}"
         if unit < 1:
             return f"unit_id is {unit}, expected 1 or more; the first unit of a chain is 1"
         if unit > 1 and not any(point.is_per_unit for point in self.points):

@@ -4,6 +4,9 @@ bacpypes3 is a large library in development, with its own event machinery and ex
 `BaseException`; a fault in it must never take the guardian along, so it lives in a child process
 (`bacnet_child`) behind a pipe, one for all devices. `ProcessBacnet` is the guardian's side of it.
 
+A tape gets what the child decoded, as JSON text (`tape.decoded`), or why there was nothing; the child hands
+out no datagram.
+
 Properties that a device does not have are left out of an answer; they are never a zero. Errors raised:
 `Unreachable`, `DeviceTimeout`, `MalformedReply`, `AuthFailed`, `Busy`, `Unsupported`.
 """
@@ -13,6 +16,7 @@ from typing import Protocol
 
 import msgspec
 
+from firmware_adapters.transport.tape import and_more, decoded
 from shared.errors import (
     AuthFailed,
     Busy,
@@ -22,6 +26,7 @@ from shared.errors import (
     Unreachable,
     Unsupported,
 )
+from shared.exchanges import Exchange
 
 BacnetValue = float | int | str | tuple[bool, ...]
 """Numbers and enumerations as numbers, texts, bit strings as booleans."""
@@ -47,6 +52,21 @@ class BacnetLink(Protocol):
     async def close(self) -> None:
         """Let go of what is held; never raises."""
         ...
+
+
+def told(asked: Sequence[Asked], outcome: Mapping[Asked, BacnetValue] | DeviceError) -> Exchange:
+    """A read for a tape; what the device does not have is null."""
+    names = [" ".join(key) for key in asked]
+    if not isinstance(outcome, DeviceError):
+        return decoded(and_more("read", names), {" ".join(key): outcome.get(key) for key in asked})
+    return decoded(and_more("read", names), outcome)
+
+
+def told_write(target: str, value: float | None, priority: int, outcome: object) -> Exchange:
+    """A command for a tape: `write analog-value,3=21.5 priority 8`; its answer has no value."""
+    word = "nothing" if value is None else f"{value:g}"
+    answer: Mapping[str, object] | DeviceError = outcome if isinstance(outcome, DeviceError) else {}
+    return decoded(f"write {target}={word} priority {priority}", answer)
 
 
 # ---------------------------------------------------------------- frames between guardian and child

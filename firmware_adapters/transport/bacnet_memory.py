@@ -2,8 +2,10 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from firmware_adapters.transport.bacnet import Asked, BacnetValue
+from firmware_adapters.transport.bacnet import Asked, BacnetValue, told
+from firmware_adapters.transport.tape import noted
 from shared.errors import DeviceError, Unsupported
 
 PRESENT = "present-value"
@@ -27,6 +29,9 @@ class MemoryBacnet:
     async def read(self, asked: Sequence[Asked], *, timeout_s: float) -> dict[Asked, BacnetValue]:
         """See `BacnetLink`."""
         self.reads.append(tuple(asked))
+        return await noted(self._found(asked), partial(told, asked))
+
+    async def _found(self, asked: Sequence[Asked]) -> dict[Asked, BacnetValue]:
         self._fail()
         return {key: self.properties[key] for key in asked if key in self.properties}
 

@@ -11,6 +11,7 @@ import logging
 import math
 import sys
 from collections.abc import Sequence
+from functools import partial
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -27,7 +28,10 @@ from firmware_adapters.transport.bacnet import (
     WriteOrder,
     failure_of,
     framed,
+    told,
+    told_write,
 )
+from firmware_adapters.transport.tape import noted
 from shared.clock import Clock, SystemClock
 from shared.errors import DeviceTimeout, Unreachable
 
@@ -217,7 +221,7 @@ class ProcessBacnet:
             while rest:
                 part = tuple(rest[: self._max])
                 try:
-                    found |= await self._read(part, timeout_s)
+                    found |= await noted(self._read(part, timeout_s), partial(told, part))
                 except TooLong:
                     if len(part) == 1:
                         raise
@@ -246,7 +250,7 @@ class ProcessBacnet:
             timeout_s=timeout_s,
         )
         async with self._lock:
-            await self._asked(order)
+            await noted(self._asked(order), partial(told_write, target, value, priority))
 
     async def _asked(self, order: Order) -> Outcome:
         outcome = await self._carried_out(order)

@@ -27,7 +27,6 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from pymodbus.client.base import ModbusBaseClient
-from pymodbus.exceptions import ModbusException
 from pymodbus.pdu import ModbusPDU
 
 from firmware_adapters.transport.breaker import CircuitBreaker
@@ -233,8 +232,6 @@ class ModbusConnection:
         self.requests += 1
         try:
             return await session.exchange(request)
-        except ModbusException as error:
-            raise MalformedReply(str(error)) from error
         finally:
             self._keep_quiet(self.endpoint.silence_s)
 

@@ -1,5 +1,6 @@
 """What a Modbus reply must look like to be believed, and what its exception codes mean (pure)."""
 
+from firmware_adapters.transport.modbus_plan import Table
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 
 _EXCEPTIONS: dict[int, tuple[type[DeviceError], str]] = {
@@ -19,6 +20,24 @@ def exception_error(code: int, what: str) -> DeviceError:
     """The typed failure behind a Modbus exception code (Modbus Application Protocol V1.1b3, §7)."""
     kind, text = _EXCEPTIONS.get(code, (MalformedReply, "a code that the standard does not have"))
     return kind(f"{what}: {text} (exception {code})")
+
+
+def question_of(asked: bytes) -> str:
+    """A request in words, from its unit and PDU: `unit 3 input 0+10`, `unit 3 write holding 50009=16384`."""
+    unit, function = asked[0], asked[1]
+    address, number = int.from_bytes(asked[2:4], "big"), int.from_bytes(asked[4:6], "big")
+    match function:
+        case 1 | 2 | 3 | 4:
+            table = next(table for table in Table if table.read_function == function)
+            return f"unit {unit} {table} {address}+{number}"
+        case 5:
+            return f"unit {unit} write coil {address}={'on' if number else 'off'}"
+        case 6:
+            return f"unit {unit} write holding {address}={number}"
+        case 16:
+            words = (int.from_bytes(asked[at : at + 2], "big") for at in range(7, len(asked), 2))
+            return f"unit {unit} write holding {address}={','.join(map(str, words))}"
+    return f"unit {unit} function {function}"
 
 
 def reply_problem(request: bytes, reply: bytes) -> str | None:

@@ -9,16 +9,21 @@ An object that the agent does not have (noSuchObject, noSuchInstance, endOfMibVi
 it is never a zero. A request that the agent finds too big is halved until it fits, and the size that fitted
 is kept until the next failure.
 
+A tape gets what was decoded, as JSON text (`tape.decoded`), or why there was nothing. It never gets a
+datagram: gufo hands out none, and it would carry the community or the user.
+
 Errors raised: `Unreachable`, `DeviceTimeout`, `MalformedReply`, `AuthFailed`, `Busy`, `Unsupported`. A wrong
 community looks like silence on v2c, so it shows as `DeviceTimeout`; a v3 agent says that it refuses.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Protocol, cast
 
 from firmware_adapters.transport.snmp_user import Access
-from shared.errors import ConfigError, MalformedReply
+from firmware_adapters.transport.tape import and_more, decoded
+from shared.errors import ConfigError, DeviceError, MalformedReply
+from shared.exchanges import Exchange
 
 SnmpValue = int | float | str | bytes
 """Integers and counters, opaque floats, OIDs and addresses as text, octet strings."""
@@ -67,6 +72,12 @@ def open_link(host: str, port: int, access: Access, *, max_oids: int = 30, backe
         raise ConfigError(f"no SNMP backend {backend!r}; known are {', '.join(sorted(BACKENDS))}")
     opener = cast(Callable[..., SnmpLink], import_module(BACKENDS[backend]).open_backend)
     return opener(host, port, access, max_oids=max_oids)
+
+
+def got(part: Sequence[str], outcome: Mapping[str, SnmpValue] | DeviceError) -> Exchange:
+    """A GET for a tape; what the agent does not have is null."""
+    values = outcome if isinstance(outcome, DeviceError) else {**dict.fromkeys(part), **outcome}
+    return decoded(and_more("get", part), values)
 
 
 Ask = Callable[[Sequence[str]], Awaitable[dict[str, SnmpValue]]]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from gufo.snmp import (
     Aes128Key,
@@ -23,10 +24,20 @@ from gufo.snmp import (
 )
 from gufo.snmp.aio import SnmpSession
 
-from firmware_adapters.transport.snmp import OidLimit, SnmpLink, SnmpValue, TooBig, get_in_parts, open_link
+from firmware_adapters.transport.snmp import (
+    OidLimit,
+    SnmpLink,
+    SnmpValue,
+    TooBig,
+    get_in_parts,
+    got,
+    open_link,
+)
 from firmware_adapters.transport.snmp_user import Access, Authentication, Privacy, UsmUser
+from firmware_adapters.transport.tape import noted
 from shared.clock import Clock, SystemClock
 from shared.errors import AuthFailed, DeviceError, DeviceTimeout, MalformedReply, Unreachable
+from shared.exchanges import Exchange
 
 PANIC = "pyo3_runtime"
 """Where exceptions come from that mean that Rust code gave up."""
@@ -72,6 +83,17 @@ class GufoSnmp:
             return await get_in_parts(lambda part: self._ask(part, timeout_s), oids, self._limit.now)
 
     async def _ask(self, part: Sequence[str], timeout_s: float) -> dict[str, SnmpValue]:
+        found = await noted(self._asked(part, timeout_s), partial(_told, part))
+        if found:
+            return found
+        # gufo shows an error status and "none of them exists" alike: the other backend tells them apart.
+        try:
+            return await self._exactly().get(part, timeout_s=timeout_s)
+        except TooBig:
+            self._limit.refused(len(part))
+            raise
+
+    async def _asked(self, part: Sequence[str], timeout_s: float) -> dict[str, SnmpValue]:
         name = f"{self._host}:{self._port}"
         self.requests += 1
         done = False
@@ -96,14 +118,7 @@ class GufoSnmp:
             if not done:
                 # A late answer must never meet the next request: the next one uses a new socket.
                 self._session = None
-        if found:
-            return found
-        # gufo shows an error status and "none of them exists" alike: the other backend tells them apart.
-        try:
-            return await self._exactly().get(part, timeout_s=timeout_s)
-        except TooBig:
-            self._limit.refused(len(part))
-            raise
+        return found
 
     async def _request(self, part: Sequence[str], timeout_s: float) -> dict[str, SnmpValue]:
         try:
@@ -158,6 +173,11 @@ class GufoSnmp:
         exact, self._exact = self._exact, None
         if exact is not None:
             await exact.close()
+
+
+def _told(part: Sequence[str], outcome: dict[str, SnmpValue] | DeviceError) -> Exchange | None:
+    """For a tape. An empty answer may be an error: what the other backend is told of it is kept, not this."""
+    return None if outcome == {} else got(part, outcome)
 
 
 def _user_of(user: UsmUser) -> User:

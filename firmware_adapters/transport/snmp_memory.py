@@ -2,9 +2,11 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from firmware_adapters.transport.snmp import SnmpValue
+from firmware_adapters.transport.snmp import SnmpValue, got
 from firmware_adapters.transport.snmp_message import oid_key
+from firmware_adapters.transport.tape import decoded, noted
 from shared.errors import DeviceError, MalformedReply, Unsupported
 
 
@@ -22,12 +24,18 @@ class MemorySnmp:
     async def get(self, oids: Sequence[str], *, timeout_s: float) -> dict[str, SnmpValue]:
         """See `SnmpLink`."""
         self.gets.append(tuple(oids))
+        return await noted(self._got(oids), partial(got, oids))
+
+    async def _got(self, oids: Sequence[str]) -> dict[str, SnmpValue]:
         self._fail()
         return {oid: self.objects[oid] for oid in oids if oid in self.objects}
 
     async def walk(self, oid: str, *, timeout_s: float, max_rows: int) -> dict[str, SnmpValue]:
         """See `SnmpLink`."""
         self.walks.append(oid)
+        return await noted(self._below(oid, max_rows), partial(decoded, f"walk {oid}"))
+
+    async def _below(self, oid: str, max_rows: int) -> dict[str, SnmpValue]:
         self._fail()
         below = sorted((name for name in self.objects if name.startswith(oid + ".")), key=oid_key)
         if len(below) > max_rows:

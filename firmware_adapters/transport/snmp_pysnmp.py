@@ -7,6 +7,7 @@ Imported when the first link asks for it by name, or for what the other backend 
 import asyncio
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from typing import Protocol, cast
 
@@ -24,6 +25,7 @@ from firmware_adapters.transport.snmp_message import (
     oid_key,
 )
 from firmware_adapters.transport.snmp_user import Access
+from firmware_adapters.transport.tape import and_more, decoded, noted
 from shared.errors import (
     AuthFailed,
     Busy,
@@ -33,6 +35,7 @@ from shared.errors import (
     Unreachable,
     Unsupported,
 )
+from shared.exchanges import Exchange
 
 _REFUSED_FOR_GOOD = (
     ErrorStatus.NO_SUCH_NAME,
@@ -225,6 +228,12 @@ class PysnmpSnmp:
     async def _ask(
         self, kind: PduKind, varbinds: tuple[VarBind, ...], timeout_s: float, repetitions: int = 0
     ) -> tuple[VarBind, ...]:
+        asking = self._answered(kind, varbinds, timeout_s, repetitions)
+        return await noted(asking, partial(_told, kind, varbinds))
+
+    async def _answered(
+        self, kind: PduKind, varbinds: tuple[VarBind, ...], timeout_s: float, repetitions: int
+    ) -> tuple[VarBind, ...]:
         self.requests += 1
         try:
             answer = await self._speaker.ask(kind, varbinds, timeout_s=timeout_s, repetitions=repetitions)
@@ -243,6 +252,14 @@ class PysnmpSnmp:
     async def close(self) -> None:
         """See `SnmpLink`."""
         self._speaker.close()
+
+
+def _told(kind: PduKind, asked: tuple[VarBind, ...], outcome: tuple[VarBind, ...] | DeviceError) -> Exchange:
+    """For a tape: `get 1.3.6.1 and 4 more`, a GETBULK of a walk as `walk 1.3.6.1`, `set 1.3.6.1=2`."""
+    verb = {PduKind.SET: "set", PduKind.GET: "get"}.get(kind, "walk")
+    names = [f"{bind.oid}={bind.value!r}" if kind is PduKind.SET else bind.oid for bind in asked]
+    values = outcome if isinstance(outcome, DeviceError) else {bind.oid: bind.value for bind in outcome}
+    return decoded(and_more(verb, names), values)
 
 
 def open_backend(host: str, port: int, access: Access, *, max_oids: int) -> PysnmpSnmp:

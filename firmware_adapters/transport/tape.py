@@ -4,17 +4,25 @@ A tape is laid around a piece of work with `taping(tape)`; every transport below
 variable, so adapters know nothing of it, and a process without one pays one look-up per request. Three uses:
 the guardian keeps the raw replies of a read that failed (`FailureRing`), `minewarden probe --save` keeps a
 whole conversation as a recording, and `probe` and `scan` carry the guard of `transport.read_only`.
+
+Raw are HTTP bodies, the replies of command sockets and Modbus frames. SNMP and BACnet answers are kept as
+their library decoded them (`decoded`): gufo and the BACnet process hand out no datagram, and one of SNMP
+would carry the community or the user.
 """
 
+import asyncio
+import math
 import re
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from typing import Protocol, TypeVar
 
-from shared.errors import DeviceError
+import msgspec
+
+from shared.errors import DeviceError, DeviceTimeout
 from shared.exchanges import Exchange, KeptFailure
 
 KEEP_EXCHANGES = 64
@@ -48,6 +56,7 @@ class Guard(Protocol):
 
 
 R = TypeVar("R", bound=HttpSaid)
+T = TypeVar("T")
 
 
 class Tape:
@@ -97,8 +106,18 @@ class Tape:
         self.exchanges.append(Exchange(question=question, name=file_name(question), reply=raw))
         return raw
 
+    def note(self, exchange: Exchange | None) -> None:
+        """Keep an exchange, if there was one."""
+        if exchange is not None:
+            self.exchanges.append(exchange)
+
     def _failed(self, question: str, name: str, error: DeviceError) -> None:
-        self.exchanges.append(Exchange(question=question, name=name, failure=f"{error.code}: {error}"))
+        self.exchanges.append(Exchange(question=question, name=name, failure=failure_words(error)))
+
+
+def failure_words(error: DeviceError) -> str:
+    """Code and words of a typed failure."""
+    return f"{error.code}: {error}"
 
 
 def _forget(sending: Awaitable[object]) -> None:
@@ -140,6 +159,55 @@ def taping(laid: Tape) -> Iterator[Tape]:
         yield laid
     finally:
         _TAPE.reset(token)
+
+
+async def noted(sending: Awaitable[T], told: Callable[[T | DeviceError], Exchange | None]) -> T:
+    """Await an answer; where a tape is laid, it keeps what `told` makes of the answer or of the failure.
+
+    `told` is only called where somebody listens; None: nothing was asked. A caller's deadline that
+    comes first is the device's silence.
+    """
+    listening = tape()
+    if listening is None:
+        return await sending
+    try:
+        answer = await sending
+    except DeviceError as error:
+        listening.note(told(error))
+        raise
+    except asyncio.CancelledError:
+        listening.note(told(DeviceTimeout("no whole reply before the deadline")))
+        raise
+    listening.note(told(answer))
+    return answer
+
+
+def decoded(question: str, outcome: Mapping[str, object] | DeviceError) -> Exchange:
+    """An exchange of which only the decoded values are known, as JSON text: {name: value}.
+
+    None (the device has no such thing) is null. What JSON has no word for is marked: bytes are
+    `{"hex": "00ff"}`, numbers that are none `{"float": "nan"}`.
+    """
+    name = file_name(question)
+    if isinstance(outcome, DeviceError):
+        return Exchange(question=question, name=name, failure=failure_words(outcome))
+    reply = msgspec.json.encode({key: _marked(value) for key, value in outcome.items()})
+    return Exchange(question=question, name=name, reply=reply)
+
+
+def _marked(value: object) -> object:
+    match value:
+        case bytes():
+            return {"hex": value.hex()}
+        case float() if not math.isfinite(value):
+            return {"float": str(value)}
+    return value
+
+
+def and_more(verb: str, asked: Sequence[str]) -> str:
+    """A question for many things, short enough for a file's name: `get 1.3.6.1 and 29 more`."""
+    more = f" and {len(asked) - 1} more" if len(asked) > 1 else ""
+    return f"{verb} {asked[0] if asked else 'nothing'}{more}"
 
 
 class FailureRing:

@@ -134,6 +134,34 @@ def test_a_recording_is_a_folder_that_can_be_dropped_in(tmp_path: Path) -> None:
     assert told["exchange"][3]["failure"] == "timeout: no reply"
 
 
+FRAMES = msgspec.structs.replace(ABOUT, adapter="modbus")
+
+
+def test_a_modbus_frame_stays_byte_for_byte_whatever_it_looks_like(tmp_path: Path) -> None:
+    """Registers may hold any bytes: text with a password in it, the credential's own bytes, a JSON number."""
+    frames = {
+        "unit_1_input_0_20": b"\x00\x01\x00\x00\x00\x17\x01\x04\x14password=abc,user=x://a@",
+        "unit_1_input_20_4": b"\x00\x02\x00\x00\x00\x0b\x01\x04\x08Hunter2!",
+        "unit_1_input_24_1": b"\x00\x31\x00",
+    }
+    said = [Exchange(question=name, name=name, reply=frame) for name, frame in frames.items()]
+    place = write(tmp_path, said, FRAMES, secrets=["Hunter2!"])
+    assert {path.stem: path.read_bytes() for path in place.glob("*.raw")} == frames
+    assert not list(place.glob("*.json"))
+
+
+def test_a_refused_reply_is_the_one_that_is_kept(tmp_path: Path) -> None:
+    """A second attempt may have succeeded in the same poll; what was wrong with the first is the point."""
+    said = [
+        Exchange(question="unit 1 input 0+1", name="unit_1_input_0_1", reply=b"bad", failure="malformed: x"),
+        Exchange(question="unit 1 input 0+1", name="unit_1_input_0_1", reply=b"good"),
+    ]
+    place = write(tmp_path, said, FRAMES)
+    assert (place / "unit_1_input_0_1.raw").read_bytes() == b"bad"
+    told = tomllib.loads((place / "PROVENANCE.toml").read_text())
+    assert [one.get("failure", "") for one in told["exchange"]] == ["malformed: x", ""]
+
+
 def test_nothing_is_written_over(tmp_path: Path) -> None:
     said = [Exchange(question="stats", name="stats", reply=b"{}")]
     first, second = write(tmp_path, said, ABOUT), write(tmp_path, said, ABOUT)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firmware_adapters.capabilities import PointControl, ReleaseControl, Telemetry
-from firmware_adapters.registry import open_device
+from firmware_adapters.registry import misfit, open_device
 from firmware_adapters.site.bacnet import BacnetDevice
 from firmware_adapters.site.profile import Profile, load_profile, parse_profile
 from firmware_adapters.transport.bacnet import Asked, BacnetValue
@@ -314,9 +314,22 @@ def test_a_mistake_in_a_bacnet_profile_names_itself(old: str, new: str, text: st
         ({"profile": None}, "needs a profile"),
         ({"kind": DeviceKind.UPS}, "is a hvac, not a ups"),
         ({"profile": "xy-md02", "kind": DeviceKind.PROBE}, "not for BACnet"),
+        ({"unit_id": 2}, "ahu-1: unit_id is 2, and BACnet knows no units: .* Leave unit_id out"),
+        ({"unit_id": 0}, "ahu-1: unit_id is 0, and BACnet knows no units"),
     ],
 )
 def test_a_wrong_entry_is_refused_at_once(changes: dict[str, object], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        open_device(air_handler(**changes), None, timeout_s=1)
+
+
+def test_check_config_refuses_a_unit_that_nothing_would_tell_apart() -> None:
+    """Two entries with units 1 and 2 would both read, and command, the one device at the address."""
+    assert "BACnet knows no units" in (misfit(air_handler(unit_id=2), HVAC) or "")
+    assert misfit(air_handler(), HVAC) is None
+
+
+def air_handler(**changes: object) -> DeviceEntry:
     fields: dict[str, object] = {
         "id": DeviceId("ahu-1"),
         "kind": DeviceKind.HVAC,
@@ -326,8 +339,7 @@ def test_a_wrong_entry_is_refused_at_once(changes: dict[str, object], text: str)
         "zone": ZoneId("hall"),
         "profile": "bacnet-hvac",
     }
-    with pytest.raises(ConfigError, match=text):
-        open_device(DeviceEntry(**(fields | changes)), None, timeout_s=1)  # type: ignore[arg-type]  # keyword pairs of a test
+    return DeviceEntry(**(fields | changes))  # type: ignore[arg-type]  # keyword pairs of a test
 
 
 def test_bacpypes3_is_imported_by_the_child_and_the_emulator_only() -> None:
