@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,8 @@ def test_the_whole_story_within_its_duration(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert seen["ok"] is True
     assert all(0 <= stage["at_s"] <= DURATION_S for stage in seen["stages"].values())
+    with closing(sqlite3.connect(folder / "cloud" / "cloud.db")) as cloud:
+        assert cloud.execute("SELECT topic, reason FROM quarantine").fetchall() == []
     assert seen["challenger"] is True, "with torch installed the challenger takes part"
     assert _mentioning(folder) == []
 
