@@ -11,7 +11,7 @@ from cloud.ingest.committer import Committer
 from cloud.ingest.replay import replay
 from cloud.kit.database import Database
 from cloud.tables import QuarantineRow, QuarantineSiteRow
-from cloud.timeseries.choose import store_for
+from cloud.timeseries.choose import open_store
 from shared.clock import Clock
 from shared.errors import MinewardenError
 
@@ -96,7 +96,7 @@ async def _whole(database: Database) -> list[int]:
 
 
 async def _replay(database: Database, clock: Clock, numbers: list[int]) -> int:
-    committer = Committer(database, store_for(database), clock)
+    committer = Committer(database, await open_store(database), clock)
     code = 0
     for number in numbers:
         try:

@@ -278,6 +278,10 @@ def _row(row: RollupRow, places: list[int], *, same: bool, now_ms: int) -> Rollu
     checked_id(row.device, "device")
     _check_time(row.at_ms, now_ms)
     _check(1 <= row.step_s <= 86_400, f"step {row.step_s} s is not in 1..86400")
+    _check(
+        row.at_ms % (row.step_s * 1000) == 0,
+        f"time {row.at_ms} of {row.device} is no start of a step: not a multiple of {row.step_s} s",
+    )
     _check(0 <= row.samples < 2**31 and 0 <= row.failed < 2**31, "sample counts are impossible")
     _check(len(row.values) == len(places), f"{len(row.values)} numbers for {len(places)} columns")
     _check_words((row.preset,))

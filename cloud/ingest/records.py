@@ -87,7 +87,7 @@ def records(
     try:
         rows = _decoder.decode(raw)
         for row in rows:
-            if row.preset is not None and "\0" in row.preset:
+            if row.at_ms % (row.step_s * 1000) or (row.preset is not None and "\0" in row.preset):
                 return None
         found: list[Record] = [
             (

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def store_for(database: Database) -> TimeSeriesStore:
-    """The time-series store of this database."""
+    """The store of a database without TimescaleDB, for tests and benchmarks; processes use `open_store`."""
     return SqliteSeries() if database.is_sqlite else PostgresSeries()
 
 

@@ -7,6 +7,8 @@ Everything else (direct COPY, the staging table, hours by marks) is `PostgresSer
 ours, because their rule for `last` and pooled deviations is held to one suite, and a continuous aggregate
 stands beside it for dashboards that speak SQL. Compression and continuous aggregates are under the Timescale
 licence: free to use on one's own servers. The aggregate's deviations are means of the rows' deviations.
+Rows expire by the keeper, as everywhere: day by day with `drop_chunks`, after the cold tier has them. No
+retention policy of TimescaleDB is set: it would not wait for that.
 """
 
 from collections.abc import Iterable
@@ -61,12 +63,6 @@ def aggregate_statements() -> tuple[str, ...]:
         "schedule_interval => INTERVAL '30 minutes', if_not_exists => true)"
     )
     return (view, policy)
-
-
-def retention_statement(rows_days: float) -> str:
-    """For those who let TimescaleDB expire rows by itself, without the keeper and without a cold tier."""
-    after_ms = int(rows_days * DAY_MS)
-    return f"SELECT add_retention_policy('rollup', drop_after => {after_ms}::bigint, if_not_exists => true)"
 
 
 def _expression(column: Column) -> str:

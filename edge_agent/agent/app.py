@@ -32,6 +32,7 @@ from edge_agent.agent.notify import Watchdog, notify
 from edge_agent.agent.pipeline import Pipeline
 from edge_agent.agent.policies.anomaly import AnomalyPolicy, Rule
 from edge_agent.agent.records import Records
+from edge_agent.agent.restarts import Restarts
 from edge_agent.agent.service import Service, log, run_all
 from edge_agent.agent.store.frames import RawStore
 from edge_agent.agent.store.opening import Opened, open_store
@@ -71,6 +72,7 @@ class Agent:
         raw = RawStore(state / "raw", keep_bytes=site.agent.raw_keep_mb * _MB)
         room = Room(state, self.opened.store, raw, outbox_bytes=site.agent.outbox_keep_mb * _MB)
         self.records = Records(self.opened.store, raw, self.writer, self.view, room=room)
+        self.restarts = Restarts(clock, self.records, self.boot)
         self.windows = Windows(clock, self.records)
         self.keeper = Keeper(
             clock,
@@ -113,6 +115,7 @@ class Agent:
             self.commands,
             self.uplink,
             self.windows,
+            self.restarts,
             *([self.rotation] if self.rotation is not None else []),
             *([self.keys] if self.keys is not None else []),
         ]
@@ -197,6 +200,7 @@ class Agent:
         if self.keys is not None:
             await self.keys.greet_guardian()  # before the model: it may have been signed by a new key
         await self.pipeline.on_open(hello)
+        await self.restarts.guardian_is_here(hello.boot)
         await self.commands.guardian_is_back()
 
     async def _send(self, message: ipc.FromAgent) -> bool:
@@ -222,6 +226,7 @@ class Agent:
         """Take up where the last life ended: cursors, alarms, models with their windows."""
         if self.opened.quarantined is not None:
             await self._tell_of_quarantine(self.opened, self.opened.quarantined)
+        await self.restarts.open()
         if self.keys is not None:
             await self.keys.tell_damage()
         await self.windows.open()

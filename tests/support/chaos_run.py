@@ -105,7 +105,12 @@ async def settle(world: World) -> tuple[Made, Stored]:
 
 
 def report(verdict: Verdict, world: World) -> dict[str, object]:
-    """The report's fields, and no others."""
+    """The report's fields, and no others.
+
+    `rows_apart` are rows of a time that the site lived twice, kept beside the first. `explained_by_tombstone`
+    is the name of old for rows whose samples the agent told as lost (its `samples-lost` events, after a long
+    absence): a tombstone of the outbox explains nothing here, and what only it names counts as lost.
+    """
     return {
         "rows_made": verdict.rows_made,
         "rows_committed": verdict.rows_committed,

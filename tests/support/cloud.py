@@ -30,8 +30,8 @@ from shared.wire import codec, topics
 from shared.wire.envelope import Batch, Birth, SiteState, Tombstone
 
 SITE = SiteId("north")
-NOW_MS = 1_780_000_000_000
-"""Where a fresh `ManualClock` stands."""
+NOW_MS = 1_780_000_020_000
+"""The first whole minute at which a fresh `ManualClock` has not yet arrived: rows begin at whole steps."""
 STEP_S = 60
 TOKEN = "test-token-of-at-least-20-characters"
 AUTH = {"Authorization": f"Bearer {TOKEN}"}

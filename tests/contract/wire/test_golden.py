@@ -64,7 +64,7 @@ GOLDEN = Path(__file__).parent / "golden"
 _SIGNED = Signed(payload=b"\x01\x02", signatures=(Signature(key_id="k1", value=b"\x07" * 64),))
 _ROW = RollupRow(
     device=DeviceId("m-07"),
-    at_ms=1_780_000_000_000,
+    at_ms=1_779_999_960_000,
     step_s=60,
     samples=6,
     failed=0,

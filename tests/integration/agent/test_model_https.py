@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,19 +13,23 @@ import pytest
 import uvicorn
 
 from cloud import app as cloud_app
+from cloud.identity.authority import Authority
 from cloud.models.service import Built, register
 from cloud.rollouts.schemas import RolloutRequest
 from cloud.rollouts.service import make
 from cloud.training.report import Candidate
+from edge_agent.agent.identity.pair import key_pem
 from edge_agent.agent.inference.fetch import Fetch
-from edge_agent.agent.inference.https import RETRY_S, BlobHttp
+from edge_agent.agent.inference.https import RETRY_S, BlobHttp, ticket_of
 from edge_agent.config import Uplink
+from edge_agent.config.agent_checks import _why_not
 from shared.artifacts.manifest import Manifest, Stage
 from shared.artifacts.signing import Signed
-from shared.clock import ManualClock
+from shared.clock import ManualClock, SystemClock
 from shared.wire.envelope import CHUNK_BYTES
 from support.agent import make_assignment, make_manifest, small_spec
 from support.cloud import NOW_MS, SITE, TOKEN, Service, born, service
+from support.identity import DAY_MS, new_key
 from support.model_bench import DATA, V1, give, life
 from support.model_bench import running as running_versions
 from support.ports import free_port
@@ -38,18 +43,24 @@ def papers() -> Manifest:
 
 
 @asynccontextmanager
-async def served(running: Service) -> AsyncIterator[str]:
-    """The cloud's application on a real socket of this machine."""
+async def served(
+    running: Service, *, tls: "Papers | None" = None, client_certificate: bool = False
+) -> AsyncIterator[str]:
+    """The cloud's application on a real socket of this machine; over TLS with these papers."""
     port = free_port()
     application = cloud_app.make_app(running.context, token=TOKEN)
     settings = uvicorn.Config(application, host="127.0.0.1", port=port, lifespan="off", log_config=None)
+    if tls is not None:
+        settings.ssl_certfile, settings.ssl_keyfile = str(tls.certificate), str(tls.key)
+        settings.ssl_ca_certs = str(tls.ca)
+        settings.ssl_cert_reqs = ssl.CERT_REQUIRED if client_certificate else ssl.CERT_NONE
     server = uvicorn.Server(settings)
     task = asyncio.create_task(server.serve())
     async with asyncio.timeout(10):
         while not server.started:
             await asyncio.sleep(0.01)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{port}"
     finally:
         server.should_exit = True
         await task
@@ -219,3 +230,132 @@ async def test_where_https_fails_the_chunks_come_over_mqtt(tmp_path: Path) -> No
         assert http.failures == 1
         downloaded = next(e for e in b.events() if e.data.get("state") == "downloaded")
         assert "1 of 1 chunks mqtt" in str(downloaded.data["detail"])
+
+
+# ---------------------------------------------------------------- TLS
+
+
+class Papers:
+    """A site's own authority, the cloud's certificate under it, and the gateway's pair."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now_ms = SystemClock().utc_ms()
+        self.folder = folder
+        self.authority = Authority.create("Test CA", self.now_ms - DAY_MS)
+        self.ca = folder / "ca.crt"
+        self.ca.write_text(self.authority.pem)
+        self.certificate, self.key = self.pair("server", hosts=("127.0.0.1",))
+        self.site = self.pair(SITE)
+
+    def pair(self, name: str, *, hosts: tuple[str, ...] = ()) -> tuple[Path, Path]:
+        """A certificate and its key, as files: a server's where hosts are given, else a client's."""
+        key = new_key()
+        made = self.authority.issue(name, key.public_key(), self.now_ms, days=90, hosts=hosts)
+        files = self.folder / f"{name}.crt", self.folder / f"{name}.key"
+        files[0].write_text(made.pem)
+        files[1].write_bytes(key_pem(key))
+        return files
+
+
+@pytest.fixture
+def papers_of_site(tmp_path: Path) -> Papers:
+    (tmp_path / "tls").mkdir()
+    return Papers(tmp_path / "tls")
+
+
+def tls_client(url: str, ca: Path | None, pair: tuple[Path, Path] | None = None) -> BlobHttp:
+    uplink = Uplink(
+        broker_host="127.0.0.1",
+        broker_port=1,
+        model_url=url,
+        ca_file=None if ca is None else str(ca),
+        cert_file=None if pair is None else str(pair[0]),
+        key_file=None if pair is None else str(pair[1]),
+    )
+    return BlobHttp(uplink, ManualClock())
+
+
+@pytest.mark.parametrize("presented", [False, True], ids=["no-client-certificate", "client-certificate"])
+async def test_with_the_sites_own_authority_the_model_comes_over_tls(
+    running: Service,
+    tmp_path: Path,
+    papers_of_site: Papers,
+    presented: bool,
+) -> None:
+    signed, at = await assigned(running), papers_of_site
+    async with served(running, tls=at, client_certificate=presented) as url:
+        assert url.startswith("https://")
+        http = tls_client(url, at.ca, at.site if presented else None)
+        fetch = Fetch(_folder(tmp_path), papers())
+        assert await http.fill(fetch, signed, stop=never) == fetch.total
+        assert (fetch.assemble(), http.failures) == (MODEL, 0)
+
+
+async def test_a_server_that_asks_for_a_client_certificate_serves_nobody_without(
+    running: Service, tmp_path: Path, papers_of_site: Papers
+) -> None:
+    signed, at = await assigned(running), papers_of_site
+    async with served(running, tls=at, client_certificate=True) as url:
+        fetch = Fetch(_folder(tmp_path), papers())
+        http = tls_client(url, at.ca)
+        assert await http.fill(fetch, signed, stop=never) == 0
+        assert (http.failures, len(fetch.missing)) == (1, fetch.total)
+
+
+class Listener:
+    """A server that keeps what the first words to it were, inside TLS where it has a certificate."""
+
+    def __init__(self, tls: Papers | None) -> None:
+        self._tls = tls
+        self.got = b""
+
+    @asynccontextmanager
+    async def serve(self) -> AsyncIterator[int]:
+        talks: list[asyncio.Task[None] | None] = []
+
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            talks.append(asyncio.current_task())
+            while part := await reader.read(65_536):
+                self.got += part
+                if not self.got.startswith(b"GET ") or b"\r\n\r\n" in self.got:
+                    break
+            writer.close()
+
+        context = None if self._tls is None else ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if context is not None and self._tls is not None:
+            context.load_cert_chain(self._tls.certificate, self._tls.key)
+        server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=context)
+        async with server:
+            yield int(server.sockets[0].getsockname()[1])
+        await asyncio.gather(*(talk for talk in talks if talk is not None))
+
+
+@pytest.mark.parametrize("case", ["sound", "foreign-authority", "no-authority", "foreign-name", "no-tls"])
+async def test_a_server_that_is_not_the_clouds_is_told_nothing(
+    running: Service, tmp_path: Path, papers_of_site: Papers, case: str
+) -> None:
+    """The ticket is a secret of the site: it goes to nobody who has not proved who they are."""
+    signed, at = await assigned(running), papers_of_site
+    (tmp_path / "other").mkdir()
+    ca: Path | None = at.ca
+    if case == "foreign-authority":
+        ca = Papers(tmp_path / "other").ca
+    if case == "no-authority":
+        ca = None
+    if case == "foreign-name":
+        at.certificate, at.key = at.pair("elsewhere", hosts=("cloud.example",))
+    listener = Listener(None if case == "no-tls" else at)
+    async with listener.serve() as port:
+        http = tls_client(f"https://127.0.0.1:{port}", ca, at.site)
+        fetch = Fetch(_folder(tmp_path), papers())
+        assert await http.fill(fetch, signed, stop=never) == 0
+        assert (http.failures, len(fetch.missing)) == (1, fetch.total)
+    told = case == "sound"  # the same listener, so that silence is no accident of it
+    assert (ticket_of(signed).encode() in listener.got) is told
+    assert (b"GET /api/v1/blobs/" in listener.got) is told
+
+
+def test_a_site_file_that_asks_for_models_in_the_clear_is_refused() -> None:
+    assert "use https" in _why_not("http://cloud.example")
+    assert "use https" in _why_not("http://10.0.0.9:8000")
+    assert _why_not("https://cloud.example") == _why_not("http://127.0.0.1:8000") == ""

@@ -64,6 +64,14 @@ def test_the_guardian_is_the_last_to_be_killed_and_never_given_up() -> None:
     assert "WatchdogSec" in settings
 
 
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"minewarden-broker-reload.service"}))
+def test_f23_a_service_is_started_again_for_ever_and_never_in_a_busy_loop(name: str) -> None:
+    """That it happens often is told by the agent (edge_agent/agent/restarts.py), not by giving up."""
+    settings = _settings(name)
+    assert (settings["Restart"], settings["StartLimitIntervalSec"]) == (["always"], ["0"])
+    assert settings["RestartSec"] == (["1"] if "guardian" in name else ["2"])
+
+
 def test_the_test_of_a_model_meets_its_own_limit_before_the_agents_unit_meets_its() -> None:
     """They share a cgroup: an agent with two models as large as may be, and the child that tests a third."""
     settings = _settings("minewarden-agent.service")

@@ -205,11 +205,11 @@ async def test_f13_an_agent_with_nothing_to_do_does_next_to_nothing(tmp_path: Pa
     async with behind_a_relay(tmp_path) as (site, _, _):
         await asyncio.sleep(2.0)  # start-up is over
         shares: list[float] = []
-        for _ in range(3):  # the calmest window: a slow machine's own business is not the agent's
+        for _ in range(5):  # the calmest window: a slow machine's own business is not the agent's
             before_s, began_s = cpu_s(site.agent.pid), time.monotonic()
             await asyncio.sleep(3.0)
             shares.append((cpu_s(site.agent.pid) - before_s) / (time.monotonic() - began_s))
-        assert min(shares) < 0.25, [f"{share:.1%} of a core" for share in shares]
+        assert min(shares) < 0.1, [f"{share:.1%} of a core" for share in shares]
 
 
 async def test_f22_a_killed_worker_does_not_leave_its_last_word_standing(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ LINES = [msgspec.convert(record, Line) for record in RECORDS]
         ("onnx batch lstm-ae", {100, 1_000, 5_000}),
         ("outbox rows", {1, 50, 500}),
         ("ingest sqlite", {1_000, 16_000}),
-        ("ingest postgresql", {16_000}),
+        ("ingest postgresql", {1_000, 16_000}),
         ("ingest cost of a million rows, sqlite", {1, 10, 100}),
         ("ingest cost of a million rows, postgresql", {1, 10, 100}),
         ("plant step", {5_000}),

@@ -110,6 +110,11 @@ def test_a_refusal_says_why(topic: str, payload: bytes, reason: str) -> None:
         (with_row(at_ms=1), "before 2020"),
         (with_row(at_ms=NOW_MS + 86_400_001), "a day ahead"),
         (with_row(at_ms=2**64 - 1), "a day ahead"),
+        (
+            with_row(at_ms=NOW_MS - 1),
+            f"time {NOW_MS - 1} of m-01 is no start of a step: not a multiple of 60 s",
+        ),
+        (with_row(at_ms=NOW_MS - 60_000, step_s=7), "not a multiple of 7 s"),
         (with_row(device="../etc"), "not a valid name"),
         (with_row(step_s=0), "step 0 s"),
         (with_row(samples=-1), "sample counts"),

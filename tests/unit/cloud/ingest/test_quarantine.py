@@ -1,22 +1,27 @@
 """The quarantine: seen, shown, and used after all once that is possible."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from cloud import cli
 from cloud.ingest import decoding, quarantine
 from cloud.ingest.decoding import Refused
 from cloud.ingest.replay import replay
 from cloud.ingest.service import Arrival, Ingest
+from cloud.kit.database import Database
 from cloud.kit.problems import Conflict, NotFound
+from cloud.timeseries import timescale
 from cloud.timeseries.retention import Keeper, Policy
 from shared.ids import SiteId
 from shared.telemetry import COLUMN_NAMES
 from shared.wire import codec, topics
 from shared.wire.envelope import Ack, Batch
+from support import postgres
 from support.cloud import NOW_MS, SITE, Bench, Service, batch, configure, row, said, service, state, told
 
 
@@ -295,8 +300,6 @@ async def _spoil(folder: Path) -> None:
 def test_on_the_command_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import asyncio  # noqa: PLC0415 - the command has a loop of its own, so this test has none
-
     asyncio.run(_spoil(tmp_path))
     config = ["--config", str(configure(tmp_path))]
     assert cli.main(["quarantine", "list", *config]) == 0
@@ -321,3 +324,45 @@ def test_on_the_command_line(
     assert "1: used, 1 new rows" in told_.out
     assert "2: still not usable" in told_.err
     assert cli.main(["quarantine", "replay", "1", *config]) == 1
+
+
+async def _as_a_hypertable(url: str) -> None:
+    """`rollup` as TimescaleDB has it for PostgreSQL's eyes: one table, no partitions of PostgreSQL's own."""
+    database = Database(url)
+    async with database.write() as session:
+        for statement in timescale.setup_statements()[:3]:
+            await session.execute(text(statement))
+    await database.close()
+
+
+def test_on_the_command_line_the_store_is_the_services_own(
+    tmp_path: Path,
+    postgres_server: postgres.Server,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With TimescaleDB a replay may not make partitions; only the detection is played, the table is real."""
+    url = postgres_server.create()
+    (tmp_path / "cloud").mkdir()
+    config = configure(tmp_path / "cloud", extra=f'database_url = "{url}"')
+
+    async def prepare() -> None:
+        async with service(tmp_path / "cloud", url=url) as running:
+            stray = Refused(topic=topics.telemetry(SITE), payload=batch([row()]), reason="a fault of ours")
+            await running.bench.commit(stray)
+        await _as_a_hypertable(url)
+
+    async def found(_session: object) -> str:
+        return "2.17.0"
+
+    async def is_one(_session: object) -> bool:
+        return True
+
+    asyncio.run(prepare())
+    monkeypatch.setattr(timescale, "detect", found)
+    monkeypatch.setattr(timescale, "set_up", is_one)
+    monkeypatch.setattr(timescale, "aggregate_statements", tuple)
+    monkeypatch.setattr(decoding, "AHEAD_MS", 2**60)
+    monkeypatch.setattr("cloud.ingest.records.AHEAD_MS", 2**60)
+    assert cli.main(["quarantine", "replay", "1", "--config", str(config)]) == 0, capsys.readouterr().err
+    assert "1: used, 1 new rows" in capsys.readouterr().out

@@ -64,12 +64,6 @@ def test_the_aggregate_has_every_column() -> None:
     assert f"{3 * DAY_MS}::bigint" in policy
 
 
-def test_retention_in_the_servers_own_words() -> None:
-    assert timescale.retention_statement(365.0) == (
-        "SELECT add_retention_policy('rollup', drop_after => 31536000000::bigint, if_not_exists => true)"
-    )
-
-
 async def test_a_day_goes_by_its_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     async def count(*_: object) -> int:
         return 7
