@@ -5,6 +5,7 @@ it says something else than the code.
 """
 
 import inspect
+import runpy
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect as shapes
 
+from edge_agent import ipc
 from shared import commands
 from shared.alarms import Event
 from shared.artifacts.keyring_update import KeyringUpdate
@@ -23,7 +25,9 @@ from shared.inventory import DeviceEntry
 from shared.telemetry import ROLLUP_COLUMNS, HistoryRow, Quality, RollupRow, ScoreRow
 from shared.wire import envelope
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "wire-fields.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "wire-fields.md"
+GOLDEN = ROOT / "tests" / "contract" / "wire" / "test_golden.py"
 COMMAND = "PYTHONPATH=.:tests python -m support.wire_fields"
 Struct = type[msgspec.Struct]
 
@@ -98,13 +102,59 @@ def page() -> str:
         *map(_section, orders),
         "## Actions\n",
         *map(_section, actions),
+        "## Sockets\n",
+        "Between agent and guardian, and on `operator.sock`; `is` tells them apart. What they carry beside "
+        "the\nstructs above follows them.\n",
+        *map(_section, sockets()),
+        "## Golden files\n",
+        _golden(),
     ]
     return "\n".join(parts)
 
 
 def described() -> Iterator[Struct]:
     """Every struct on the page."""
-    yield from (*ENVELOPE, *ROWS, *SIGNED, *commands.AnyOrder.__args__, *commands.AnyAction.__args__)
+    yield from _of_mqtt()
+    yield from sockets()
+
+
+def _of_mqtt() -> tuple[Struct, ...]:
+    return (*ENVELOPE, *ROWS, *SIGNED, *commands.AnyOrder.__args__, *commands.AnyAction.__args__)
+
+
+def sockets() -> list[Struct]:
+    """Every message of the sockets, then what they are made of, each once."""
+    unions = (ipc.FromGuardian, ipc.FromAgent, ipc.FromOperator, ipc.ToOperator)
+    found = list(dict.fromkeys(kind for union in unions for kind in union.__args__))  # type: ignore[attr-defined]  # unions have arguments
+    for kind in found:  # grows while it is walked
+        for field in msgspec.structs.fields(kind):
+            found += [one for one in _structs_in(shapes.type_info(field.type)) if one not in found]
+    return [kind for kind in found if kind not in _of_mqtt()]
+
+
+def _structs_in(shape: shapes.Type) -> Iterator[Struct]:
+    match shape:
+        case shapes.StructType(cls=cls):
+            yield cls
+        case shapes.UnionType(types=types) | shapes.TupleType(item_types=types):
+            for one in types:
+                yield from _structs_in(one)
+        case shapes.VarTupleType(item_type=item) | shapes.ListType(item_type=item):
+            yield from _structs_in(item)
+        case shapes.DictType(value_type=value):
+            yield from _structs_in(value)
+
+
+def _golden() -> str:
+    messages: dict[str, object] = runpy.run_path(str(GOLDEN))["MESSAGES"]
+    rows = "".join(
+        f"| `{name}.msgpack` | `{type(one).__name__}` |\n" for name, one in sorted(messages.items())
+    )
+    return (
+        "In `tests/contract/wire/golden/`: the msgpack alone, without format byte or frame length.\n"
+        "`on_the_wire_plain.bin` and `on_the_wire_deflated.bin` are the `Ack` of `ack.msgpack` as MQTT "
+        f"carries it.\n\n| file | struct |\n|---|---|\n{rows}"
+    )
 
 
 def _section(kind: Struct) -> str:

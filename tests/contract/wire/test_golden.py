@@ -46,6 +46,7 @@ from shared.telemetry import (
     Sample,
 )
 from shared.units import Algorithm
+from shared.wire import codec
 from shared.wire.envelope import (
     Ack,
     Batch,
@@ -104,6 +105,9 @@ _PROPOSAL = Proposal(
     reason="fan 2 is slow for its duty",
     ttl_s=20.0,
 )
+
+WHOLE = {"on_the_wire_plain": False, "on_the_wire_deflated": True}
+"""Bodies of the same ack as MQTT carries them, with their format byte; whether it is deflated."""
 
 MESSAGES: dict[str, object] = {
     "batch": Batch(
@@ -290,6 +294,14 @@ def test_every_golden_file_has_its_message() -> None:
     assert {path.stem for path in GOLDEN.glob("*.msgpack")} == set(MESSAGES)
 
 
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_bodies_decode_as_they_come_over_mqtt(name: str) -> None:
+    """Only one way: how well zlib packs is its own business."""
+    body = (GOLDEN / f"{name}.bin").read_bytes()
+    assert body[0] == {"on_the_wire_plain": 0, "on_the_wire_deflated": 1}[name]
+    assert codec.decode(body, Ack) == MESSAGES["ack"]
+
+
 def test_the_agents_messages_are_told_apart_by_their_tag() -> None:
     frame = (GOLDEN / "ipc_lease.msgpack").read_bytes()
     assert isinstance(msgspec.msgpack.decode(frame, type=ipc.FromAgent), ipc.Lease)
@@ -302,5 +314,7 @@ def test_an_unknown_tag_is_refused() -> None:
 
 if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
+    for _name, _compress in WHOLE.items():
+        (GOLDEN / f"{_name}.bin").write_bytes(codec.encode(MESSAGES["ack"], compress=_compress))
     for _name, _message in MESSAGES.items():
         (GOLDEN / f"{_name}.msgpack").write_bytes(msgspec.msgpack.encode(_message))
