@@ -42,6 +42,7 @@ from cloud.kit.changes import Changes
 from cloud.kit.context import Context
 from cloud.kit.database import Database
 from cloud.kit.keys import Keys
+from cloud.kit.refusals import Refusals
 from cloud.live.hub import Hub
 from cloud.live.service import LiveReader
 from cloud.migrations import runner
@@ -144,6 +145,7 @@ def _assemble(
         trainer=trainer,
         assignments=assignments,
         registrar=registrar,
+        refusals=Refusals(clock),
     )
     work = {
         "ingest": ingest.run(),
@@ -227,6 +229,7 @@ def make_app(context: Context | None = None, *, token: str = "") -> FastAPI:
             token=token,
             hosts=context.config.allowed_hosts,
             people=context.config.people_tokens(),
+            refusals=context.refusals,
         )
     return app
 

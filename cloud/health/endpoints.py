@@ -35,6 +35,8 @@ class Ready(BaseModel):
     database: str
     broker: str
     ingest: IngestView
+    refused_http: dict[str, int]
+    """HTTP requests that were refused since the process started, by status (400 to 499)."""
 
 
 class ProblemType(BaseModel):
@@ -74,6 +76,7 @@ async def get_ready(here: Here) -> Ready:
             quarantined=counters.quarantined,
             failed_commits=counters.failed_commits,
         ),
+        refused_http={str(status): count for status, count in sorted(here.refusals.by_status.items())},
     )
 
 

@@ -51,6 +51,7 @@ log_type error
 log_type warning
 log_type notice
 log_type information
+log_type subscribe
 connection_messages true
 """
 _TLS: Final = """\

@@ -11,6 +11,7 @@ from cloud.ingest.service import Ingest
 from cloud.kit.broker import Link
 from cloud.kit.database import Database
 from cloud.kit.keys import Keys
+from cloud.kit.refusals import Refusals
 from cloud.live.hub import Hub
 from cloud.live.service import LiveReader
 from cloud.models.blobs import BlobStore
@@ -37,6 +38,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     trainer: Trainer
     assignments: AssignmentPublisher
     registrar: Registrar
+    refusals: Refusals
 
 
 def _context(request: Request) -> Context:

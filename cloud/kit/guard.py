@@ -6,7 +6,7 @@
   except where a new gateway asks for its first certificate: it has nothing to show yet, and a person
   confirms it.
 * Bodies are limited before anything is parsed.
-* Each response carries a strict content security policy and its siblings.
+* Each response carries a strict content security policy and its siblings, and each refusal is counted.
 """
 
 import hmac
@@ -16,6 +16,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cloud.kit.problems import ApiError, BadInput, TooLarge, Unauthorized, from_error
+from cloud.kit.refusals import Refusals
 
 MAX_BODY_BYTES = 1024 * 1024
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -36,21 +37,28 @@ SECURITY_HEADERS = {
 
 
 class Guard:
-    """ASGI middleware with the four checks of the module's docstring."""
+    """ASGI middleware with the checks of the module's docstring."""
 
     def __init__(
-        self, app: ASGIApp, *, token: str, hosts: tuple[str, ...], people: Mapping[str, str] | None = None
+        self,
+        app: ASGIApp,
+        *,
+        token: str,
+        hosts: tuple[str, ...],
+        refusals: Refusals,
+        people: Mapping[str, str] | None = None,
     ) -> None:
         self._app = app
         self._token = token.encode()
         self._people = {name: own.encode() for name, own in (people or {}).items()}
         self._hosts = LOOPBACK_HOSTS | set(hosts)
+        self._refusals = refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sender = _with_headers(send)
+        sender = self._refusals.heeding(scope, _with_headers(send))
         refused = self._refusal(scope)
         if refused is not None:
             await from_error(refused, scope["path"])(scope, receive, sender)

@@ -35,6 +35,8 @@ from shared.errors import ArtifactError, SecurityError
 from shared.wire.envelope import Chunk, ChunkRequest
 
 ASK_AGAIN_S: Final = 5.0
+MAX_SPOILT: Final = 3
+"""So many rounds of chunks in a row may bring damaged ones and no good one, before the offer is refused."""
 MAX_TRIES: Final = 2
 """So often may the agent end while a model is tested and loaded, before the model is taken for the reason."""
 _PAPERS: Final = uuid.UUID("0f4e1d0b-6f0e-4f39-a0a5-6d2a4b1c7e55")
@@ -244,7 +246,11 @@ class Intake:
             raise
 
     async def _download(self, signed: Signed, manifest: Manifest) -> tuple[bytes, str]:
-        """All chunks, and by which way; tries for as long as no newer offer comes."""
+        """All chunks, and by which way; tries for as long as no newer offer comes.
+
+        Silence is waited out. Raises `ArtifactError` where the chunks that come are damaged again and again.
+        """
+        spoilt = 0
         fetch = self._fetch = Fetch(self._moves.slots.incoming, manifest)
         ways = {"already here": fetch.total - len(fetch.missing), "https": 0, "mqtt": 0}
         try:
@@ -253,7 +259,13 @@ class Intake:
                     ways["https"] += await self._http.fill(fetch, signed, stop=self._stop)
                 if (request := fetch.request()) is not None:
                     self._ask_cloud(request)
-                    ways["mqtt"] += await self._collect(fetch, len(request.chunks))
+                    bad, taken = fetch.bad, await self._collect(fetch, len(request.chunks))
+                    ways["mqtt"] += taken
+                    spoilt = 0 if taken else spoilt + (fetch.bad > bad)
+                    if spoilt == MAX_SPOILT:
+                        raise ArtifactError(
+                            f"its chunks come damaged: {fetch.bad} did not match their size or hash"
+                        )
                 self._tick()
                 if self._superseded():
                     raise ArtifactError("superseded by a newer assignment")
@@ -271,10 +283,11 @@ class Intake:
         return self._superseded()
 
     async def _collect(self, fetch: Fetch, expected: int) -> int:
-        taken = 0
+        """Take what comes of one request; how many good ones came."""
+        taken, bad = 0, fetch.bad
         try:
             async with asyncio.timeout(ASK_AGAIN_S):
-                while taken < expected:
+                while taken + fetch.bad - bad < expected:
                     taken += fetch.take(await self._chunks.get())
         except TimeoutError:
             pass

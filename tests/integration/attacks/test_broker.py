@@ -94,7 +94,9 @@ def test_who_may_say_what_to_whom(
 @pytest.mark.parametrize(
     "wanted", ["mw/1/south/dn/#", "mw/1/+/dn/cmd", "mw/1/south/up/#", "#", "$share/g/mw/1/+/dn/#"]
 )
-def test_a_site_hears_nothing_of_another_site_whatever_it_subscribes_to(person: People, wanted: str) -> None:
+def test_a_site_hears_nothing_of_another_site_whatever_it_subscribes_to(
+    broker: TlsBroker, person: People, wanted: str
+) -> None:
     north, south = person("north", hears=wanted), person("south", hears="mw/1/south/dn/#")
     north.subscribe("mw/1/north/dn/#")
     command = person("minewarden-command")
@@ -105,6 +107,7 @@ def test_a_site_hears_nothing_of_another_site_whatever_it_subscribes_to(person: 
     assert command.publish("mw/1/north/dn/cmd", b"for north")
     assert north.has(b"for north")
     assert not north.has(word, within_s=0.0)
+    assert f"north 1 {wanted}\n" in broker.log.read_text(), "who listens where stands in the broker's log"
 
 
 def test_a_retained_command_by_a_site_is_refused_and_kept_for_nobody(person: People) -> None:

@@ -325,19 +325,30 @@ BODIES: dict[str, tuple[str, bytes, int]] = {
 }
 
 
+def refused_http(world: CommandWorld, status: int) -> int:
+    """How many requests the cloud has refused with this status."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{world.cloud.port}/health/ready", timeout=10) as reply:
+        counts: dict[str, int] = json.load(reply)["refused_http"]
+    return counts.get(str(status), 0)
+
+
 @pytest.mark.parametrize("name", BODIES)
 def test_http_bodies_are_refused_with_a_problem(world: CommandWorld, name: str) -> None:
     path, body, status = BODIES[name]
+    counted = refused_http(world, status)
     found = world.call(path, raw=body, status=status)
     assert found["title"]
     assert found["code"]
+    assert refused_http(world, status) == counted + 1, "and seen by who looks after the cloud"
 
 
 def test_http_without_the_token_is_refused(world: CommandWorld) -> None:
     url = f"http://127.0.0.1:{world.cloud.port}/api/v1/commands/plans"
+    counted = refused_http(world, 401)
     for header in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Basic {TOKEN}"}):
         request = urllib.request.Request(url, b"{}", {"Content-Type": "application/json", **header})
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=10)
         with refused.value as reply:
             assert reply.code == 401
+    assert refused_http(world, 401) == counted + 3

@@ -112,15 +112,24 @@ class TestFiles:
 class TestTransfer:
     async def test_truncated(self, site: AgentBench) -> None:
         """Every chunk is refused by its size, so it never becomes a file; a newer offer goes on."""
-        await site.keeper.offer(offered(DATA2))
-        with pytest.raises(TimeoutError):
-            await _serve_for(site, DATA2[:-9], seconds=1.0)
+        assert "size or hash" in await refused(site, offered(DATA2), DATA2[:-9], "transfer")
         assert running(site) == (1, None)
-        fetch = site.keeper._intake._fetch
-        assert fetch is not None
-        assert fetch.bad > 0
         await give(site, make_assignment(V2, counter=7), DATA2)
         assert running(site) == (1, 2)
+
+    async def test_chunks_that_were_damaged_on_the_way_are_asked_for_again(self, site: AgentBench) -> None:
+        asked, answers = len(site.asked), [DATA2[:-1], DATA2[1:], DATA2]
+        await site.keeper.offer(make_assignment(V2, counter=7))
+        async with asyncio.timeout(30):
+            while "shadow" not in site.model_states()[-1:]:
+                for request in site.asked[asked:]:
+                    data = answers.pop(0)
+                    for number in request.chunks:
+                        site.keeper.chunk(part(data, request.sha256, number))
+                asked = len(site.asked)
+                await asyncio.sleep(0.01)
+        assert running(site) == (1, 2)
+        assert not site.keeper.refused
 
     async def test_a_truncated_file_with_papers_for_what_is_left(self, site: AgentBench) -> None:
         data = DATA2[: len(DATA2) // 2]
@@ -248,14 +257,3 @@ class TestTheChildAlone:
 
 def _misfit(changes: dict[str, object]) -> Signed:
     return make_assignment(msgspec.structs.replace(V2, **changes), counter=6)
-
-
-async def _serve_for(b: AgentBench, data: bytes, *, seconds: float) -> None:
-    """Answer requests with these bytes for a while; raises `TimeoutError` where that leads to nothing."""
-    async with asyncio.timeout(seconds):
-        while True:
-            for request in b.asked:
-                for number in request.chunks:
-                    b.keeper.chunk(part(data, request.sha256, number))
-            b.asked.clear()
-            await asyncio.sleep(0.01)
