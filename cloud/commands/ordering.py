@@ -41,7 +41,8 @@ _log = logging.getLogger(__name__)
 def add_order_flags(parser: argparse.ArgumentParser) -> None:
     """What may be ordered; `order_of` reads it back."""
     what = parser.add_argument_group("the order (one of)")
-    what.add_argument("--order", type=Path, metavar="FILE", help='JSON as in the REST API: {"order": …}')
+    shape = 'JSON, as in the REST API {"order": {"order": TAG, …}}, or the inner object alone'
+    what.add_argument("--order", type=Path, metavar="FILE", help=shape)
     what.add_argument("--curtail", type=float, metavar="W", help="metered site power down to W, for a while")
     what.add_argument("--cap", type=float, metavar="W", help="hold the site at or below W")
     what.add_argument("--renew", metavar="ID", help="the signal behind a running curtailment is still there")
@@ -94,7 +95,11 @@ def _named(options: argparse.Namespace) -> list[AnyOrder | None]:
 
 def _from_file(path: Path) -> AnyOrder:
     try:
-        order: AnyOrder = msgspec.json.decode(path.read_bytes(), type=AnyOrder)
+        found = msgspec.json.decode(path.read_bytes())
+        # The REST API nests the order under its name; a request with more than that (a site, an actor) would
+        # be believed in part, so it is none.
+        nested = isinstance(found, dict) and found.keys() == {"order"} and isinstance(found["order"], dict)
+        order: AnyOrder = msgspec.convert(found["order"] if nested else found, AnyOrder)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

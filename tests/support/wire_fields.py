@@ -125,7 +125,7 @@ def _of_mqtt() -> tuple[Struct, ...]:
 def sockets() -> list[Struct]:
     """Every message of the sockets, then what they are made of, each once."""
     unions = (ipc.FromGuardian, ipc.FromAgent, ipc.FromOperator, ipc.ToOperator)
-    found = list(dict.fromkeys(kind for union in unions for kind in union.__args__))  # type: ignore[attr-defined]  # unions have arguments
+    found = list(dict.fromkeys(kind for union in unions for kind in union.__args__))
     for kind in found:  # grows while it is walked
         for field in msgspec.structs.fields(kind):
             found += [one for one in _structs_in(shapes.type_info(field.type)) if one not in found]

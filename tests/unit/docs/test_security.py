@@ -37,3 +37,11 @@ def test_every_named_test_exists(test: str) -> None:
 def test_every_role_of_a_key_has_its_worst_case(role: Role) -> None:
     worst = TEXT.split("## What each key can do")[1].split("\n## ")[0]
     assert f"`{role}`" in worst
+
+
+@pytest.mark.parametrize("part", ["## Who might", "## What each key can do"])
+def test_every_worst_case_and_attacker_names_a_test_or_says_that_there_is_none(part: str) -> None:
+    lines = TEXT.split(part)[1].split("\n## ")[0].splitlines()
+    rows = [line for line in lines if line.startswith("| ") and "shown by" not in line]
+    assert rows
+    assert [row for row in rows if not re.search(r"`tests/[^`]+`|no test", row)] == []

@@ -89,13 +89,37 @@ def test_flags_become_the_order_that_they_name(
     assert abs(body.issued_ms - SystemClock().utc_ms()) < 60_000
 
 
-def test_an_order_file_is_that_of_the_rest_api(tmp_path: Path, key: str) -> None:
-    (tmp_path / "o.json").write_text(json.dumps({"order": "schedule", "start_ms": 1, "end_ms": 2, "what": {
-        "order": "curtail", "target_w": 1e6, "deadline_s": 600.0, "duration_s": 3600.0}}))  # fmt: skip
+def order_file(folder: Path, content: object) -> list[str]:
+    (folder / "o.json").write_text(json.dumps(content))
+    return ["--order", str(folder / "o.json")]
+
+
+SCHEDULE = {"order": "schedule", "start_ms": 1, "end_ms": 2, "what": {
+    "order": "curtail", "target_w": 1e6, "deadline_s": 600.0, "duration_s": 3600.0}}  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [SCHEDULE, {"order": SCHEDULE}], ids=["the order", "nested as in REST"])
+def test_an_order_file_is_that_of_the_rest_api(tmp_path: Path, key: str, content: object) -> None:
     out = tmp_path / "a.signed"
-    words = ["sign", "--key", key, "--site", "pit", "--out", str(out), "--order", str(tmp_path / "o.json")]
+    words = ["sign", "--key", key, "--site", "pit", "--out", str(out), *order_file(tmp_path, content)]
     assert main(words) == 0
     assert signed(out).order.what == HOUR  # type: ignore[union-attr]  # a schedule
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"order": SCHEDULE, "site": "elsewhere"}, {"order": {"order": SCHEDULE}}, {"order": "dance"}, {}, [], 7],
+    ids=str,
+)
+def test_an_order_file_with_anything_else_is_refused_as_a_whole(
+    tmp_path: Path, key: str, capsys: pytest.CaptureFixture[str], content: object
+) -> None:
+    """A request to the REST API names its site and actor: here the flags do, and neither is passed over."""
+    out = tmp_path / "a.signed"
+    words = ["sign", "--key", key, "--site", "pit", "--out", str(out), *order_file(tmp_path, content)]
+    assert main(words) == 2
+    assert "not an order" in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
