@@ -42,7 +42,7 @@ listener {cloud_port}{cloud_address}
 max_queued_messages 20000
 max_queued_bytes 268435456
 memory_limit 1073741824
-message_size_limit 4500000
+max_packet_size 4500000
 persistent_client_expiration 14d
 max_keepalive 120
 

@@ -208,6 +208,8 @@ class Talker:
             if self.welcomed.is_set() or self.gone.is_set():
                 break
             waiter.wait(0.01)
+        if not self.welcomed.is_set():
+            self.close()
         return self.welcomed.is_set()
 
     def subscribe(self, topic: str) -> None:
@@ -239,6 +241,8 @@ class Talker:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        # paho leaves its wake-up sockets to the garbage collector, which may warn before it closes them.
+        self.client._reset_sockets()
 
 
 async def tls_alert(port: int, context: ssl.SSLContext) -> str | None:

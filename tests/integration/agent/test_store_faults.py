@@ -49,7 +49,7 @@ def test_f01_a_hundred_reconnects_and_changed_settings_lose_no_row(tmp_path: Pat
         opened = open_store(tmp_path, ManualClock(), outbox_bytes=limit)
         assert opened.quarantined is None
         store = opened.store
-        store.commit(Commit(rollups=(rollup_row(f"m{life}", T0 + life),), events=(some_event(life),)))
+        store.commit(Commit(rollups=(rollup_row(f"m{life}", T0 + 5_000 * life),), events=(some_event(life),)))
         told += [f"m{life}"]
         out = store.fetch(store.waiting()[:20])  # a connection that comes up, sends, and breaks
         store.mark_published(out)
@@ -97,7 +97,7 @@ def life(folder: Path, link: Connection, first: int, statements: int, after: boo
         connect=lambda path: sqlite3.connect(path, isolation_level=None, factory=Deadly),
     )
     for number in range(first, first + 3):
-        store.commit(Commit(rollups=(rollup_row("m1", T0 + number, power_w=number),)))
+        store.commit(Commit(rollups=(rollup_row("m1", T0 + 5_000 * number, power_w=number),)))
         link.send(number)  # this row is sure
         rows = store.fetch(store.waiting())
         store.mark_published(rows)
@@ -189,7 +189,8 @@ def test_f05_filled_and_drained_the_file_keeps_its_cap_and_gives_room_back(tmp_p
     cap = int(os.environ.get("MW_F05_MB", "10")) * 2**20
     store = Store(tmp_path / FILE_NAME, ManualClock(), outbox_bytes=cap)
     dice = np.random.default_rng(1)
-    template = rollup_row("m1", T0)
+    minute = T0 - T0 % 60_000
+    template = rollup_row("m1", minute)
     step = 0
 
     def fill(until: int) -> None:
@@ -198,7 +199,7 @@ def test_f05_filled_and_drained_the_file_keeps_its_cap_and_gives_room_back(tmp_p
             numbers = dice.uniform(0, 4_000, (500, len(template.values)))
             rows = tuple(
                 msgspec.structs.replace(
-                    template, device=f"m{n}", at_ms=T0 + step * 60_000, step_s=60, values=tuple(row)
+                    template, device=f"m{n}", at_ms=minute + step * 60_000, step_s=60, values=tuple(row)
                 )
                 for n, row in enumerate(numbers.tolist())
             )

@@ -180,13 +180,14 @@ async def test_tls_below_1_2_is_refused(broker: TlsBroker) -> None:
     assert await tls_alert(broker.site_port, context) is None, "1.2 is what it must accept"
 
 
-def test_a_message_over_the_limit_is_not_taken(person: People) -> None:
+def test_a_message_over_the_limit_is_not_taken(broker: TlsBroker, person: People) -> None:
     north, ingest = person("north"), person("minewarden-ingest", hears="mw/1/+/up/#")
     north.client.publish("mw/1/north/up/t/rollup", b"x" * 4_600_000, qos=1)
     assert north.gone.wait(10)
     assert person("south").publish("mw/1/south/up/ev", b"after the large one")
     assert ingest.has(b"after the large one")
     assert all(len(body) < 4_600_000 for _, body in ingest.arrived)
+    assert "Client north disconnected due to oversize packet" in broker.log.read_text(), "and who sent it"
 
 
 def test_the_broker_names_no_anonymous_listener(broker: TlsBroker, tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ from fastapi import FastAPI
 
 from cloud.kit import problems
 from cloud.kit.guard import SECURITY_HEADERS, Guard
+from cloud.kit.refusals import Refusals
 from cloud.web import pages
+from shared.clock import ManualClock
 
 
 def client(folder: Path) -> httpx.AsyncClient:
     app = FastAPI(openapi_url=None)
     problems.install(app)
     pages.install(app, folder)
-    app.add_middleware(Guard, token="x" * 20, hosts=())
+    app.add_middleware(Guard, token="x" * 20, hosts=(), refusals=Refusals(ManualClock()))
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1")
 
 

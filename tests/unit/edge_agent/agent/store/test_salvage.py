@@ -160,11 +160,11 @@ def test_a_restored_copy_uses_no_number_twice(tmp_path: Path) -> None:
     cloud = Cloud()
     store = Store(tmp_path / FILE_NAME, CLOCK, outbox_bytes=2**30)
     for step in range(10):
-        store.commit(Commit(rollups=(rollup_row("m1", T0 + step, power_w=step),)))
+        store.commit(Commit(rollups=(rollup_row("m1", T0 + 5_000 * step, power_w=step),)))
     store._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     old = (tmp_path / FILE_NAME).read_bytes()
     for step in range(10, 20):
-        store.commit(Commit(rollups=(rollup_row("m1", T0 + step, power_w=step),)))
+        store.commit(Commit(rollups=(rollup_row("m1", T0 + 5_000 * step, power_w=step),)))
     drain(store, cloud)
     store.close()
     for name in (FILE_NAME, FILE_NAME + "-wal", FILE_NAME + "-shm"):
@@ -172,8 +172,8 @@ def test_a_restored_copy_uses_no_number_twice(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_bytes(old)
     restored = Store(tmp_path / FILE_NAME, CLOCK, outbox_bytes=2**30)
     for step in range(20, 25):
-        restored.commit(Commit(rollups=(rollup_row("m1", T0 + step, power_w=step),)))
-    assert restored.expire(T0 + 5) == 5, "and it gives some of the old ones up"
+        restored.commit(Commit(rollups=(rollup_row("m1", T0 + 5_000 * step, power_w=step),)))
+    assert restored.expire(T0 + 25_000) == 5, "and it gives some of the old ones up"
     drain(restored, cloud)
     told = [row.value("power_w_mean") for row in cloud.rows()]
     assert sorted(told) == [float(n) for n in range(25)], "each row once, whatever the copy sent again"
