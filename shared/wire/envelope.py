@@ -114,8 +114,8 @@ class CertificateRequest(msgspec.Struct, frozen=True, kw_only=True, tag="csr"):
     """A site asks for its next certificate over the connection that its present one opened.
 
     `proof` is the present key's signature (ECDSA, SHA-256, DER) over `minewarden/1/renew`, a zero byte and
-    the request's text: the broker, who
-    carries this message, cannot have a certificate made for a key of its own.
+    the request's text: the broker, who carries this message, cannot have a certificate made for a key of its
+    own.
     """
 
     request_pem: str

@@ -6,6 +6,7 @@ Each measurement is one JSON line on standard output; `--bench-out` also appends
 asserts a time: a slow machine is not a failure. What is asserted is that the work was really done.
 """
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,12 @@ Report = Callable[[Line], None]
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--benchmarks", action="store_true", help="run the benchmarks")
     parser.addoption("--bench-out", type=Path, metavar="FILE", help="append each benchmark line to FILE")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure on the loop that the processes have, not on the tests' own (`support.fair_loop`)."""
+    if config.getoption("benchmarks", default=False):
+        asyncio.set_event_loop_policy(None)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
