@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -30,6 +31,7 @@ import cloud.sites.endpoints
 from cloud import openapi
 from cloud.commands import service as commands
 from cloud.config import CloudConfig, read_secret
+from cloud.identity.broker_log import BrokerLog
 from cloud.identity.keyrings import KeyringPublisher
 from cloud.identity.registrar import Registrar
 from cloud.ingest.committer import Committer
@@ -130,6 +132,9 @@ def _assemble(
     assignments = AssignmentPublisher(command_link, database, clock)
     signer = Signer(key=keys.assignment, life_days=config.training.assignment_life_days)
     campaigns = CampaignWorker(database, signer, clock, assignments, on_changes=hub.publish)
+    broker_log = None
+    if config.identity is not None and config.identity.broker_log is not None:
+        broker_log = BrokerLog(Path(config.identity.broker_log), database, clock, on_changes=hub.publish)
     context = Context(
         config=config,
         clock=clock,
@@ -146,6 +151,7 @@ def _assemble(
         assignments=assignments,
         registrar=registrar,
         refusals=Refusals(clock),
+        broker_log=broker_log,
     )
     work = {
         "ingest": ingest.run(),
@@ -159,6 +165,8 @@ def _assemble(
         "housekeeping": _keep_house(context),
         "retention": keeper_for(config, database, series, clock).run(),
     }
+    if broker_log is not None:
+        work["broker log"] = broker_log.run()
     return context, work
 
 

@@ -28,7 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
         level=(logging.WARNING, logging.INFO, logging.DEBUG)[min(given.verbose, 2)],
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
-    logging.getLogger("cloud").setLevel(logging.DEBUG if given.verbose > 1 else logging.INFO)
+    for name in ("cloud", "mosquitto"):  # the latter is the broker's own log (cloud/identity/broker_log.py)
+        logging.getLogger(name).setLevel(logging.DEBUG if given.verbose > 1 else logging.INFO)
     try:
         return _run(given)
     except ConfigError as error:

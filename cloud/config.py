@@ -23,6 +23,7 @@
     ca_cert = "ca/ca.crt"                  # `minewarden cloud ca init` makes both
     ca_key = "ca/ca.key"
     broker_dir = "broker"                  # acl and crl.pem for mosquitto are written here
+    # broker_log = "/run/brokerlog/mosquitto.log"  # mosquitto's log, to count what it refuses
 
     [training]
     threads = 1
@@ -109,6 +110,9 @@ class IdentitySettings(_Strict, frozen=True, kw_only=True):
     broker_dir: str
     broker_pid_file: str | None = None
     broker_reload: tuple[str, ...] = ()
+    broker_log: str | None = None
+    """Where mosquitto logs what it refuses, on a small memory file system that both may write
+    (docs/install.md); without it, what is tried on topics of others is counted nowhere."""
     site_days: int = 90
     """Life of a site's certificate; the site renews it when a third is left."""
     role_days: int = 365
@@ -302,7 +306,7 @@ def _identity(path: Path, base: Path, settings: IdentitySettings | None) -> Iden
     for key, days in (("site_days", settings.site_days), ("role_days", settings.role_days)):
         if not 1 <= days <= 825:
             raise ConfigError(f"{path}: identity.{key} must be 1 to 825 days, not {days}")
-    return _absolute(base, settings, "ca_cert", "ca_key", "broker_dir", "broker_pid_file")
+    return _absolute(base, settings, "ca_cert", "ca_key", "broker_dir", "broker_pid_file", "broker_log")
 
 
 def _is_loopback(host: str) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from cloud.alarms.episodes import CONDITIONS, Episode, fold
 from cloud.kit.changes import Changes
 from cloud.tables import AlarmRow, EventRow
-from shared.alarms import Event
+from shared.alarms import Event, EventKind, Severity
 from shared.ids import SiteId
 
 _LOOK_UP = 500
@@ -33,6 +33,32 @@ async def take(
     for key, place in sorted(first.items()):
         await _fold_again(session, site, key, place, changes)
     return fresh
+
+
+async def own_alarm(
+    session: AsyncSession,
+    site: str,
+    key: str,
+    at_ms: int,
+    changes: Changes,
+    *,
+    title: str,
+    advice: str = "",
+    data: dict[str, str | int | float | bool | None] | None = None,
+    cleared: bool = False,
+) -> None:
+    """Raise (or clear) an alarm of the cloud's own, shown at a site as if the site had raised it."""
+    event = Event(
+        id=f"cloud-{uuid.uuid4()}",
+        kind=EventKind.ALARM_CLEARED if cleared else EventKind.ALARM,
+        severity=Severity.HIGH,
+        key=key,
+        at_ms=at_ms,
+        title=title,
+        advice=advice,
+        data=data or {},
+    )
+    await take(session, SiteId(site), [event], at_ms, changes)
 
 
 async def _new_ones(session: AsyncSession, site: SiteId, events: Sequence[Event]) -> list[Event]:

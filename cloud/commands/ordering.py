@@ -40,7 +40,9 @@ _log = logging.getLogger(__name__)
 
 def add_order_flags(parser: argparse.ArgumentParser) -> None:
     """What may be ordered; `order_of` reads it back."""
-    what = parser.add_argument_group("the order (one of)")
+    what = parser.add_argument_group(
+        "the order (one of)", "--preset, --stop and --start make one order and repeat, each device once"
+    )
     shape = 'JSON, as in the REST API {"order": {"order": TAG, …}}, or the inner object alone'
     what.add_argument("--order", type=Path, metavar="FILE", help=shape)
     what.add_argument("--curtail", type=float, metavar="W", help="metered site power down to W, for a while")
@@ -125,6 +127,10 @@ def _actions(options: argparse.Namespace) -> DoActions | None:
         if not separator or not preset:
             raise ConfigError(f"--preset {pair!r} is not DEVICE=PRESET")
         actions.append(SetPreset(device=DeviceId(device), preset=preset))
+    devices = [str(action.device) for action in actions]
+    if twice := next((device for device in devices if devices.count(device) > 1), None):
+        # Which of two would count is for nobody to guess.
+        raise ConfigError(f"{twice!r} is named twice: an order does one thing with a device")
     return DoActions(actions=tuple(actions)) if actions else None
 
 

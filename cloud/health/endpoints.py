@@ -37,6 +37,10 @@ class Ready(BaseModel):
     ingest: IngestView
     refused_http: dict[str, int]
     """HTTP requests that were refused since the process started, by status (400 to 499)."""
+    refused_mqtt: dict[str, int] | None
+    """What the broker refused since the process started: `publish` and `subscribe` on topics that were not
+    the client's, `packet` (malformed or oversize), `connect` (no certificate that counts). Null: not known,
+    because the broker's log is not read (`identity.broker_log`)."""
 
 
 class ProblemType(BaseModel):
@@ -77,6 +81,7 @@ async def get_ready(here: Here) -> Ready:
             failed_commits=counters.failed_commits,
         ),
         refused_http={str(status): count for status, count in sorted(here.refusals.by_status.items())},
+        refused_mqtt=None if here.broker_log is None else here.broker_log.counts,
     )
 
 

@@ -46,7 +46,7 @@ max_packet_size 4500000
 persistent_client_expiration 14d
 max_keepalive 120
 
-log_dest stderr
+{log}
 log_type error
 log_type warning
 log_type notice
@@ -79,6 +79,9 @@ class BrokerPlan(msgspec.Struct, frozen=True, kw_only=True):
     persistence: Path | None = Path("/var/lib/mosquitto")
     """None: nothing is kept over a restart."""
     pid_file: Path | None = None
+    log: Path | None = None
+    """`identity.broker_log` of the cloud, which reads and empties it; None: the log goes to standard error
+    and what is denied does not stand in it."""
 
 
 def mosquitto_conf(plan: BrokerPlan) -> str:
@@ -87,7 +90,7 @@ def mosquitto_conf(plan: BrokerPlan) -> str:
         raise ConfigError(
             "sites and cloud need two ports: only on the cloud's may client ids be chosen freely"
         )
-    for path in (plan.keys, plan.rules):
+    for path in (plan.keys, plan.rules, *([] if plan.log is None else [plan.log])):
         if any(sign.isspace() for sign in str(path)) or not path.is_absolute():
             raise ConfigError(f"{path}: mosquitto needs an absolute path without blanks")
     keeps = plan.persistence
@@ -96,6 +99,7 @@ def mosquitto_conf(plan: BrokerPlan) -> str:
         rules=plan.rules,
         acl=ACL,
         pid="" if plan.pid_file is None else f"pid_file {plan.pid_file}\n",
+        log="log_dest stderr" if plan.log is None else f"log_dest file {plan.log}\nlog_type debug",
         site_port=plan.site_port,
         site_address=_address(plan.site_address),
         cloud_port=plan.cloud_port,

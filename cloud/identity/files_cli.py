@@ -83,6 +83,7 @@ def broker_config(config: CloudConfig, given: argparse.Namespace, clock: Clock) 
         cloud_address=given.cloud_address,
         persistence=None if given.no_persistence else BrokerPlan().persistence,
         pid_file=given.pid_file,
+        log=None if settings.broker_log is None else Path(settings.broker_log),
     )
     given.out.mkdir(parents=True, exist_ok=True)
     replace_file(given.out / CONF, mosquitto_conf(plan))
@@ -92,5 +93,8 @@ def broker_config(config: CloudConfig, given: argparse.Namespace, clock: Clock) 
         authority = Authority.load(Path(settings.ca_cert), Path(settings.ca_key))
         replace_file(rules / CRL, authority.revocations([], clock.utc_ms()))
         replace_file(rules / ACL, acl([], {}))
-    print(f"{given.out / CONF}: for /etc/mosquitto/conf.d/; {rules}/{ACL} and {CRL} are kept by the cloud")
+    print(
+        f"{given.out / CONF}: mosquitto's whole configuration, for {given.keys / CONF}; not for conf.d "
+        f"(docs/install.md). {rules}/{ACL} and {CRL} are kept by the cloud"
+    )
     return 0

@@ -65,6 +65,16 @@ async def certificates(session: AsyncSession, name: str | None) -> list[Certific
     return list(await session.scalars(statement))
 
 
+async def sites_among(session: AsyncSession, names: Iterable[str]) -> set[str]:
+    """Those of the names that a certificate was ever made for as a site's."""
+    found = await session.scalars(
+        select(CertificateRow.name)
+        .where(CertificateRow.role == "site", CertificateRow.name.in_(list(names)))
+        .distinct()
+    )
+    return set(found)
+
+
 async def live(
     session: AsyncSession, now_ms: int, names: Iterable[str] | None = None
 ) -> list[CertificateRow]:

@@ -18,7 +18,6 @@ from cloud.kit.changes import Changes
 from cloud.kit.problems import NotFound
 from cloud.kit.upsert import insert_new
 from cloud.tables import QuarantineRow, QuarantineSiteRow, SiteRow
-from shared.alarms import Event, EventKind, Severity
 from shared.ids import SiteId
 
 MAX_ROWS = 10_000
@@ -89,33 +88,32 @@ async def _books(session: AsyncSession, site: SiteId | str) -> QuarantineSiteRow
 
 async def _say_full(session: AsyncSession, site: SiteId | str, now_ms: int, changes: Changes) -> None:
     _log.error("the quarantine has no room left for %s: what cannot be used stays on site", site)
-    event = Event(
-        id=f"{ALARM_KEY}/{now_ms}",
-        kind=EventKind.ALARM,
-        severity=Severity.HIGH,
-        key=ALARM_KEY,
-        at_ms=now_ms,
+    await cloud.alarms.intake.own_alarm(
+        session,
+        site,
+        ALARM_KEY,
+        now_ms,
+        changes,
         title="The cloud cannot use this site's batches and has no room left to keep them",
         advice="Look at the reasons (minewarden cloud quarantine list), mend the cause (often the gateway's "
         "clock, or a cloud older than the agent), then replay what is held. Until then these batches stay on "
         "site, within the bounds of its outbox.",
     )
-    await cloud.alarms.intake.take(session, SiteId(site), [event], now_ms, changes)
 
 
 async def _reopen(session: AsyncSession, books: QuarantineSiteRow, now_ms: int, changes: Changes) -> None:
     _log.warning("the quarantine takes batches of %s again", books.site)
     at_ms = max(now_ms, (books.full_since_ms or 0) + 1)  # after the alarm, whatever our clock did
     books.full_since_ms = None
-    event = Event(
-        id=f"{ALARM_KEY}/{at_ms}/cleared",
-        kind=EventKind.CLEARED,
-        severity=Severity.HIGH,
-        key=ALARM_KEY,
-        at_ms=at_ms,
+    await cloud.alarms.intake.own_alarm(
+        session,
+        books.site,
+        ALARM_KEY,
+        at_ms,
+        changes,
         title="The quarantine has room for this site's batches again",
+        cleared=True,
     )
-    await cloud.alarms.intake.take(session, SiteId(books.site), [event], now_ms, changes)
 
 
 async def _known(session: AsyncSession, topic: str, payload: bytes) -> QuarantineRow | None:

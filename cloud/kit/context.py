@@ -6,6 +6,7 @@ import msgspec
 from fastapi import Depends, Request
 
 from cloud.config import CloudConfig
+from cloud.identity.broker_log import BrokerLog
 from cloud.identity.registrar import Registrar
 from cloud.ingest.service import Ingest
 from cloud.kit.broker import Link
@@ -39,6 +40,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     assignments: AssignmentPublisher
     registrar: Registrar
     refusals: Refusals
+    broker_log: BrokerLog | None
+    """None: this cloud does not read its broker's log."""
 
 
 def _context(request: Request) -> Context:

@@ -10,11 +10,15 @@ from support.ports import free_port
 
 
 @asynccontextmanager
-async def mosquitto(folder: Path) -> AsyncIterator[int]:
-    """A broker that keeps nothing on disk; yields its port."""
+async def mosquitto(folder: Path, *, acl: str | None = None) -> AsyncIterator[int]:
+    """A broker that keeps nothing on disk, with these rights where there are any; yields its port."""
     port = free_port()
     config = folder / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    text = f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+    if acl is not None:
+        (folder / "acl").write_text(acl)
+        text += f"acl_file {folder / 'acl'}\nuser root\n"
+    config.write_text(text)
     process = await asyncio.create_subprocess_exec(
         "mosquitto", "-c", str(config), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
     )

@@ -61,7 +61,7 @@ class TlsBroker:
         self.rules.mkdir(exist_ok=True)
         self.site_port, self.cloud_port = free_port(), free_port()
         self.pid_file = folder / "mosquitto.pid"
-        self.log = folder / "mosquitto.log"
+        self.log = self.complaints = folder / "mosquitto.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._revoked: dict[str, int] = {}
         self.serials: dict[str, str] = {}
@@ -98,7 +98,8 @@ class TlsBroker:
     def revoke(self, name: str) -> None:
         self._revoked[self.serials[name]] = self.now_ms
 
-    def start(self) -> None:
+    def start(self, *, log: Path | None = None) -> None:
+        """With a `log` of its own it logs there as well."""
         plan = BrokerPlan(
             keys=self.folder,
             rules=self.rules,
@@ -107,15 +108,19 @@ class TlsBroker:
             cloud_port=self.cloud_port,
             persistence=None,
             pid_file=self.pid_file,
+            log=log,
         )
         conf = self.folder / "minewarden.conf"
-        conf.write_text(mosquitto_conf(plan) + "user root\n")
+        conf.write_text(
+            mosquitto_conf(plan) + ("user root\n" if log is None else "user root\nlog_dest stderr\n")
+        )
         self.launch(conf)
 
     def launch(self, conf: Path) -> None:
         """Start mosquitto with this file and wait until it runs."""
         assert MOSQUITTO is not None
-        with self.log.open("wb") as log:
+        self.log.touch()
+        with self.complaints.open("wb") as log:
             self._process = subprocess.Popen([MOSQUITTO, "-c", str(conf)], stdout=log, stderr=log)
         self._until(" running\n")
 

@@ -3,6 +3,7 @@
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from cloud.alarms import intake
 from cloud.kit.changes import Changes
 from cloud.kit.problems import Conflict
 from cloud.models import repository as models
@@ -101,7 +102,7 @@ class Hands:
 
     async def alarm(self, row: CampaignRow, seen: Picture, key: str, title: str, advice: str) -> None:
         """Raise it at the campaign's first site, or clear it there where there is nothing to advise."""
-        await record.alarm(
+        await intake.own_alarm(
             self._session,
             seen.members[0].site,
             f"{key}/{row.id}",

@@ -190,6 +190,27 @@ def test_a_message_over_the_limit_is_not_taken(broker: TlsBroker, person: People
     assert "Client north disconnected due to oversize packet" in broker.log.read_text(), "and who sent it"
 
 
+def test_a_log_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+    """Where the cloud does not empty it, its memory fills up; the broker has to go on."""
+    broker = TlsBroker(tmp_path / "broker")
+    for name in ("north", "minewarden-ingest"):
+        broker.give(name)
+    broker.rule(["north"])
+    broker.start(log=Path("/dev/full"))
+    north, ingest = broker.client("north"), broker.client("minewarden-ingest")
+    try:
+        assert ingest.connect()
+        assert north.connect()
+        ingest.subscribe("mw/1/+/up/#")
+        assert north.publish("mw/1/north/up/ev", b"goes on")
+        assert ingest.has(b"goes on")
+        assert not north.publish("mw/1/south/up/ev", b"and still refuses")
+    finally:
+        north.close()
+        ingest.close()
+        broker.stop()
+
+
 def test_the_broker_names_no_anonymous_listener(broker: TlsBroker, tmp_path: Path) -> None:
     text = (broker.folder / "minewarden.conf").read_text()
     assert text.count("\nlistener ") == text.count("\nrequire_certificate true") == 2

@@ -1,6 +1,7 @@
 """A certificate from the first request to its revocation: real commands, real cloud, real mosquitto."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,7 +24,7 @@ from shared.wire import codec, topics
 from shared.wire.envelope import CertificateRequest, SiteState
 from support.agent import KEYS, SITE, FakeGuardian, site_text
 from support.fleet import Asking, Fleet, fleet, printed_fingerprint
-from support.identity import MOSQUITTO, new_key, request_for
+from support.identity import MOSQUITTO, new_key, request_for, tls_alert
 
 pytestmark = [
     pytest.mark.slow,
@@ -121,6 +122,61 @@ def test_an_enrolled_gateway_is_told_so_and_an_exchange_needs_both_sides(ours: F
     assert new is not None
     states = {item["serial"]: item["state"] for item in ours.get("/certificates?name=exchanged")["items"]}
     assert states == {old.serial: "revoked", new.serial: "live"}
+
+
+async def until_refused(ours: Fleet, before: dict[str, int], **more: int) -> None:
+    """Until the cloud counts exactly so much more than `before`."""
+    wanted = {verb: count + more.get(verb, 0) for verb, count in before.items()}
+    async with asyncio.timeout(30):
+        while ours.health()["refused_mqtt"] != wanted:
+            await asyncio.sleep(0.1)
+
+
+async def test_strangers_and_malformed_packets_are_counted(ours: Fleet, tmp_path: Path) -> None:
+    clumsy = Gateway(ours, tmp_path, "clumsy").enrolled()
+    before = ours.health()["refused_mqtt"]
+    here = ("localhost", ours.broker.site_port)
+    nobody = ssl.create_default_context(cafile=str(ours.keys / "ca.crt"))
+    assert await tls_alert(ours.broker.site_port, nobody) is not None
+    nobody.load_cert_chain(clumsy.files.pair_file)
+    _, writer = await asyncio.open_connection(*here, ssl=nobody)
+    writer.write(b"\xff" * 6)
+    await until_refused(ours, before, connect=2)
+    writer.transport.abort()
+    _, writer = await asyncio.open_connection(*here, ssl=nobody)
+    hello = b"\x00\x04MQTT\x05\x02\x00\x14\x00\x00\x06clumsy"
+    writer.write(bytes([0x10, len(hello)]) + hello)
+    writer.write(b"\x32\x05\x00\xffabc")  # a PUBLISH whose topic is longer than itself
+    await until_refused(ours, before, connect=2, packet=1)
+    writer.transport.abort()
+
+
+async def test_a_sites_certificate_on_another_sites_topics_is_refused_counted_and_an_alarm(
+    ours: Fleet, tmp_path: Path
+) -> None:
+    """The broker refuses, its log is the only witness, and whoever looks at the cloud sees it."""
+    curious, other = (Gateway(ours, tmp_path / name, name).enrolled() for name in ("curious", "other"))
+    before = ours.health()["refused_mqtt"]
+    for attempt in range(3):
+        async with curious.session() as link:
+            await link.publish(Message(topic=topics.events(curious.site), payload=b"its own"))
+            elsewhere = topics.telemetry(other.site, "x" * 1500) if attempt else topics.events(other.site)
+            with pytest.raises(LinkLost, match="refused a message: Not authorized"):
+                await link.publish(Message(topic=elsewhere, payload=b"not its own"))
+    async with curious.session() as link:
+        await link.subscribe(topics.all_down(other.site))
+    await until_refused(ours, before, publish=3, subscribe=1)
+    async with asyncio.timeout(30):
+        while not (alarms := ours.get("/alarms?site=curious&open=true")["items"]):
+            await asyncio.sleep(0.1)  # told after it was counted
+    (alarm,) = alarms
+    assert alarm["key"] == "cloud/foreign-topics"
+    assert "minewarden cloud revoke curious" in alarm["advice"]
+    assert ours.get("/alarms?site=other&open=true")["items"] == []
+    assert ours.broker.log.stat().st_size < 10_000, "and the log is taken away as it is read"
+    told = ours.log.read_text()
+    assert " INFO mosquitto: New client connected from 127.0.0.1" in told, "what a person wants of it is ours"
+    assert "as curious (" in told
 
 
 def test_a_refused_gateway_hears_why(ours: Fleet, tmp_path: Path) -> None:

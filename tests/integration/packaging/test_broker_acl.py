@@ -21,7 +21,9 @@ pytestmark = [
 
 def test_the_shipped_files_are_the_generated_ones() -> None:
     """Anew: `minewarden cloud broker-config`, or the two calls below."""
-    assert (BROKER / "minewarden.conf").read_text() == mosquitto_conf(BrokerPlan())
+    assert (BROKER / "minewarden.conf").read_text() == mosquitto_conf(
+        BrokerPlan(log=Path("/run/brokerlog/mosquitto.log"))
+    )
     assert (BROKER / "minewarden.acl").read_text() == acl([], {})
 
 
@@ -35,6 +37,7 @@ def test_mosquitto_takes_the_shipped_files_and_keeps_sites_apart(tmp_path: Path)
         ("/etc/mosquitto/minewarden/", f"{broker.folder}/"),
         ("/var/lib/minewarden/broker/", f"{broker.rules}/"),
         ("/var/lib/mosquitto/", f"{tmp_path}/"),
+        ("/run/brokerlog/", f"{broker.folder}/"),
         ("listener 8883", f"listener {broker.site_port} 127.0.0.1"),
         ("listener 8884", f"listener {broker.cloud_port}"),
     ):
@@ -58,3 +61,20 @@ def test_mosquitto_takes_the_shipped_files_and_keeps_sites_apart(tmp_path: Path)
         for person in (north, south, ingest):
             person.close()
         broker.stop()
+
+
+def test_the_unit_starts_the_broker_with_our_file_alone_and_the_log_lies_where_it_is_mounted() -> None:
+    """Below Debian's main file ours would set `persistence_location` twice, which mosquitto refuses."""
+    install = (BROKER.parents[1] / "docs" / "install.md").read_text()
+    unit = (BROKER / "mosquitto.service.conf").read_text()
+    assert (
+        "\nExecStart=\nExecStart=/usr/sbin/mosquitto -c /etc/mosquitto/minewarden/minewarden.conf\n" in unit
+    )
+    assert "/etc/minewarden/broker/minewarden.conf /etc/mosquitto/minewarden/\n" in install
+    assert "\nWhere=/run/brokerlog\n" in (BROKER / "run-brokerlog.mount").read_text()
+    for text in (install, (BROKER / "minewarden.conf").read_text(), _tmpfiles()):
+        assert "/run/brokerlog/mosquitto.log" in text
+
+
+def _tmpfiles() -> str:
+    return (BROKER / "brokerlog.tmpfiles.conf").read_text()

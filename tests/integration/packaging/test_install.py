@@ -1,9 +1,11 @@
 """install.sh in a copy-on-write view of this machine's root (a mount namespace of its own).
 
 Not verified here: a booted systemd. Users, folders, virtual environment, units, upgrade, roll-back and
-uninstall are real; whatever is written goes to a temporary layer and is gone afterwards.
+uninstall are real; whatever is written goes to a temporary layer and is gone afterwards. The cloud's part of
+docs/install.md is run word for word, with the stand-ins that are listed at `STAND_INS`.
 """
 
+import json
 import os
 import re
 import shutil
@@ -38,9 +40,11 @@ def _overlay_works(folder: Path) -> str | None:
     return None if done.returncode == 0 else f"no overlay file system here: {done.stderr.strip()[-120:]}"
 
 
-def _in_copy(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+def _in_copy(folder: Path, script: str, *apart: str) -> subprocess.CompletedProcess[str]:
+    """`apart`: further namespaces of its own, as options of unshare."""
     folder.mkdir(exist_ok=True)
-    command = ["unshare", "--mount", "--pid", "--fork", "bash", "-c", PREPARE, "prepare", str(folder), script]
+    command = ["unshare", "--mount", "--pid", *apart, "--fork", "bash", "-c", PREPARE, "prepare"]
+    command += [str(folder), script]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=420)
 
 
@@ -185,3 +189,124 @@ def test_a_missing_wheel_is_a_clear_sentence() -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "nowhere.whl: no such file" in done.stderr
+
+
+STAND_INS = {
+    # We are root, and a small machine has no sudo.
+    "sudo": 'exec "$@"',
+    # Nothing is fetched; mosquitto and curl are there.
+    "apt-get": 'test "$1" = install',
+    # The one call that the document makes: a folder with this checkout's programs in place of a virtual
+    # environment, and a pip that fetches nothing.
+    "python3": rf"""
+test "$1 $2" = "-m venv"
+mkdir -p "$3/bin"
+printf '#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} "$@"\n' > "$3/bin/python"
+printf '#!/bin/sh\nexec %s/bin/python -P -m shared.cli "$@"\n' "$3" > "$3/bin/minewarden"
+printf '#!/bin/sh\ntest "$1" = install\n' > "$3/bin/pip"
+chmod 0755 "$3"/bin/*
+""",
+    # No systemd runs here: what the units and the drop-in say is mounted and started as they say it.
+    "systemctl": """
+units=/etc/systemd/system
+said() { sed -n "s/^$2=//p" "$units/$1" | tail -n 1; }
+case $* in
+  daemon-reload) ;;
+  "enable --now run-brokerlog.mount")
+    where=$(said run-brokerlog.mount Where)
+    mkdir -p "$where"
+    mount -t tmpfs -o "$(said run-brokerlog.mount Options)" tmpfs "$where" ;;
+  "restart mosquitto")
+    $(said mosquitto.service.d/minewarden.conf ExecStart) > /tmp/mosquitto.out 2>&1 & ;;
+  "enable --now minewarden-broker-reload.path")
+    test "$(said minewarden-broker-reload.path PathChanged)" = /var/lib/minewarden/broker/acl
+    test -f /var/lib/minewarden/broker/acl
+    test -f "$units/$(said minewarden-broker-reload.path Unit)" ;;
+  "enable --now minewarden-cloud")
+    cd "$(said minewarden-cloud.service WorkingDirectory)"
+    runuser -u "$(said minewarden-cloud.service User)" -- $(said minewarden-cloud.service ExecStart) \
+      > /tmp/cloud.out 2>&1 & ;;
+  *) echo "no stand-in for systemctl $*" >&2; exit 1 ;;
+esac
+""",
+}
+
+STRANGER = """
+import socket, ssl, time, urllib.request
+anybody = ssl.create_default_context(cafile="/etc/minewarden/broker/ca.crt")
+anybody.maximum_version = ssl.TLSVersion.TLSv1_2  # its handshake says that a certificate is missing
+try:
+    anybody.wrap_socket(socket.create_connection(("127.0.0.1", 8883)), server_hostname="broker.example.com")
+except (ssl.SSLError, ConnectionError):
+    print("turned away")
+until = time.monotonic() + 60
+ready = ""
+while '"connect":1' not in ready and time.monotonic() < until:
+    time.sleep(0.1)
+    ready = urllib.request.urlopen("http://127.0.0.1:8480/health/ready").read().decode()
+print(ready)
+"""
+"""Comes without a certificate, then waits until the cloud has counted it."""
+
+
+def _clouds_part_of_the_document() -> str:
+    """Its blocks as one script: shell as it stands, TOML into the file that the text before it names."""
+    text = (ROOT / "docs" / "install.md").read_text()
+    section = text.split("\n## The broker and the cloud\n")[1].split("\nEvery day:\n")[0]
+    script = ""
+    for before, language, block in re.findall(r"(.*?)```(\w+)\n(.*?)```", section, re.DOTALL):
+        if language == "toml":
+            file = re.findall(r"`(/\S+\.toml)`", before)[-1]
+            script += f"cat > {file} <<'END-OF-FILE'\n{block}END-OF-FILE\n"
+        else:
+            script += block
+    return script
+
+
+def test_the_cloud_and_its_broker_come_up_by_the_documents_own_words_and_count_a_stranger(
+    tmp_path: Path,
+) -> None:
+    reason = _overlay_works(tmp_path / "probe")
+    missing = [name for name in ("mosquitto", "curl", "ip") if shutil.which(name) is None]
+    if reason or missing:
+        pytest.skip(reason or f"not installed: {', '.join(missing)}")
+    stand_ins = tmp_path / "stand-ins"
+    stand_ins.mkdir()
+    for name, body in STAND_INS.items():
+        (stand_ins / name).write_text(f"#!/bin/bash\nset -eu\n{body}\n")
+        (stand_ins / name).chmod(0o755)
+    stranger = tmp_path / "stranger.py"
+    stranger.write_text(STRANGER)
+    done = _in_copy(
+        tmp_path / "copy",
+        f"""
+        trap 'tail -n 20 /tmp/mosquitto.out /tmp/cloud.out >&2 || true' ERR
+        export PATH={stand_ins}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+        unset PYTHONPATH VIRTUAL_ENV
+        ip link set lo up
+        ! getent passwd minewarden-cloud
+        cd {ROOT}
+{_clouds_part_of_the_document()}
+        echo
+        runuser -u mosquitto -- test ! -r /etc/minewarden/ca/ca.key
+        stat -c '%U %a %n' /etc/minewarden/keys/* /etc/minewarden/ca/ca.key
+        {sys.executable} -P {stranger}
+        """,
+        "--net",
+    )
+    shown = done.stdout + done.stderr
+    assert done.returncode == 0, shown
+    before, after = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert before["broker"] == before["database"] == "ok"
+    assert before["refused_mqtt"]["connect"] == 0
+    assert "turned away" in done.stdout, shown
+    assert after["refused_mqtt"] == before["refused_mqtt"] | {"connect": 1}
+    secrets = re.findall(r"^(\S+) (\d+) /etc/minewarden/(\S+)$", done.stdout, re.MULTILINE)
+    assert {name for _, _, name in secrets} >= {
+        "ca/ca.key",
+        "keys/api.token",
+        "keys/command.key",
+        "keys/assignment.key",
+    }
+    assert {(user, mode) for user, mode, _ in secrets} == {("minewarden-cloud", "600")}
+    assert "for /etc/mosquitto/minewarden/minewarden.conf; not for conf.d" in done.stdout

@@ -87,6 +87,17 @@ def test_the_command_line_makes_an_authority_once_and_certificates_for_roles(
     assert str(tmp_path / "rules" / "acl") in (tmp_path / "conf" / "minewarden.conf").read_text()
 
 
+def test_broker_config_says_that_its_file_is_a_whole_one_and_where_the_unit_looks_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In conf.d, beside Debian's own main file, mosquitto refuses it."""
+    config = str(_config(tmp_path))
+    assert cli.main(["ca", "init", "--config", config]) == 0
+    assert cli.main(["broker-config", "--out", str(tmp_path / "conf"), "--config", config]) == 0
+    said = capsys.readouterr().out
+    assert "whole configuration, for /etc/mosquitto/minewarden/minewarden.conf; not for conf.d" in said
+
+
 def test_without_an_authority_the_commands_say_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,7 +143,7 @@ def test_the_commands_of_the_documentation_are_understood() -> None:
     lines = [
         line.split("minewarden ", 1)[1]
         for line in text.splitlines()
-        if line.startswith(("as_cloud mine", "sudo runuser -u minewarden-agent"))
+        if line.startswith(("as_cloud minewarden cloud ", "sudo runuser -u minewarden-agent"))
     ]
     assert len(lines) >= 10
     for line in lines:
