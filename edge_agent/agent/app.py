@@ -34,7 +34,7 @@ from edge_agent.agent.policies.anomaly import AnomalyPolicy, Rule
 from edge_agent.agent.records import Records
 from edge_agent.agent.restarts import Restarts
 from edge_agent.agent.service import Service, log, run_all
-from edge_agent.agent.store.frames import RawStore
+from edge_agent.agent.store.frames import Damage, RawStore
 from edge_agent.agent.store.opening import Opened, open_store
 from edge_agent.agent.store.room import Room
 from edge_agent.agent.store.writer import Writer
@@ -226,6 +226,8 @@ class Agent:
         """Take up where the last life ended: cursors, alarms, models with their windows."""
         if self.opened.quarantined is not None:
             await self._tell_of_quarantine(self.opened, self.opened.quarantined)
+        for damage in self.records.raw.damage:
+            await self._tell_of_damage(damage)
         await self.restarts.open()
         if self.keys is not None:
             await self.keys.tell_damage()
@@ -246,6 +248,21 @@ class Agent:
                 severity=Severity.HIGH,
                 advice="Copy the file off the gateway, then check the disk: it may be failing.",
                 data={"why": opened.why, "file": aside.name, **salvaged},
+            )
+        )
+
+    async def _tell_of_damage(self, damage: Damage) -> None:
+        await self.records.emit(
+            event(
+                EventKind.ALARM,
+                "raw-corrupt",
+                f"A file of raw samples is damaged in {damage.places} places: its {damage.saved} sound "
+                f"frames can be read, {damage.aside or damage.file} is what was found",
+                at_ms=self.clock.utc_ms(),
+                severity=Severity.HIGH,
+                advice="Roll-ups and what the cloud has got are not concerned. Copy the file off the "
+                "gateway, then check the disk: it may be failing.",
+                data=msgspec.structs.asdict(damage),
             )
         )
 

@@ -7,13 +7,9 @@ gone, in the same run. RSS is that of a process with store and uplink alone. A w
 such figure; what it loses on the way is quoted in `support/chaos_run.py`.
 """
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +17,10 @@ import pytest
 from support import cloud_broker, postgres
 from support.agent import make_site
 from support.benchmark import Line, machine, rounded
+from support.chaos_backlog import in_a_process
 from support.cloud_process import CloudProcess
 from support.ports import free_port
 
-ROOT = Path(__file__).parents[2]
 MINERS = 1_000
 MINUTES = int(os.environ.get("MINEWARDEN_BENCH_MINUTES", "1440"))
 """Less for a quick look; a line says how many rows it is about."""
@@ -39,7 +35,7 @@ def test_uplink_backlog(tmp_path: Path, report: Callable[[Line], None]) -> None:
         try:
             cloud.start()
             make_site(tmp_path, miners=1, broker_port=broker.port, status_port=free_port())
-            found = drain(tmp_path)
+            found = in_a_process(tmp_path, miners=MINERS, minutes=MINUTES)
         finally:
             cloud.close()
     during, after = np.array(found["during_s"]), np.array(found["after_s"])
@@ -71,12 +67,3 @@ def test_uplink_backlog(tmp_path: Path, report: Callable[[Line], None]) -> None:
             },
         )
     )
-
-
-def drain(folder: Path) -> Any:
-    command = [sys.executable, "-P", "-m", "support.chaos_backlog", "--site", str(folder / "site.toml")]
-    command += ["--miners", str(MINERS), "--minutes", str(MINUTES)]
-    path = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True, text=True)
-    return json.loads(done.stdout)

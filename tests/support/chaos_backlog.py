@@ -1,6 +1,7 @@
 """The agent's outbox and uplink alone, with a day to catch up: `python -P -m support.chaos_backlog ARGS`.
 
-Fills an outbox as a site without WAN does, then connects, and records one more step every second meanwhile.
+Fills an outbox as a site without WAN does, then connects, and records one more step every second meanwhile
+(or `--every-s`).
 Prints one JSON object: how long each of those new batches took from its commit on site to its deletion on
 the cloud's ack (which the cloud sends after its own commit), during the drain and after it.
 """
@@ -8,9 +9,12 @@ the cloud's ack (which the cloud sends after its own commit), during the drain a
 import argparse
 import asyncio
 import json
+import os
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -32,8 +36,6 @@ from shared.units import Algorithm
 from shared.wire.envelope import PROTOCOL, Ack, Birth
 
 STEP_MS = 60_000
-AFTER = 30
-"""Steps recorded once the backlog is gone."""
 _KNOWN = 23
 
 
@@ -112,7 +114,7 @@ async def run(wanted: argparse.Namespace) -> dict[str, object]:
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
     task = asyncio.create_task(uplink.supervise())
     during, after, drained_s = list[int](), list[int](), 0.0
-    while len(after) < AFTER:
+    while len(after) < wanted.after:
         old = await writer.call(_backlog, store, during + after)
         if not old and not drained_s:
             drained_s = clock.monotonic() - began_s
@@ -122,7 +124,7 @@ async def run(wanted: argparse.Namespace) -> dict[str, object]:
         for row_id in await writer.call(store.waiting, above=mark):
             watched.committed(row_id, at_s)
             (after if drained_s else during).append(row_id)
-        await clock.sleep(max(0.0, 1.0 - (clock.monotonic() - at_s)))
+        await clock.sleep(max(0.0, wanted.every_s - (clock.monotonic() - at_s)))
     while await writer.call(store.waiting):
         await clock.sleep(0.05)
     peak_kb = rss_kb("VmHWM")
@@ -176,11 +178,32 @@ def _uplink(file: config.SiteFile, clock: SystemClock, records: Records, view: S
     )
 
 
+def in_a_process(
+    folder: Path, *, miners: int, minutes: int, every_s: float = 1.0, after: int = 30
+) -> dict[str, Any]:
+    """Run this for the site file in `folder`; what it printed."""
+    root = Path(__file__).parents[2]
+    words = ["--site", str(folder / "site.toml"), "--miners", str(miners), "--minutes", str(minutes)]
+    words += ["--every-s", str(every_s), "--after", str(after)]
+    paths = os.pathsep.join((str(root), str(root / "tests")))
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "support.chaos_backlog", *words],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
 def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="chaos_backlog")
     parser.add_argument("--site", type=Path, required=True)
     parser.add_argument("--miners", type=int, default=1_000)
     parser.add_argument("--minutes", type=int, default=1_440)
+    parser.add_argument("--every-s", type=float, default=1.0, help="between two new steps")
+    parser.add_argument("--after", type=int, default=30, help="steps recorded once the backlog is gone")
     print(json.dumps(asyncio.run(run(parser.parse_args(argv)))))
 
 

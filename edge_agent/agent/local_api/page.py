@@ -141,10 +141,11 @@ def _link(up: bool, *, bad: str = "bad") -> str:  # noqa: FBT001 - one value, sh
 def _links(status: Status) -> str:
     pending = sum(stream.pending for stream in status.outbox.streams.values())
     guardian, uplink = status.guardian, status.uplink
+    why = f"<br>{escape(uplink.why)}" if uplink.why else ""
     return (
         "<h2>Links</h2><table>"
         f"<tr><td>Guardian<td>{_link(guardian.connected)} since {_when(guardian.since_ms)}</tr>"
-        f"<tr><td>Cloud<td>{_link(uplink.connected, bad='warn')} since {_when(uplink.since_ms)}</tr>"
+        f"<tr><td>Cloud<td>{_link(uplink.connected, bad='warn')} since {_when(uplink.since_ms)}{why}</tr>"
         f"<tr><td>Waiting for the cloud<td>{pending} batches, {status.outbox.bytes / 1e6:.1f} MB</tr></table>"
     )
 

@@ -41,6 +41,8 @@ class UplinkState(msgspec.Struct, frozen=True, kw_only=True):
     unknown_publishes: int
     backlog: int
     unacked: int
+    why: str = ""
+    """Why there is no connection, or what the broker refuses; empty where all is well."""
 
 
 class OutboxState(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +193,7 @@ class StatusSource:
                 unknown_publishes=self._uplink.unknown,
                 backlog=self._uplink.lanes.backlog,
                 unacked=self._uplink.lanes.unacked,
+                why=self._uplink.why,
             ),
             outbox=OutboxState(streams=totals, bytes=store.held_bytes),
             all_epochs={stream: total.recorded_rows for stream, total in epochs.items()},

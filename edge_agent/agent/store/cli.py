@@ -5,6 +5,7 @@ not got yet. Only `vacuum` writes, and only while no agent has the store open.
 """
 
 import argparse
+import os
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from edge_agent.agent.store.opening import FILE_NAME
 from shared.clock import SystemClock
 from shared.errors import ConfigError, MinewardenError, StoreError
 
+_DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _ABOUT: Final = {
     "inspect": "what was recorded, what waits for the cloud and since when, how large it is",
     "info": "the same as inspect",
@@ -32,20 +34,32 @@ _ABOUT: Final = {
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code (1 = damaged or refused, 2 = wrong use)."""
-    args = _parser().parse_args(argv)
     try:
-        if args.command == "salvage":
-            return cli_care.salvage_into(Path(args.file), Path(args.into), SystemClock())
-        state = Path(args.state) if args.state else Path(config.load(Path(args.site)).paths.agent_state)
-        if args.command == "vacuum":
-            return cli_care.vacuum(state)
-        if args.command == "export":
-            return cli_export.export(state, args)
-        with open_read_only(state / FILE_NAME) as database:
-            return _LOOKS[args.command](database, state)
+        return _run(_parser().parse_args(argv))
+    except BrokenPipeError:
+        # Whoever reads has read enough (`| head`); Python would complain of it once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except sqlite3.DatabaseError as error:
+        damaged = (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _DAMAGED
+        advice = ": the store is damaged; start the agent anew, it sets the file aside and saves what opens"
+        print(f"minewarden store: {error}{advice if damaged else ''}", file=sys.stderr)
+        return 1
     except (MinewardenError, sqlite3.Error, OSError) as error:
         print(f"minewarden store: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.command == "salvage":
+        return cli_care.salvage_into(Path(args.file), Path(args.into), SystemClock())
+    state = Path(args.state) if args.state else Path(config.load(Path(args.site)).paths.agent_state)
+    if args.command == "vacuum":
+        return cli_care.vacuum(state)
+    if args.command == "export":
+        return cli_export.export(state, args)
+    with open_read_only(state / FILE_NAME) as database:
+        return _LOOKS[args.command](database, state)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -45,10 +45,11 @@ def export(state: Path, args: argparse.Namespace) -> int:
     if not (state / FILE_NAME).is_file() and not (args.raw and (state / "raw").is_dir()):
         raise StoreError(f"{state / FILE_NAME}: there is no store here")
     head: Line = RAW_HEAD if args.raw else (*ROLLUP_HEAD, *COLUMN_NAMES)
-    lines = _raw_lines(state, args) if args.raw else _rollup_lines(state, args)
+    damaged: list[str] = []
+    lines = _raw_lines(state, args, damaged) if args.raw else _rollup_lines(state, args)
     if args.csv == "-":
         _write_csv(sys.stdout, head, lines)
-        return 0
+        return _say(damaged)
     target = Path(args.parquet or args.csv)
     if target.exists() and not target.is_file():
         raise ConfigError(f"{target}: is no file; name one, or '-' for standard output (CSV)")
@@ -62,7 +63,14 @@ def export(state: Path, args: argparse.Namespace) -> int:
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
-    return 0
+    return _say(damaged)
+
+
+def _say(damaged: Sequence[str]) -> int:
+    """What is missing in what was written; the exit code."""
+    for words in damaged:
+        print(f"minewarden store: {words}", file=sys.stderr)
+    return 1 if damaged else 0
 
 
 def _rollup_lines(state: Path, args: argparse.Namespace) -> Iterator[Line]:
@@ -76,9 +84,13 @@ def _rollup_lines(state: Path, args: argparse.Namespace) -> Iterator[Line]:
                     yield (*head, row.state, row.preset, *row.values)
 
 
-def _raw_lines(state: Path, args: argparse.Namespace) -> Iterator[Line]:
+def _raw_lines(state: Path, args: argparse.Namespace, damaged: list[str]) -> Iterator[Line]:
     for path in sorted((state / "raw").glob(f"*{SUFFIX}"), key=lambda path: (began_ms(path), path.name)):
-        for sample in (sample for frame in read_frames(path) for sample in unpack(frame)):
+
+        def told(places: int, path: Path = path) -> None:
+            damaged.append(f"{path}: damaged in {places} places, what was there is not in the export")
+
+        for sample in (sample for frame in read_frames(path, told) for sample in unpack(frame)):
             if args.since_ms <= sample.at_ms < args.until_ms and args.device in (None, sample.device):
                 readings = msgspec.json.encode(sample.readings).decode()
                 head = (sample.at_ms, sample.device, sample.boot, sample.seq)

@@ -7,10 +7,10 @@ from typing import Final
 from sqlite_utils import Database
 
 from edge_agent.agent.store.database import LEVEL_KEY
-from edge_agent.agent.store.frames import SUFFIX, began_ms
+from edge_agent.agent.store.frames import SUFFIX, began_ms, read_frames
 from edge_agent.agent.store.opening import FILE_NAME
 from edge_agent.agent.store.quota import Pressure
-from shared.errors import WireError
+from shared.errors import StoreError, WireError
 from shared.telemetry import RollupRow
 from shared.wire import codec
 from shared.wire.envelope import Batch, Tombstone
@@ -87,8 +87,8 @@ def tables(database: Database, _state: Path) -> int:
     return 0
 
 
-def integrity(database: Database, _state: Path) -> int:
-    """The file's structure, and whether every batch and every roll-up decodes."""
+def integrity(database: Database, state: Path) -> int:
+    """The file's structure, and whether every batch, every roll-up and every raw frame decodes."""
     found = [str(next(iter(row.values()))) for row in database.query("PRAGMA integrity_check")]
     problems = [] if found == ["ok"] else found
     checked = 0
@@ -107,10 +107,28 @@ def integrity(database: Database, _state: Path) -> int:
                 problems.append(f"roll-up step {row['id']}: rows are missing")
         except WireError as error:
             problems.append(f"roll-up step {row['id']}: {error}")
-    print("\n".join(problems) or f"ok: the file is sound, {checked} batches and steps decode")
+    frames, damaged = _raw_frames(state)
+    problems += damaged
+    sound = f"ok: the file is sound, {checked} batches and steps decode, and {frames} frames of raw samples"
+    print("\n".join(problems) or sound)
     if found != ["ok"]:
         print("Stop the agent and start it again: it sets the file aside and saves what still opens.")
     return 1 if problems else 0
+
+
+def _raw_frames(state: Path) -> tuple[int, list[str]]:
+    """How many frames of raw samples decode, and a sentence for each file that is damaged."""
+    frames, problems = 0, []
+    for path in sorted((state / "raw").glob(f"*{SUFFIX}")):
+        places: list[int] = []
+        try:
+            frames += sum(1 for _ in read_frames(path, places.append))
+        except FileNotFoundError:
+            continue  # the agent let go of it meanwhile
+        except StoreError as error:
+            problems.append(str(error))
+        problems += [f"{path}: damaged in {count} places; the frames there are lost" for count in places]
+    return frames, problems
 
 
 def when(at_ms: int) -> str:

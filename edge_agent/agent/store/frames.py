@@ -2,22 +2,25 @@
 
 A frame holds some seconds of samples of one device kind, column by column, deflated. It costs about
 0.4 bytes of flash per byte of reading where a database row per device costs 64 to 72 (contracts, Telemetry
-rows). A file is only ever appended to; a torn tail (power cut) is cut off at the next opening. The oldest
-files go when the folder is over its limit, and those that are older than their kind of device is worth.
+rows). A file is only ever appended to; a torn tail (power cut) is cut off at the next opening. A newest
+file that is damaged otherwise is set aside then, and what is sound of it goes into a fresh one; readers of
+any file step over damage (`frame_file`). The oldest files go when the folder is over its limit, and those
+that are older than their kind of device is worth.
 
-File = frames; frame = `>II` length and CRC-32 of the body, then zlib of msgpack `Frame`. Its name tells the
-time of its first frame, so a file is over where the next one begins.
+File = frames, each zlib of msgpack `Frame`. A file's name tells the time of its first frame, so it is over
+where the next one begins.
 """
 
 import os
-import struct
+import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 
+from edge_agent.agent.store.frame_file import Scan, framed, scan
 from shared.errors import StoreError
 from shared.frames import Frame, pack
 from shared.telemetry import DeviceKind, Sample
@@ -26,31 +29,36 @@ SEGMENT_BYTES: Final = 4 * 1024 * 1024
 SEGMENT_MS: Final = 24 * 3600 * 1000
 """A file holds a day at most, so that age can be told apart for devices that say little."""
 _DAY_MS: Final = 24 * 3600 * 1000
-_MAX_FRAME: Final = 16 * 1024 * 1024
-_HEAD: Final = struct.Struct(">II")
 SUFFIX: Final = ".frames"
+ASIDE: Final = ".corrupt"
 
 
-def read_frames(path: Path) -> Iterator[Frame]:
-    """The whole frames of one file; stops at a torn tail. Raises `StoreError` for a lying frame."""
+class Damage(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was found damaged at the start: how many places, and how many frames are sound.
+
+    `aside` names the copy of what was found; empty where the disk had no room, and the file is as it was.
+    """
+
+    file: str
+    places: int
+    saved: int
+    aside: str = ""
+
+
+def read_frames(path: Path, on_damage: Callable[[int], None] | None = None) -> Iterator[Frame]:
+    """The sound frames of one file. Raises `StoreError` for a lying frame.
+
+    `on_damage` is told in how many places it is damaged, before the first frame; a torn tail is none.
+    """
     decoder = msgspec.msgpack.Decoder(Frame)
-    with path.open("rb") as file:
-        for body in _bodies(file):
-            try:
-                yield decoder.decode(zlib.decompress(body))
-            except (zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise StoreError(f"{path}: a raw frame is damaged: {error}") from error
-
-
-def _bodies(file: BinaryIO) -> Iterator[bytes]:
-    while len(head := file.read(_HEAD.size)) == _HEAD.size:
-        size, checksum = _HEAD.unpack(head)
-        if size > _MAX_FRAME:
-            return
-        body = file.read(size)
-        if len(body) < size or zlib.crc32(body) != checksum:
-            return
-        yield body
+    found = scan(path.read_bytes())
+    if found.damaged and on_damage is not None:
+        on_damage(found.damaged)
+    for body in found.bodies:
+        try:
+            yield decoder.decode(zlib.decompress(body))
+        except (zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise StoreError(f"{path}: a raw frame is damaged: {error}") from error
 
 
 def began_ms(path: Path) -> int:
@@ -79,6 +87,8 @@ class RawStore:
         folder.mkdir(parents=True, exist_ok=True)
         self._tips: dict[DeviceKind, tuple[str, int]] = {}
         self._newest_ms: dict[DeviceKind, int] = {}
+        self.damage: list[Damage] = []
+        """What the start found."""
         for kind in DeviceKind:
             if files := self.files(kind):
                 self._recover(kind, files[-1])
@@ -109,7 +119,7 @@ class RawStore:
         with self._segment(kind, frame.at_ms[0]).open("ab") as file:
             whole = file.tell()
             try:
-                file.write(_HEAD.pack(len(body), zlib.crc32(body)) + body)
+                file.write(framed(body))
                 file.flush()
                 os.fsync(file.fileno())
             except OSError:
@@ -165,17 +175,16 @@ class RawStore:
             raise StoreError(f"{self._folder}: old raw samples cannot be deleted: {error}") from error
 
     def _recover(self, kind: DeviceKind, path: Path) -> None:
-        """Cut a torn tail off and remember the last sample that is on file."""
-        whole = 0
-        last: bytes | None = None
-        with path.open("rb") as file:
-            for body in _bodies(file):
-                whole += _HEAD.size + len(body)
-                last = body
-        if whole < path.stat().st_size:
+        """Cut a torn tail off, save what is sound of a damaged file, and remember the last sample on file."""
+        data = path.read_bytes()
+        found = scan(data)
+        if found.damaged:
+            self._salvage(path, found)
+        elif found.torn:
             with path.open("r+b") as file:
-                file.truncate(whole)
+                file.truncate(len(data) - found.torn)
                 os.fsync(file.fileno())
+        last = found.bodies[-1] if found.bodies else None
         if last is None:
             return
         try:
@@ -184,3 +193,24 @@ class RawStore:
             return  # written by another version: at worst a few samples are on file twice
         self._tips[kind] = (frame.boot, max(frame.seq))
         self._newest_ms[kind] = max(frame.at_ms)
+
+    def _salvage(self, path: Path, found: Scan) -> None:
+        """The damaged file stays for people to look at, one per folder: the disk may be failing."""
+        aside = path.with_name(path.name + ASIDE)
+        for earlier in self._folder.glob(f"*{ASIDE}"):
+            earlier.unlink()
+        fresh = path.with_name(f"{path.name}.part")
+        try:
+            shutil.copyfile(path, aside)
+            with fresh.open("wb") as file:
+                file.writelines(map(framed, found.bodies))
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        except OSError:
+            # A disk without room: readers step over the damage in the file as it is.
+            fresh.unlink(missing_ok=True)
+            aside.unlink(missing_ok=True)
+        kept = aside.name if aside.exists() else ""
+        told = Damage(file=path.name, places=found.damaged, saved=len(found.bodies), aside=kept)
+        self.damage.append(told)

@@ -1,10 +1,12 @@
 """Windows of raw samples out of the frame files, cut to what was asked and to what fits into a message.
 
 Only reads, so it needs no turn on the writer thread: files are appended to, and a frame that is being written
-ends the reading of its file.
+is not among those read. Damage is stepped over, and logged.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,7 @@ BATCH_BYTES: Final = 1024 * 1024
 """Plain bytes of one batch of frames, far below the 4 MiB body limit."""
 _SLACK_MS: Final = 10 * 60 * 1000
 """Names and times of files follow the wall clock, which is set now and then."""
+_log = logging.getLogger(__name__)
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -45,7 +48,7 @@ def cut(path: Path, window: Window) -> Iterator[Frame]:
     A file that went meanwhile has none; what cannot be read ends it, as it ends for everybody else.
     """
     try:
-        for frame in read_frames(path):
+        for frame in read_frames(path, partial(_lacks, path)):
             chosen = [
                 i
                 for i, (at_ms, device) in enumerate(zip(frame.at_ms, frame.device, strict=True))
@@ -55,6 +58,10 @@ def cut(path: Path, window: Window) -> Iterator[Frame]:
                 yield from _parts(frame, chosen)
     except (FileNotFoundError, StoreError):
         return
+
+
+def _lacks(path: Path, places: int) -> None:
+    _log.warning("%s is damaged in %d places: a window of it lacks what was there", path, places)
 
 
 def plain_bytes(frame: Frame) -> int:

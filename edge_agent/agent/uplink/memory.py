@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from edge_agent.agent.uplink.transport import Delivery, Link, LinkLost, Message
+from edge_agent.agent.uplink.transport import Delivery, Link, LinkLost, Message, Refused
 
 
 class MemoryBroker:
@@ -12,7 +12,8 @@ class MemoryBroker:
 
     `down` refuses connections, `cut()` ends the present one, `black_hole` lets publishes neither arrive nor
     fail, `deaf` takes publishes but never confirms them (their outcome is unknown). `transit` is awaited by
-    one publish after the other before each arrives: a thin link.
+    one publish after the other before each arrives: a thin link. `refusal` names why a topic is refused, None
+    where it is not.
     """
 
     def __init__(self) -> None:
@@ -23,6 +24,7 @@ class MemoryBroker:
         self.deaf = False
         self.connects = 0
         self.transit: Callable[[], Awaitable[None]] | None = None
+        self.refusal: Callable[[str], str | None] = lambda _topic: None
         self._queue: asyncio.Queue[Message | None] = asyncio.Queue()
         self._link: _MemoryLink | None = None
         self._arrived = asyncio.Event()
@@ -84,6 +86,8 @@ class _MemoryLink:
             self._check()
         if self._broker.black_hole:
             return Delivery.UNKNOWN
+        if (reason := self._broker.refusal(message.topic)) is not None:
+            raise Refused(f"the broker refused a message: {reason} ({message.topic})", reason=reason)
         self._broker.take(message)
         self._check()
         return Delivery.UNKNOWN if self._broker.deaf else Delivery.CONFIRMED

@@ -5,13 +5,14 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_agent.agent.uplink.transport import Delivery, Link, LinkLost, Message
+from edge_agent.agent.uplink.transport import Delivery, Link, LinkLost, Message, Refused
 from edge_agent.config import Uplink
 from shared.errors import ConfigError
 from shared.ids import SiteId
@@ -118,12 +119,29 @@ def _looked_at(future: "asyncio.Future[None]") -> None:
 class _MqttLink:
     def __init__(self, client: aiomqtt.Client) -> None:
         self._client = client
+        self._refused: str | None = None
+        paho = client._client  # noqa: SLF001 - aiomqtt drops the reason code of a PUBACK
+        told = paho.on_publish
+        assert told is not None  # noqa: S101 - aiomqtt has set it
+
+        def published(*puback: Any) -> None:
+            reason = puback[3]
+            if reason.is_failure:
+                self._refused = str(reason)
+            told(*puback)
+
+        paho.on_publish = published
 
     async def subscribe(self, topic_filter: str) -> None:
         try:
-            await self._client.subscribe(topic_filter, qos=1)
+            granted = await self._client.subscribe(topic_filter, qos=1)
         except aiomqtt.MqttError as error:
             raise LinkLost(f"subscribe: {error}") from error
+        for code in granted:
+            if isinstance(code, ReasonCode) and code.is_failure:
+                raise Refused(
+                    f"the broker refused the subscription to {topic_filter}: {code}", reason=str(code)
+                )
 
     async def publish(self, message: Message) -> Delivery:
         try:
@@ -132,6 +150,12 @@ class _MqttLink:
             raise LinkLost(f"publish: {error}") from error
         except aiomqtt.MqttError:
             return Delivery.UNKNOWN  # timed out: paho holds the message and may still deliver it
+        if self._refused is not None:
+            # Whose message it was is not known, so all of them count as not sent; nothing was deleted for it.
+            raise Refused(
+                f"the broker refused a message: {self._refused} ({message.topic} or one before)",
+                reason=self._refused,
+            )
         return Delivery.CONFIRMED
 
     async def messages(self) -> AsyncIterator[Message]:

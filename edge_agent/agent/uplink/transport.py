@@ -22,6 +22,16 @@ class LinkLost(MinewardenError):
     permanent = False
 
 
+class Refused(LinkLost):
+    """The broker is there and does not take what we say; `reason` is its word for why, of a small set."""
+
+    code = "refused"
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class Delivery(StrEnum):
     """What is known of one publish."""
 
@@ -41,11 +51,12 @@ class Link(Protocol):
     """One live connection."""
 
     async def subscribe(self, topic_filter: str) -> None:
-        """QoS 1 subscription; raises `LinkLost`."""
+        """QoS 1 subscription; raises `LinkLost`, and of that `Refused` where the broker says no."""
         ...
 
     async def publish(self, message: Message) -> Delivery:
-        """QoS 1 publish; raises `LinkLost` where the connection is known to be gone."""
+        """QoS 1 publish; raises `LinkLost` where the connection is known to be gone, and of that `Refused`
+        where the broker said no to this message or to one before it."""
         ...
 
     def messages(self) -> AsyncIterator[Message]:

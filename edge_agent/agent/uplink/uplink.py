@@ -16,7 +16,7 @@ from edge_agent.agent.service import Service, full_jitter, log
 from edge_agent.agent.store.rows import AckOutcome, OutboxRow
 from edge_agent.agent.uplink.downlink import Downlink
 from edge_agent.agent.uplink.lanes import Lanes
-from edge_agent.agent.uplink.transport import Delivery, Link, LinkLost, Message, Transport
+from edge_agent.agent.uplink.transport import Delivery, Link, LinkLost, Message, Refused, Transport
 from edge_agent.agent.view import SiteView
 from shared.clock import Clock
 from shared.commands import CommandState, CommandStatus
@@ -78,7 +78,14 @@ class Uplink(Service):
         self.since_ms: int | None = None
         self.unknown = 0
         """Publishes whose outcome nobody knows."""
-        self._complained = False
+        self.why = ""
+        """Why the broker cannot be reached or does not take what we send, for people; empty: all is well."""
+        self._complained: set[str] = set()
+        """Kinds of trouble that this outage was complained of with."""
+        self._refusing = False
+        """The broker said no, and since then no connection has shown that it takes what we have."""
+        self._confirmed = False
+        """Whether the broker took a batch over the present connection."""
         self._disk_complained = False
         self._was_up = False
         self._up_s = 0.0
@@ -127,7 +134,7 @@ class Uplink(Service):
                 await self._whole_session()
             except* LinkLost as lost:
                 attempt = self._next_attempt(attempt)
-                self._complain(_innermost(lost))
+                self._complain(_reason(lost))
             finally:
                 self._down()
             self.tick()
@@ -136,9 +143,10 @@ class Uplink(Service):
     def _next_attempt(self, attempt: int) -> int:
         """0 after a connection that lasted; a broker that hangs up at once is not called without a pause.
 
-        Two gateways with one id push each other off the broker like that, for ever.
+        Two gateways with one id push each other off the broker like that, for ever. A broker that refuses us
+        takes each connect, so there a connect is no success.
         """
-        if not self._was_up:
+        if not self._was_up or self._refusing:
             return attempt + 1
         lasted_s = self.clock.monotonic() - self._up_s
         return 0 if lasted_s >= _LASTING_S else min(attempt + 1, _BRIEF_ATTEMPTS)
@@ -184,9 +192,20 @@ class Uplink(Service):
         self.connected = self._was_up = True
         self._up_s = self.clock.monotonic()
         self.since_ms = self.clock.utc_ms()
+        if not self._refusing:
+            self._recovered()
+
+    def _recovered(self) -> None:
+        self._refusing, self.why = False, ""
         if self._complained:
             log.info("broker is back")
-            self._complained = False
+            self._complained.clear()
+
+    def _recover_from_refusal(self) -> None:
+        """Only time tells: what was refused goes out again at once, and on a thin link its answer is late."""
+        lasted = self.clock.monotonic() - self._up_s >= _LASTING_S
+        if self._refusing and lasted and (self._confirmed or not any(self._flying)):
+            self._recovered()
 
     async def _say_goodbye(self, link: Link) -> None:
         """A clean end sends no will, so say it ourselves; best effort, the process is ending."""
@@ -208,10 +227,14 @@ class Uplink(Service):
         self.connected = False
 
     def _complain(self, lost: BaseException) -> None:
-        """Once per outage, not once per try."""
-        if not self._complained:
-            log.warning("no broker: %s", lost)
-            self._complained = True
+        """Once per outage and kind of trouble, not once per try."""
+        self.why = str(lost)
+        kind = "" if not isinstance(lost, Refused) else lost.reason or "refused"
+        self._refusing = self._refusing or bool(kind)
+        if kind not in self._complained:
+            what = "refused by the broker, everything waits here" if kind else "no broker"
+            log.warning("%s: %s", what, lost)
+            self._complained.add(kind)
 
     async def _must_arrive(self, link: Link, message: Message) -> None:
         if await link.publish(message) is Delivery.UNKNOWN:
@@ -254,11 +277,12 @@ class Uplink(Service):
 
     async def _send(self, link: Link) -> None:
         self._lanes = self._lanes.next_connection(self.clock.monotonic())
-        self._flying = [0, 0]
+        self._flying, self._confirmed = [0, 0], False
         mark = -1
         async with asyncio.TaskGroup() as flights:
             while True:
                 self.tick()
+                self._recover_from_refusal()
                 self._records.fresh.clear()
                 await self._send_small(link)
                 try:
@@ -321,6 +345,7 @@ class Uplink(Service):
         if delivery is Delivery.UNKNOWN:
             self.unknown += 1
             raise LinkLost("no answer from the broker for a batch; its outcome is unknown")
+        self._confirmed = True
 
     def _message(self, row: OutboxRow) -> Message:
         topic = (
@@ -353,8 +378,9 @@ class Uplink(Service):
             news.cancel()
 
 
-def _innermost(group: BaseException) -> BaseException:
-    """The first fault of nested task groups."""
+def _reason(lost: BaseExceptionGroup[LinkLost]) -> BaseException:
+    """The first fault of nested task groups; a refusal before the losses that came with it."""
+    group: BaseException = lost.subgroup(Refused) or lost
     while isinstance(group, BaseExceptionGroup):
         group = group.exceptions[0]
     return group

@@ -12,12 +12,15 @@ import aiomqtt
 import msgspec
 import pytest
 
+from edge_agent.agent.app import Agent
 from edge_agent.agent.uplink.mqtt import MqttTransport
 from edge_agent.agent.uplink.transport import Delivery, LinkLost, Message
 from edge_agent.config import Uplink
 from shared.clock import SystemClock
 from shared.errors import ConfigError
 from shared.ids import SiteId
+from support.agent import KEYS
+from support.agent_world import world
 from support.broker import mosquitto
 from support.chaos_link import Relay
 from support.ports import free_port
@@ -73,6 +76,58 @@ async def test_f04_a_publish_into_a_silent_link_is_unknown_and_not_an_error(tmp_
                 assert await link.publish(Message(topic="a", payload=b"1")) is Delivery.CONFIRMED
                 relay.silent = True
                 assert await link.publish(Message(topic="a", payload=b"2")) is Delivery.UNKNOWN
+
+
+async def test_a_message_that_the_broker_refuses_is_not_confirmed_and_ends_the_link(tmp_path: Path) -> None:
+    """A PUBACK may say "not authorized" (MQTT 5): a command's answer is kept and told again then."""
+    async with mosquitto(tmp_path, acl="user testsite\ntopic write mw/1/testsite/up/#\n") as port:
+        refusal = "refused a message: Not authorized"
+        async with MqttTransport(settings(port), SITE).session(will=WILL) as link:
+            own = Message(topic="mw/1/testsite/up/ev", payload=b"1")
+            assert await link.publish(own) is Delivery.CONFIRMED
+            with pytest.raises(LinkLost, match=refusal):
+                await link.publish(Message(topic="mw/1/elsewhere/up/ev", payload=b"2"))
+            with pytest.raises(LinkLost, match=refusal):
+                await link.publish(own)
+
+
+async def test_a_gateway_whose_telemetry_is_refused_calls_less_and_less_often_and_says_why_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Birth and state may pass, telemetry may not: each connect succeeds, and none of them is a recovery."""
+    attempts: list[int] = []
+
+    def noted(attempt: int, *, first_s: float, cap_s: float) -> float:
+        attempts.append(attempt)
+        return 0.01
+
+    monkeypatch.setattr("edge_agent.agent.uplink.uplink.full_jitter", noted)
+    caplog.set_level("INFO", logger="minewarden.agent")
+    acl = "pattern write mw/1/%c/up/birth\npattern write mw/1/%c/up/state\npattern read mw/1/%c/dn/#\n"
+    async with mosquitto(tmp_path, acl=acl) as port, world(tmp_path) as w:
+        site = msgspec.structs.replace(w.site, uplink=settings(port))
+        transport = MqttTransport(site.uplink, site.site.id)
+        agent = Agent(site, clock=SystemClock(), transport=transport, keyring=KEYS.ring)
+        await agent.open()
+        stop = asyncio.Event()
+        running = asyncio.create_task(agent.run(stop))
+        try:
+            async with asyncio.timeout(60):
+                while not agent.records.store.waiting():
+                    await w.poll(4)
+                    await asyncio.sleep(0.05)
+                while len(attempts) < 6:
+                    await asyncio.sleep(0.05)
+            state = (await agent.source.read()).uplink
+            waiting = agent.records.store.waiting()
+        finally:
+            stop.set()
+            await running
+    assert attempts[:6] == [1, 2, 3, 4, 5, 6]
+    assert "refused a message: Not authorized" in state.why
+    assert sum("refused by the broker" in message for message in caplog.messages) == 1
+    assert "broker is back" not in caplog.messages
+    assert waiting, "nothing was deleted"
 
 
 async def test_the_session_outlives_the_connection_and_a_second_client_sees_the_will(tmp_path: Path) -> None:

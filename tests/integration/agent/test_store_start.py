@@ -9,6 +9,7 @@ import pytest
 
 from edge_agent.agent.app import Agent
 from edge_agent.agent.store.database import StoreDamaged
+from edge_agent.agent.store.frames import ASIDE, read_frames
 from edge_agent.agent.store.opening import FILE_NAME
 from edge_agent.agent.store.rows import Commit
 from shared.clock import SystemClock
@@ -55,6 +56,33 @@ async def test_f07_the_agent_starts_on_a_damaged_store_and_says_so(tmp_path: Pat
             await w.poll(6)
             seen = len(w.cloud.rollups)
             await w.until(lambda: len(w.cloud.rollups) > seen)
+
+
+@pytest.mark.slow
+async def test_f07_a_flipped_byte_in_raw_samples_costs_one_frame_and_is_an_alarm(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        async with w.running() as agent:
+            await until(lambda: agent.view.guardian_connected)
+            for _ in range(6):
+                before = agent.view.rows_taken
+                await w.poll(4)
+                await until(lambda before=before: agent.view.rows_taken > before)
+            [path] = agent.records.raw.files()
+        frames = len(list(read_frames(path)))
+        data = bytearray(path.read_bytes())
+        data[20] ^= 0xFF
+        path.write_bytes(data)
+        async with w.running() as agent:
+            assert len(list(read_frames(path))) >= frames - 1
+            await w.until(lambda: any(e.key == "raw-corrupt" for e in w.cloud.events))
+            alarm = next(e for e in w.cloud.events if e.key == "raw-corrupt")
+            assert (alarm.kind, alarm.severity) == ("alarm", "high")
+            assert (alarm.data["file"], alarm.data["places"], alarm.data["saved"]) == (
+                path.name,
+                1,
+                frames - 1,
+            )
+            assert path.with_name(path.name + ASIDE).read_bytes() == bytes(data)
 
 
 async def test_f07_damage_that_shows_while_it_runs_ends_the_agent_for_a_fresh_start(tmp_path: Path) -> None:

@@ -17,10 +17,12 @@ from shared.wire import codec, topics
 from shared.wire.envelope import Ack, Batch, SiteState
 from support import cloud_broker
 from support.agent import SITE, FakeGuardian, make_site, some_event, sweep
+from support.chaos_backlog import in_a_process
 from support.chaos_board import Board
 from support.chaos_link import Relay
 from support.chaos_world import Process, read_status
 from support.cloud_broker import Broker
+from support.cloud_process import CloudProcess
 from support.ports import free_port
 
 pytestmark = [
@@ -153,6 +155,21 @@ async def test_f09_a_first_start_without_network_works_in_full(tmp_path: Path) -
         assert found["outbox"]["streams"]["rollup"]["pending"] >= 1, "it waits for the cloud"
         assert not any(service["stalled"] for service in found["services"].values())
         assert await asyncio.to_thread(site.agent.stop, 15.0) == 0
+
+
+def test_f10_what_is_new_does_not_wait_for_a_backlog_of_ten_hours(tmp_path: Path) -> None:
+    """Real broker, real cloud: each new batch is acknowledged long before the backlog is gone."""
+    with cloud_broker.broker(tmp_path) as broker:
+        (tmp_path / "cloud").mkdir()
+        cloud = CloudProcess(tmp_path / "cloud", broker.port)
+        try:
+            cloud.start()
+            make_site(tmp_path, miners=1, broker_port=broker.port, status_port=free_port())
+            told = in_a_process(tmp_path, miners=100, minutes=600, every_s=0.25, after=2)
+        finally:
+            cloud.close()
+    assert len(told["during_s"]) >= 4, "or the backlog was too small to be in the way"
+    assert max(told["during_s"]) < told["drain_s"] / 2
 
 
 async def test_f12_memory_does_not_grow_with_batches_and_reconnects(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ class Page:
             downlink=downlink,
             birth=self._birth,
         )
+        self.uplink = uplink
         self.source = StatusSource(
             b.clock,
             "boot-a",
@@ -114,6 +115,14 @@ async def test_status_tells_rows_model_and_zones(tmp_path: Path) -> None:
         assert status["data_age"]["drive"] == {"devices": 1, "silent": 1, "oldest_s": None, "newest_s": None}
         assert status["journal"] == {"cursor": 0}
         assert status["inference"]["policy_cycles"] == 4
+
+
+async def test_why_the_cloud_is_not_reached_is_in_the_status_and_on_the_page(tmp_path: Path) -> None:
+    async with page(tmp_path) as (p, client):
+        assert (await (await client.get("/status.json")).json())["uplink"]["why"] == ""
+        p.uplink.why = "the broker refused a message: <Not authorized>"
+        assert (await (await client.get("/status.json")).json())["uplink"]["why"] == p.uplink.why
+        assert "refused a message: &lt;Not authorized&gt;" in await (await client.get("/")).text()
 
 
 async def test_the_page_shows_the_same_to_people(tmp_path: Path) -> None:

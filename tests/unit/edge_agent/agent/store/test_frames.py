@@ -1,14 +1,16 @@
 """Raw frames: nothing changes on the way through a file, a torn tail costs one frame, bytes are bounded."""
 
+import random
 import struct
 import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_agent.agent.store.frames import RawStore, read_frames
+from edge_agent.agent.store.frame_file import scan
+from edge_agent.agent.store.frames import ASIDE, Damage, RawStore, read_frames
 from shared.errors import StoreError
 from shared.frames import pack, unpack
 from shared.ids import DeviceId
@@ -101,7 +103,7 @@ def test_a_last_frame_of_another_version_does_not_stop_the_start(tmp_path: Path)
     assert path.stat().st_size > len(body) + 8
 
 
-def test_a_flipped_bit_ends_the_reading_and_is_no_sample(tmp_path: Path) -> None:
+def test_a_flipped_bit_in_the_last_frame_is_no_sample(tmp_path: Path) -> None:
     store = RawStore(tmp_path, keep_bytes=10**9)
     store.append(sweep(1, T0))
     store.append(sweep(5, T0 + 2_000))
@@ -151,3 +153,125 @@ def test_each_kind_of_device_has_its_own_files(tmp_path: Path) -> None:
     store.append([*sweep(1, T0), meter])
     assert [path.name.split("-")[0] for path in store.files(DeviceKind.METER)] == ["meter"]
     assert len(store.files()) == 2
+
+
+# ---------------------------------------------------------------- damage
+
+
+def ten_frames(folder: Path) -> tuple[Path, list[int]]:
+    """A file of ten frames of four samples, and where each begins; the last place is its end."""
+    store = RawStore(folder, keep_bytes=10**9)
+    places = [0]
+    for number in range(10):
+        store.append(sweep(1 + 4 * number, T0 + 2_000 * number))
+        [path] = store.files()
+        places.append(path.stat().st_size)
+    return path, places
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0xFF
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("frame", [0, 4, 9])
+@pytest.mark.parametrize("offset", [0, 3, 5, 8, 20, -1])
+def test_f07_one_flipped_byte_costs_the_frame_that_it_lies_in(
+    tmp_path: Path, frame: int, offset: int
+) -> None:
+    """In the length, the checksum, the body's head, its middle and its end; also through a start."""
+    path, places = ten_frames(tmp_path)
+    flip(path, places[frame] + offset if offset >= 0 else places[frame + 1] - 1)
+    left = [seq for seq in range(1, 41) if (seq - 1) // 4 != frame]
+    told: list[int] = []
+    assert [s.seq for f in read_frames(path, told.append) for s in unpack(f)] == left
+    again = RawStore(tmp_path, keep_bytes=10**9)
+    assert [sample.seq for sample in everything(again)] == left
+    again.append(sweep(41, T0 + 60_000))
+    assert [sample.seq for sample in everything(again)] == [*left, 41, 42, 43, 44]
+    if told:  # a low byte of the last frame's length cannot be told from a torn tail
+        aside = path.with_name(path.name + ASIDE)
+        assert again.damage == [Damage(file=path.name, places=1, saved=9, aside=aside.name)]
+        assert aside.read_bytes()[: len(path.read_bytes())] != path.read_bytes(), "as it was found"
+        assert RawStore(tmp_path, keep_bytes=10**9).damage == [], "once"
+    else:
+        assert (frame, offset) == (9, 3)
+
+
+def test_the_folder_keeps_one_damaged_file_and_not_one_per_start(tmp_path: Path) -> None:
+    for number in range(3):
+        store = RawStore(tmp_path, keep_bytes=10**9, segment_bytes=1)
+        store.append(sweep(1 + 8 * number, T0 + 100_000 * number))
+        path = store.files()[-1]
+        with path.open("ab") as file:
+            file.write(path.read_bytes())
+        flip(path, 20)
+        RawStore(tmp_path, keep_bytes=10**9)
+    assert len(list(tmp_path.glob(f"*{ASIDE}"))) == 1
+
+
+def test_a_block_that_was_promised_and_never_written_is_a_torn_tail(tmp_path: Path) -> None:
+    path, places = ten_frames(tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data[: places[9] + 10] + bytes(len(data) - places[9] - 10))
+    store = RawStore(tmp_path, keep_bytes=10**9)
+    assert store.damage == []
+    assert path.stat().st_size == places[9]
+
+
+def test_a_disk_without_room_for_the_copy_leaves_the_file_to_its_readers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, places = ten_frames(tmp_path)
+    flip(path, places[4] + 20)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    store = RawStore(tmp_path, keep_bytes=10**9)
+    assert len(everything(store)) == 36
+    assert store.damage == [Damage(file=path.name, places=1, saved=9)]
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_last_frames_turned_to_noise_are_damage_and_no_torn_tail(tmp_path: Path) -> None:
+    path, places = ten_frames(tmp_path)
+    data = path.read_bytes()
+    path.write_bytes(data[: places[8]] + random.Random(3).randbytes(len(data) - places[8]))
+    store = RawStore(tmp_path, keep_bytes=10**9)
+    assert [(one.places, one.saved) for one in store.damage] == [(1, 8)]
+
+
+def test_however_a_file_is_damaged_the_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pattern that promises a frame at every place."""
+    looked = [0]
+    real = zlib.crc32
+
+    def counting(body: bytes) -> int:
+        looked[0] += len(body)
+        return real(body)
+
+    monkeypatch.setattr("edge_agent.agent.store.frame_file.zlib.crc32", counting)
+    hostile = struct.pack(">II", 400_000, 1) + b"\x78" * 24
+    data = hostile * (1 << 15)
+    assert scan(data).bodies == []
+    assert looked[0] <= 12 * len(data)
+
+
+@settings(deadline=None, max_examples=60)
+@given(start=st.integers(0, 10_000), size=st.integers(1, 3_000), noise=st.randoms(use_true_random=False))
+def test_damage_anywhere_costs_the_frames_that_it_touches(
+    tmp_path_factory: pytest.TempPathFactory, start: int, size: int, noise: random.Random
+) -> None:
+    path, places = ten_frames(tmp_path_factory.mktemp("raw"))
+    data = bytearray(path.read_bytes())
+    begin = start % len(data)
+    end = min(begin + size, len(data))
+    data[begin:end] = noise.randbytes(end - begin)
+    path.write_bytes(data)
+    touched = {n for n in range(10) if places[n] < end and begin < places[n + 1]}
+    left = {(s.seq - 1) // 4 for f in read_frames(path) for s in unpack(f)}
+    assert left >= set(range(10)) - touched
+    assert left <= set(range(10))

@@ -3,6 +3,7 @@
 import csv
 import re
 import sqlite3
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +73,8 @@ def test_tables(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_integrity(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["integrity", "--state", str(state)]) == 0
-    assert capsys.readouterr().out == "ok: the file is sound, 6 batches and steps decode\n"
+    sound = "ok: the file is sound, 6 batches and steps decode, and 1 frames of raw samples\n"
+    assert capsys.readouterr().out == sound
 
 
 def test_integrity_names_a_batch_that_does_not_decode(
@@ -232,3 +234,48 @@ def test_no_store_and_no_site_file(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["info", "--site", str(tmp_path / "none.toml")]) == 2
     with pytest.raises(SystemExit):
         main(["info"])
+
+
+def test_integrity_and_export_see_damage_in_raw_samples(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = RawStore(state / "raw", keep_bytes=2**30)
+    raw.append(sweep(5, T0 + 2_000))
+    assert main(["integrity", "--state", str(state)]) == 0
+    assert "and 2 frames of raw samples" in capsys.readouterr().out
+    [path] = raw.files()
+    data = bytearray(path.read_bytes())
+    data[20] ^= 0xFF
+    path.write_bytes(data)
+    assert main(["integrity", "--state", str(state)]) == 1
+    assert f"{path}: damaged in 1 places; the frames there are lost" in capsys.readouterr().out
+    target = tmp_path / "raw.csv"
+    assert main(["export", "--state", str(state), "--raw", "--csv", str(target)]) == 1
+    assert "damaged in 1 places, what was there is not in the export" in capsys.readouterr().err
+    assert [line["seq"] for line in csv.DictReader(target.read_text().splitlines())] == ["5", "6", "7", "8"]
+
+
+@pytest.mark.parametrize("word", ["inspect", "integrity", "export"])
+def test_a_damaged_file_is_said_to_be_and_what_to_do(
+    word: str, state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / FILE_NAME).write_bytes(b"SQLite format 3\0" + b"\xff" * 8192)
+    more = ["--csv", str(tmp_path / "out.csv")] if word == "export" else []
+    assert main([word, "--state", str(tmp_path / "broken"), *more]) == 1
+    assert "start the agent anew, it sets the file aside and saves what opens" in capsys.readouterr().err
+
+
+def test_whoever_has_read_enough_hears_no_complaint(state: Path) -> None:
+    program = (
+        "import sys; from edge_agent.agent.store.cli import main; "
+        f"sys.exit(main(['export', '--state', {str(state)!r}, '--raw', '--csv', '-']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        child.stdout.close()
+        assert child.stderr is not None
+        assert child.stderr.read() == b""
+        assert child.wait(30) == 0

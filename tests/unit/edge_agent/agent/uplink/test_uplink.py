@@ -154,6 +154,9 @@ class Bench:
         for _ in range(30):
             await asyncio.sleep(0.001)
 
+    def warnings(self, caplog: pytest.LogCaptureFixture) -> list[str]:
+        return [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+
 
 @asynccontextmanager
 async def bench(folder: Path) -> AsyncIterator[Bench]:
@@ -334,6 +337,93 @@ async def test_a_broker_that_hangs_up_at_once_is_not_called_without_a_pause(tmp_
             b.clock.advance(0.1)
             await asyncio.sleep(0.0005)
         assert 5 < b.broker.connects < 80
+
+
+def no_telemetry(topic: str) -> str | None:
+    return "Not authorized" if "/up/t/" in topic else None
+
+
+class TestTheBrokerRefuses:
+    """It takes each connect and the birth, and says no to our batches: nothing is lost, and all waits."""
+
+    async def test_refusals_grow_the_wait_as_failed_connects_do(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        attempts: list[int] = []
+
+        def longest(attempt: int, *, first_s: float, cap_s: float) -> float:
+            attempts.append(attempt)
+            return min(cap_s, first_s * 2.0**attempt)
+
+        monkeypatch.setattr("edge_agent.agent.uplink.uplink.full_jitter", longest)
+        async with bench(tmp_path) as b:
+            b.broker.refusal = no_telemetry
+            await b.record(2)
+            await b.until(lambda: len(attempts) == 9, advance_s=0.5)
+            assert attempts == list(range(1, 10))
+            assert len(b.store.waiting()) == 2
+
+    async def test_it_is_complained_of_once_with_its_reason_and_again_with_another(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        async with bench(tmp_path) as b:
+            b.broker.refusal = no_telemetry
+            await b.record(1)
+            await b.until(lambda: b.broker.connects == 6, advance_s=1)
+            (only,) = b.warnings(caplog)
+            assert "refused a message: Not authorized" in only
+            assert "Not authorized" in b.uplink.why
+            b.broker.refusal = lambda topic: "Quota exceeded" if "/up/t/" in topic else None
+            await b.until(lambda: "Quota exceeded" in b.uplink.why, advance_s=1)
+            assert len(b.warnings(caplog)) == 2
+            b.broker.down = True
+            await b.until(lambda: b.uplink.why == "memory broker is down", advance_s=1)
+            b.broker.down = False
+            again = b.broker.connects + 3
+            await b.until(lambda: b.broker.connects >= again, advance_s=1)
+            assert len(b.warnings(caplog)) == 3, "one for each kind of trouble, however they take turns"
+
+    async def test_it_is_over_when_a_connection_has_lasted_without_a_refusal(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO")
+        async with bench(tmp_path) as b:
+            b.broker.refusal = no_telemetry
+            await b.record(1)
+            await b.until(lambda: b.broker.connects == 3, advance_s=1)
+            assert "broker is back" not in caplog.messages
+            b.broker.refusal = lambda _topic: None
+            await b.until(lambda: not b.uplink.why, advance_s=1)
+            assert b.uplink.connected
+            assert b.sent()
+            assert caplog.messages.count("broker is back") == 1
+            b.broker.refusal = no_telemetry
+            await b.record(1, first=1)
+            await b.until(lambda: len(b.warnings(caplog)) == 2, advance_s=1)
+
+    async def test_an_answer_that_is_late_on_a_thin_link_is_no_recovery(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level("INFO")
+        async with bench(tmp_path) as b:
+
+            async def slow() -> None:
+                await b.clock.sleep(20)
+
+            b.broker.transit, b.broker.refusal = slow, no_telemetry
+            await b.record(1)
+            await b.until(lambda: b.broker.connects == 4, advance_s=1)
+            assert "broker is back" not in caplog.messages
+            assert len(b.warnings(caplog)) == 1
+
+
+async def test_a_lost_link_tells_why_until_it_is_back(tmp_path: Path) -> None:
+    async with bench(tmp_path) as b:
+        b.broker.down = True
+        await b.until(lambda: b.uplink.why == "memory broker is down")
+        b.broker.down = False
+        await b.until(lambda: b.uplink.connected, advance_s=1)
+        assert b.uplink.why == ""
 
 
 async def test_f10_on_a_thin_link_the_newest_waits_for_two_batches_of_the_past_at_most(
