@@ -7,6 +7,7 @@ the request, or raise; whether it took effect is for a later read to say, so no 
 `True`.
 """
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -178,6 +179,50 @@ class PoolSwitchControl(Protocol):
         ...
 
 
+class PoolLogin(msgspec.Struct, frozen=True, kw_only=True):
+    """A pool to work for; the password stands in no log."""
+
+    url: str
+    user: str
+    password: str = "x"
+
+    def __repr__(self) -> str:
+        return f"PoolLogin(url={self.url!r}, user={self.user!r}, password=*****)"
+
+
+@runtime_checkable
+class PoolSettingControl(Protocol):
+    """Can be given other pools."""
+
+    async def set_pools(self, pools: Sequence[PoolLogin]) -> None:
+        """Ask to work for these, in this order of preference, in place of all that it has.
+
+        Raises `Unsupported` for no pool at all, and for one without a stratum address or a user.
+        """
+        ...
+
+
+@runtime_checkable
+class PresetSwitcherControl(Protocol):
+    """Steps its preset by temperature on its own; the steps can be bounded."""
+
+    async def set_switcher_bounds(self, *, floor: str | None = None, ceiling: str | None = None) -> None:
+        """Ask to stay between these presets; None leaves that bound as it is.
+
+        Raises `Unsupported` for one that is not in the ladder or not tuned, or a floor above the ceiling.
+        """
+        ...
+
+
+@runtime_checkable
+class RestartControl(Protocol):
+    """Can restart mining and leave its control board up."""
+
+    async def restart_mining(self) -> None:
+        """Ask to restart. `Busy` means: it does not mine, and a restart might start it."""
+        ...
+
+
 @runtime_checkable
 class RebootControl(Protocol):
     """Can restart its control board; it may mine by itself afterwards."""
@@ -262,7 +307,10 @@ PROTOCOL_OF: dict[Ability, type] = {
     Ability.THROTTLE: ThrottleControl,
     Ability.FAN_MODE: FanControl,
     Ability.COOLING_TARGET: CoolingTargetControl,
+    Ability.PRESET_SWITCHER: PresetSwitcherControl,
     Ability.POOL_SWITCH: PoolSwitchControl,
+    Ability.POOL_SETTING: PoolSettingControl,
+    Ability.RESTART: RestartControl,
     Ability.REBOOT: RebootControl,
     Ability.LOCATE: LocateControl,
     Ability.SETPOINT: PointControl,

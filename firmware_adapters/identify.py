@@ -20,6 +20,7 @@ from shared.inventory import AcceptedFirmware, DeviceEntry, tells_whole_version
 CERTAIN = 0.99
 LIKELY = 0.5
 """Below this an answer is a guess: shown, never used without the user's word."""
+UNTIL_TOLD = "read-only until it does, every control is refused"
 _LONGEST_WORD = 120
 
 Body = Mapping[str, object]
@@ -248,10 +249,24 @@ class Trust(msgspec.Struct, frozen=True, kw_only=True):
         return () if self.allows(firmware) else (read_only_warning(firmware),)
 
 
+def unjudged_warnings(adapter: str, firmware: str) -> tuple[str, ...]:
+    """What a person has to be told of a machine that did not say what it can do, so that nobody may judge it.
+
+    `firmware` is the version that it told without a login, or nothing.
+    """
+    if adapter not in RECOGNISERS:
+        return ()
+    if not version_seen(adapter, firmware):
+        return (read_only_warning(firmware),)
+    return (
+        f"firmware version {firmware!r} is known, but the machine did not tell what it can do: {UNTIL_TOLD}",
+    )
+
+
 def read_only_warning(firmware: str) -> str:
     """The sentence for a version that was never seen, or is not told."""
     if not _tells_version(firmware):
-        return "tells no firmware version: read-only, every control is refused"
+        return f"did not tell its firmware version: {UNTIL_TOLD}"
     return f"firmware version {firmware!r} has never been seen: read-only, every control is refused"
 
 

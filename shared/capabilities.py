@@ -34,13 +34,19 @@ class Ability(StrEnum):
     """`choices` names the modes."""
     COOLING_TARGET = "cooling-target"
     """Hold a temperature of `low`..`high` °C with its own fans."""
+    PRESET_SWITCHER = "preset-switcher"
+    """Steps its preset by temperature on its own, between a floor and a ceiling that can be set."""
     POOL_SWITCH = "pool-switch"
+    POOL_SETTING = "pool-setting"
+    """Takes other pools."""
     SETPOINT = "setpoint"
     """Write a named point, such as a drive's speed."""
     RELEASE = "release"
     """Give a written point back to the machine's own control; `points` names which."""
     OUTLETS = "outlets"
     LOCATE = "locate"
+    RESTART = "restart"
+    """Restart mining, and not the control board."""
     REBOOT = "reboot"
     WATCHDOG = "watchdog"
     """Has a time-out of its own that drives `points` to their safe side when nobody speaks to it;
@@ -50,15 +56,17 @@ class Ability(StrEnum):
 class Capability(msgspec.Struct, frozen=True, kw_only=True):
     """One ability with what the guardian needs to know before it uses it.
 
-    `settle_s` is how long a change takes to show, so how long readings are expected to be odd. `points`
-    names what can be written (SETPOINT), `low`/`high` the range in the ability's own unit, `choices` the
-    words that it takes.
+    `settle_s` is how long a change takes to show, so how long readings are expected to be odd.
+    `survives_reboot` says whether what was set still stands after the machine rebooted or lost its supply;
+    None: no source tells, and it is treated as if it did not (what is wanted is told again). `points` names
+    what can be written (SETPOINT), `low`/`high` the range in the ability's own unit, `choices` the words that
+    it takes.
     """
 
     ability: Ability
     settle_s: float = 0.0
     restarts_mining: bool = False
-    survives_reboot: bool = True
+    survives_reboot: bool | None = None
     points: tuple[str, ...] = ()
     low: float | None = None
     high: float | None = None

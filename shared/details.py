@@ -48,6 +48,15 @@ class Chip(msgspec.Struct, frozen=True, kw_only=True):
     """The firmware's own word for its health."""
 
 
+class LogTail(msgspec.Struct, frozen=True, kw_only=True):
+    """The newest part of one of a device's own logs, and why it was asked for; `at_ms` (UTC) of the read."""
+
+    name: str
+    at_ms: int
+    why: str
+    text: str
+
+
 class PoolState(StrEnum):
     """What a miner says of one of its pools."""
 

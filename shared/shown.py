@@ -6,7 +6,7 @@ Here and not with the guardian's other messages, because tools that may not know
 import msgspec
 
 from shared.capabilities import DeviceFacts
-from shared.details import Board, Fault, Pool
+from shared.details import Board, Chip, Fault, LogTail, Pool
 from shared.exchanges import KeptFailure
 from shared.ids import DeviceId
 from shared.inventory import DeviceEntry
@@ -39,3 +39,8 @@ class DeviceShown(
     faults: tuple[Fault, ...] | None = None
     kept: KeptFailure | None = None
     """The raw replies of its last failed read, without secrets."""
+    chips: tuple[Chip, ...] | None = None
+    chips_at_ms: int | None = None
+    """When the chips were asked (UTC)."""
+    log: LogTail | None = None
+    """From when it last failed or its firmware last found something new wrong, without secrets."""

@@ -163,6 +163,10 @@ METRICS: MappingProxyType[str, Metric] = MappingProxyType(
         "barometric_pa": Metric(Unit.PASCAL, 30_000, 120_000, "barometric pressure"),
         "running": Metric(Unit.FLAG, 0, 1, "the machine says it runs"),
         "fault": Metric(Unit.FLAG, 0, 1, "the machine says it has a fault"),
+        "high_temp_alarm": Metric(Unit.FLAG, 0, 1, "the machine says it is too warm"),
+        "low_temp_alarm": Metric(Unit.FLAG, 0, 1, "the machine says it is too cold"),
+        "compressor_warning": Metric(Unit.FLAG, 0, 1, "the machine warns of its compressor"),
+        "fan_warning": Metric(Unit.FLAG, 0, 1, "the machine warns of its fan"),
         "estop_pressed": Metric(Unit.FLAG, 0, 1, "local emergency stop is pressed"),
         "door_open": Metric(Unit.FLAG, 0, 1, "door contact is open"),
         "smoke": Metric(Unit.FLAG, 0, 1, "smoke detector has fired, or its loop is cut"),
@@ -170,6 +174,7 @@ METRICS: MappingProxyType[str, Metric] = MappingProxyType(
         "bypass_key": Metric(Unit.FLAG, 0, 1, "maintenance key switch is turned"),
         "outlet_on": Metric(Unit.FLAG, 0, 1, "outlet is on"),
         "outlet_power_w": Metric(Unit.WATT, 0, 100_000, "active power through one outlet, part of power_w"),
+        "line_power_w": Metric(Unit.WATT, 0, 5_000_000, "active power of one phase or cord, part of power_w"),
         "outlet_current_a": Metric(Unit.AMPERE, 0, 1_000, "current through one outlet"),
         # uninterruptible supply
         "on_battery": Metric(Unit.FLAG, 0, 1, "the UPS feeds its load from the battery"),
@@ -177,8 +182,12 @@ METRICS: MappingProxyType[str, Metric] = MappingProxyType(
         "runtime_s": Metric(Unit.SECOND, 0, 10_000_000, "time left on battery at the present load"),
         "on_battery_s": Metric(Unit.SECOND, 0, 10_000_000, "time since the UPS went on battery, 0 on mains"),
         "battery_charge_pct": Metric(Unit.PERCENT, 0, 100, "battery charge"),
+        "battery_voltage_v": Metric(Unit.VOLT, 0, 100_000, "voltage of the battery"),
         "battery_temp_c": Metric(Unit.CELSIUS, -39, 120, "battery temperature"),
         "input_voltage_v": Metric(Unit.VOLT, 0, 100_000, "voltage that comes in from the mains"),
+        "input_current_a": Metric(Unit.AMPERE, 0, 100_000, "current that comes in from the mains"),
+        "input_power_w": Metric(Unit.WATT, 0, 5_000_000, "active power of one line from the mains"),
+        "bypass_voltage_v": Metric(Unit.VOLT, 0, 100_000, "voltage of the bypass supply"),
         "load_pct": Metric(Unit.PERCENT, 0, 1_000, "load in per cent of what the machine is rated for"),
     }
 )

@@ -1,11 +1,11 @@
 """`minewarden diagnostics HOST[:PORT]`: keep what a device really says, so that a failure can be looked at.
 
-The device is asked everything that a probe asks, or with `--via-guardian` the running guardian hands out what
-the device said when its last read failed; it may then be named by its id in the site file, as units behind
-one gateway have to be. Each reply is written as it came, with passwords, tokens and the users of pools taken
-out; SNMP and BACnet answers as they were decoded. The folder can be dropped in beside other recordings. Exit
-code: 0 written (also where the device could not be understood: that is what this is for); 2 bad input;
-3 nothing was answered.
+The device is asked everything that a probe asks, and for its logs; or with `--via-guardian` the running
+guardian hands out what the device said when its last read failed, its chips, and the log that it kept; it
+may then be named by its id in the site file, as units behind one gateway have to be. Each reply is written as
+it came, with passwords, tokens and the users of pools taken out; SNMP and BACnet answers as they were
+decoded. The folder can be dropped in beside other recordings. Exit code: 0 written (also where the device
+could not be understood: that is what this is for); 2 bad input; 3 nothing was answered.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def _run(options: argparse.Namespace, clock: Clock) -> int:
     if not 0.05 <= options.timeout <= 60:
         raise ConfigError(f"--timeout {options.timeout:g}: expected 0.05 to 60 s")
     secret = password.credential(options)
-    look = Look(credential=secret, adapter=options.adapter, timeout_s=options.timeout)
+    look = Look(credential=secret, adapter=options.adapter, timeout_s=options.timeout, chips=True, logs=True)
     found = target.look_at(options, look, clock)
     for one in failures(found):
         print(f"{one.part}: {one.code}: {one.why}")

@@ -7,6 +7,7 @@ part by part: a page that fails costs its own part only. A wrong password is tri
 import asyncio
 import tomllib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib import import_module, resources
 from typing import TypeVar
 
@@ -14,20 +15,23 @@ import msgspec
 
 from firmware_adapters.capabilities import (
     BoardTelemetry,
+    ChipTelemetry,
     Credential,
+    LogReader,
     Observation,
     PoolTelemetry,
     Telemetry,
 )
+from firmware_adapters.discovery.log_text import pool_users, without_secrets
 from firmware_adapters.discovery.plausible import plausible, plausible_board
-from firmware_adapters.identify import Trust
+from firmware_adapters.identify import RECOGNISERS, Trust, unjudged_warnings, without_writes
 from firmware_adapters.registry import ADAPTERS, open_device
 from firmware_adapters.transport.read_only import ReadOnly
 from firmware_adapters.transport.tape import Tape, taping
-from shared.capabilities import Capability, DeviceFacts
+from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.clock import Clock
 from shared.counters import Step, has_restarted, step
-from shared.details import Board, Pool
+from shared.details import Board, Chip, LogTail, Pool
 from shared.errors import ConfigError, DeviceError, DeviceTimeout
 from shared.exchanges import Exchange
 from shared.ids import DeviceId, ZoneId
@@ -61,6 +65,10 @@ class Examined(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: tuple[Capability, ...] = ()
     boards: tuple[Board, ...] | None = None
     pools: tuple[Pool, ...] | None = None
+    chips: tuple[Chip, ...] | None = None
+    chips_at_ms: int | None = None
+    log: LogTail | None = None
+    """What a guardian kept of its log, without secrets; a look of our own leaves logs among `exchanges`."""
     counted: dict[str, Step] | None = None
     """What the counters added since a first look, where there were two."""
     counted_s: float | None = None
@@ -86,26 +94,79 @@ class Examiner:
     """Looks at one device; every failure becomes a part that was not read."""
 
     def __init__(
-        self, entry: DeviceEntry, credential: Credential | None, *, timeout_s: float, clock: Clock
+        self,
+        entry: DeviceEntry,
+        credential: Credential | None,
+        *,
+        timeout_s: float,
+        clock: Clock,
+        told_firmware: str = "",
     ) -> None:
-        """`timeout_s` bounds each request. Raises `ConfigError` where no adapter has that name."""
+        """`timeout_s` bounds each request, `told_firmware` is the version that it told without a login.
+
+        Raises `ConfigError` where no adapter has that name.
+        """
+        self._told_firmware = told_firmware
         self._entry = entry
         self._timeout_s = timeout_s
         self._clock = clock
         self._device: Telemetry = open_device(entry, credential, timeout_s=timeout_s)
+        self._secrets = frozenset({credential.secret} if credential is not None else ())
         self._guard = ReadOnly(credential)
         self._tape = Tape(self._guard)
         self._not_read: list[NotRead] = []
 
-    async def examine(self, *, sample: bool = True, again_after_s: float | None = None) -> Examined:
-        """Facts, and with `sample` one read, boards and pools; a second read after `again_after_s` counts."""
+    async def examine(
+        self,
+        *,
+        sample: bool = True,
+        again_after_s: float | None = None,
+        chips: bool = False,
+        logs: bool = False,
+    ) -> Examined:
+        """Facts, and with `sample` one read, boards and pools; a second read after `again_after_s` counts.
+
+        With `chips` the chips, with `logs` every log that the machine has.
+        """
         try:
             with taping(self._tape):
-                return await self._look(sample=sample, again_after_s=again_after_s)
+                seen = await self._look(sample=sample, again_after_s=again_after_s, chips=chips)
+                if not logs:
+                    return seen
+                return await self._with_logs(seen)
         finally:
             await self._device.close()
 
-    async def _look(self, *, sample: bool, again_after_s: float | None) -> Examined:
+    async def _with_logs(self, seen: Examined) -> Examined:
+        """The same with its logs, as they came but without secrets."""
+        device = self._device
+        if not isinstance(device, LogReader):
+            return seen
+        heard = Tape(self._guard)
+        with taping(heard):
+            for name in choices(seen.capabilities, Ability.LOGS) or ():
+                await self._part(f"log {name}", partial(device.log, name))
+        hidden = self._secrets | pool_users(seen.pools or ())
+        clean = (
+            msgspec.structs.replace(
+                one, reply=without_secrets(one.reply.decode("utf-8", "replace"), hidden).encode()
+            )
+            for one in heard.exchanges
+        )
+        return msgspec.structs.replace(
+            seen,
+            not_read=tuple(self._not_read),
+            exchanges=(*seen.exchanges, *clean),
+            password_refused=self._guard.refused_login is not None,
+        )
+
+    async def _chips(self, capabilities: tuple[Capability, ...]) -> tuple[Chip, ...] | None:
+        """What it tells of its chips; None where it does not tell, or its firmware has no such page."""
+        if not isinstance(self._device, ChipTelemetry) or choices(capabilities, Ability.CHIPS) is None:
+            return None
+        return await self._part("chips", self._device.chips)
+
+    async def _look(self, *, sample: bool, again_after_s: float | None, chips: bool) -> Examined:
         at_ms = self._clock.utc_ms()
         seen = await self._read("sample") if sample else None
         facts = await self._part("identity, presets and abilities", self._device.facts)
@@ -116,12 +177,15 @@ class Examiner:
         if sample and isinstance(self._device, PoolTelemetry):
             pools = await self._part("pools", self._device.pools)
         counted = await self._count(seen, again_after_s) if seen is not None and again_after_s else None
-        warnings: tuple[str, ...] = ()
         if facts is not None:
             trust = Trust.of(self._entry)
             warnings = trust.warnings(facts.firmware)
             facts = trust.judged(facts)
-        capabilities = facts.capabilities if facts is not None else declared(self._entry.adapter)
+            capabilities = facts.capabilities
+        else:
+            warnings = unjudged_warnings(self._entry.adapter, self._told_firmware)
+            capabilities = unjudged(self._entry.adapter)
+        told_chips = await self._chips(capabilities) if chips else None
         return Examined(
             adapter=self._entry.adapter,
             host=self._entry.host,
@@ -132,6 +196,8 @@ class Examiner:
             capabilities=capabilities,
             boards=boards,
             pools=pools,
+            chips=told_chips,
+            chips_at_ms=self._clock.utc_ms() if told_chips is not None else None,
             counted=counted,
             counted_s=again_after_s if counted is not None else None,
             not_read=tuple(self._not_read),
@@ -188,8 +254,23 @@ def believed(boards: tuple[Board, ...] | None) -> tuple[tuple[Board, ...] | None
     return (None if boards is None else tuple(kept)), missing
 
 
+def choices(capabilities: tuple[Capability, ...], ability: Ability) -> tuple[str, ...] | None:
+    """What the ability can be asked for; None where it is not among them."""
+    return next((one.choices for one in capabilities if one.ability is ability), None)
+
+
 def _values(seen: Observation) -> dict[str, float]:
     return {name: reading.usable for name, reading in seen.readings.items() if reading.usable is not None}
+
+
+def unjudged(adapter: str) -> tuple[Capability, ...]:
+    """What may be believed of a machine that did not tell what it is: of a miner only what reads.
+
+    Whether a control is safe to try hangs on the firmware version, and one not told is no better than one
+    never seen.
+    """
+    promised = declared(adapter)
+    return without_writes(promised) if adapter in RECOGNISERS else promised
 
 
 def declared(adapter: str) -> tuple[Capability, ...]:

@@ -24,6 +24,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float = 3.0
     sample: bool = True
     again_after_s: float | None = None
+    chips: bool = False
+    logs: bool = False
 
 
 async def probe(
@@ -61,9 +63,15 @@ async def probe(
 
 async def _examined(best: Identification, host: str, port: int, look: Look, clock: Clock) -> Examined:
     examiner = Examiner(
-        entry_for(best.adapter, host, port), look.credential, timeout_s=look.timeout_s, clock=clock
+        entry_for(best.adapter, host, port),
+        look.credential,
+        timeout_s=look.timeout_s,
+        clock=clock,
+        told_firmware=best.firmware,
     )
-    return await examiner.examine(sample=look.sample, again_after_s=look.again_after_s)
+    return await examiner.examine(
+        sample=look.sample, again_after_s=look.again_after_s, chips=look.chips, logs=look.logs
+    )
 
 
 def adapter_port(adapter: str, asked: int | None) -> int:

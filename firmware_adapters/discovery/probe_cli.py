@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="one JSON object (docs/discovery.md)")
     parser.add_argument("--timeout", type=float, default=3.0, metavar="S", help="per request, 3 s")
     parser.add_argument("--again", type=float, metavar="S", help="look again after so long: what was counted")
+    parser.add_argument("--chips", action="store_true", help="tell of every chip, not only of each board's")
     parser.add_argument("--save", type=Path, metavar="DIR", help="keep the replies there as a recording")
     target.add_arguments(parser)
     return parser
@@ -53,13 +54,17 @@ def _run(options: argparse.Namespace, clock: Clock) -> int:
         raise ConfigError(f"--again {options.again:g}: expected 0.05 to 3600 s")
     secret = password.credential(options)
     look = Look(
-        credential=secret, adapter=options.adapter, timeout_s=options.timeout, again_after_s=options.again
+        credential=secret,
+        adapter=options.adapter,
+        timeout_s=options.timeout,
+        again_after_s=options.again,
+        chips=True,
     )
     found = target.look_at(options, look, clock)
     if options.json:
-        print(json.dumps(as_json(found), indent=2, ensure_ascii=False))
+        print(json.dumps(as_json(found, chips=options.chips), indent=2, ensure_ascii=False))
     else:
-        print("\n".join(lines(found)))
+        print("\n".join(lines(found, chips=options.chips)))
     if options.save is not None:
         save(found, options.save, secret.secret if secret is not None else "")
     return exit_code(found)

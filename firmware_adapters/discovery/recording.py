@@ -1,17 +1,22 @@
 """A conversation with a device as a folder of files that can be dropped in beside other recordings.
 
-`<folder>/<adapter>/<firmware>/<question>.json` holds each reply as it came on the wire, with every secret
-taken out: what was used to log in, whatever a key names as a secret, and the users of pools. Modbus frames
-(`.raw`) are binary and hold no secret: they stay as they came, because a byte changed by chance would make
-another frame of them. SNMP and BACnet are there as they were decoded (`transport.tape`).
-`PROVENANCE.toml` says where it comes from. The reply is never parsed and written anew, because what is odd
-about it is the point.
+`<folder>/<kind of machine>/<firmware>/<question>.json` holds each reply as it came on the wire, with every
+secret taken out: what was used to log in, whatever a key names as a secret, and the users of pools. Folders
+and files are named as those of the recordings that we test against, which is what lets a test find them.
+What is no JSON is a `.raw` file, and what came with an HTTP error has that in its name (`stats.401.raw`), so
+that neither is taken for a page. Modbus frames (`.raw`) are binary and hold no secret: they stay as they
+came, because a byte changed by chance would make another frame of them. SNMP and BACnet are there as they
+were decoded (`transport.tape`). `PROVENANCE.toml` says where it comes from. The reply is never parsed and
+written anew, because what is odd about it is the point; only the NUL that ends a reply on port 4028 is left
+out of a `.json` file.
 """
 
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -20,6 +25,10 @@ from firmware_adapters.transport.tape import file_name
 from shared.errors import ConfigError
 from shared.exchanges import Exchange
 
+FOLDERS = MappingProxyType({"antminer": "antminer-stock", "axeos": "bitaxe"})
+"""Adapters whose machines' recordings stand under another name; the others' under their own."""
+_NAMES = MappingProxyType({("avalon", "estats"): "stats"})
+"""The question that an adapter prefers, and what recordings call the reply of either."""
 REDACTED = b"redacted"
 _SECRET_KEYS = (
     rb"token|access_token|pw|pass|passwd|password|pwd|secret|sessionid|session_id|apikey|api_key|key|salt|newsalt"
@@ -86,21 +95,51 @@ def write(
     there already is written over.
     """
     hidden = tuple(secrets)
-    place = _free(folder / provenance.adapter / (file_name(provenance.firmware) or "unknown-version"))
+    adapter = provenance.adapter
+    kind = FOLDERS.get(adapter, adapter)
+    place = _free(folder / kind / (file_name(provenance.firmware) or "unknown-version"))
     try:
         place.mkdir(parents=True)
-        said = sorted((one for one in exchanges if one.reply), key=lambda one: bool(one.failure))
-        for exchange in {one.name: one for one in said}.values():
-            if is_frames(provenance.adapter):
-                (place / f"{exchange.name}.raw").write_bytes(exchange.reply)
+        for name, exchange in _files(adapter, exchanges).items():
+            if is_frames(adapter):
+                (place / name).write_bytes(exchange.reply)
                 continue
-            name = f"{exchange.name}{'.json' if _is_json(exchange.reply) else '.raw'}"
-            (place / name).write_bytes(redact(exchange.reply, hidden))
+            told = redact(exchange.reply, hidden)
+            (place / name).write_bytes(told.rstrip(b"\x00") if name.endswith(".json") else told)
         text = redact(_provenance(provenance, exchanges).encode(), hidden)
         (place / "PROVENANCE.toml").write_bytes(text)
     except OSError as error:
         raise ConfigError(f"{place}: cannot be written: {error.strerror}") from error
     return place
+
+
+def adapter_of(kind: str) -> str:
+    """The adapter whose machines' recordings stand in the folder `kind`."""
+    return next((adapter for adapter, folder in FOLDERS.items() if folder == kind), kind)
+
+
+def _files(adapter: str, exchanges: Sequence[Exchange]) -> dict[str, Exchange]:
+    """What is written, by file name. A page that a command has the name of is `web_stats.json`."""
+    said = sorted((one for one in exchanges if one.reply), key=lambda one: bool(one.failure))
+    commands = {_name(adapter, one) for one in said if one.status is None}
+    kept: dict[str, Exchange] = {}
+    for one in said:
+        name = _name(adapter, one)
+        if one.status is not None and name in commands:
+            name = f"web_{name}"
+        if one.status is not None and one.status >= HTTPStatus.BAD_REQUEST:
+            kept[f"{name}.{one.status}.raw"] = one
+        elif is_frames(adapter) or not _is_json(one.reply):
+            kept.pop(f"{name}.json", None)
+            kept[f"{name}.raw"] = one
+        else:
+            kept.pop(f"{name}.raw", None)
+            kept[f"{name}.json"] = one
+    return kept
+
+
+def _name(adapter: str, one: Exchange) -> str:
+    return _NAMES.get((adapter, one.name), one.name)
 
 
 def _free(place: Path) -> Path:

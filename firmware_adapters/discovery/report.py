@@ -1,7 +1,7 @@
 """What a probe found, as one JSON object: the normalised sample with qualities, and what could not be read.
 
 The layout is documented in `docs/discovery.md` and held by a golden file. Every key is always there; null is
-unknown. Units stand in the names: TH/s, W, J/TH, °C, rpm, %, V, s.
+unknown. Units stand in the names: TH/s, W, J/TH, °C, rpm, %, V, A, s.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from firmware_adapters.capabilities import WRITES, Observation
+from firmware_adapters.discovery.chips import by_board
 from firmware_adapters.discovery.examine import Examined, NotRead
 from firmware_adapters.identify import Identification, read_only_warning
 from shared.capabilities import Capability
@@ -24,6 +25,8 @@ SINGLES = (
     "hashrate_nominal_ths",
     "power_w",
     "power_limit_w",
+    "voltage_v",
+    "current_a",
     "chip_temp_max_c",
     "chip_temp_min_c",
     "board_temp_max_c",
@@ -63,8 +66,8 @@ class Probed(msgspec.Struct, frozen=True, kw_only=True):
     """Per question of the identification, why there was no answer."""
 
 
-def as_json(found: Probed) -> Json:
-    """See the module's text."""
+def as_json(found: Probed, *, chips: bool = False) -> Json:
+    """See the module's text. `chips`: every chip as well."""
     examined = found.examined
     return {
         "schema": SCHEMA,
@@ -77,6 +80,9 @@ def as_json(found: Probed) -> Json:
         "quality": _quality(examined.observation if examined is not None else None),
         "boards": _boards(examined.boards if examined is not None else None),
         "pools": _pools(examined),
+        "chips": _chips(examined),
+        "chip_map": _chip_map(examined) if chips else None,
+        "log": msgspec.to_builtins(examined.log) if examined is not None else None,
         "counted": _counted(examined),
         "capabilities": [_capability(one) for one in examined.capabilities] if examined is not None else [],
         "not_read": [_missing(one) for one in missing(found)],
@@ -256,6 +262,18 @@ def _boards(boards: tuple[Board, ...] | None) -> list[Json] | None:
 def _pools(examined: Examined | None) -> list[Json] | None:
     pools = examined.pools if examined is not None else None
     return None if pools is None else [msgspec.to_builtins(pool) for pool in pools]
+
+
+def _chips(examined: Examined | None) -> Json | None:
+    if examined is None or examined.chips is None:
+        return None
+    boards = [msgspec.to_builtins(one) for one in by_board(examined.chips)]
+    return {"at": _instant(examined.chips_at_ms), "boards": boards}
+
+
+def _chip_map(examined: Examined | None) -> list[Json] | None:
+    chips = examined.chips if examined is not None else None
+    return None if chips is None else [msgspec.to_builtins(chip) for chip in chips]
 
 
 def _counted(examined: Examined | None) -> Json | None:

@@ -12,11 +12,13 @@ import msgspec
 
 from firmware_adapters.capabilities import Observation
 from firmware_adapters.discovery import ranges
-from firmware_adapters.discovery.examine import Examined, NotRead, believed
+from firmware_adapters.discovery.examine import Examined, NotRead, believed, unjudged
 from firmware_adapters.discovery.report import Probed
 from firmware_adapters.discovery.running_site import KnownSite
-from firmware_adapters.identify import Identification, Trust, version_seen
+from firmware_adapters.identify import Identification, Trust, unjudged_warnings, version_seen
+from firmware_adapters.transport.tape import file_name
 from shared.errors import ConfigError, DeviceTimeout, Unreachable
+from shared.exchanges import Exchange
 from shared.ids import DeviceId
 from shared.shown import DeviceShown, ShowDevice
 from shared.telemetry import DeviceKind
@@ -118,7 +120,7 @@ def as_probed(shown: DeviceShown) -> Probed:
 
 
 def _examined(shown: DeviceShown) -> Examined:
-    sample, failing = shown.sample, shown.failing
+    sample, failing, facts = shown.sample, shown.failing, shown.facts
     seen = None
     if sample is not None and failing is None:
         seen = Observation(
@@ -138,14 +140,45 @@ def _examined(shown: DeviceShown) -> Examined:
         port=shown.entry.port,
         at_ms=_at_ms(shown),
         observation=seen,
-        facts=shown.facts,
-        capabilities=shown.facts.capabilities if shown.facts is not None else (),
+        facts=facts,
+        capabilities=facts.capabilities if facts is not None else unjudged(shown.entry.adapter),
         boards=boards,
         pools=shown.pools,
         not_read=tuple(missing),
-        warnings=Trust.of(shown.entry).warnings(shown.facts.firmware) if shown.facts is not None else (),
-        exchanges=shown.kept.exchanges if shown.kept is not None else (),
+        warnings=(
+            Trust.of(shown.entry).warnings(facts.firmware)
+            if facts is not None
+            else unjudged_warnings(shown.entry.adapter, "")
+        ),
+        chips=shown.chips,
+        chips_at_ms=shown.chips_at_ms,
+        log=shown.log,
+        exchanges=(*(shown.kept.exchanges if shown.kept is not None else ()), *_kept_pages(shown)),
     )
+
+
+def _kept_pages(shown: DeviceShown) -> list[Exchange]:
+    """What the guardian holds as values and text, for a recording; named apart from what a device says."""
+    pages = []
+    if shown.chips is not None:
+        told = {"at_ms": shown.chips_at_ms, "chips": shown.chips}
+        pages.append(
+            Exchange(
+                question="chips, as the guardian has them",
+                name="guardian_chips",
+                reply=msgspec.json.encode(told),
+            )
+        )
+    if shown.log is not None:
+        log = shown.log
+        pages.append(
+            Exchange(
+                question=f"log {log.name} at {log.at_ms}, kept by the guardian because of: {log.why}",
+                name=file_name(f"guardian_log_{log.name}"),
+                reply=log.text.encode(),
+            )
+        )
+    return pages
 
 
 def _at_ms(shown: DeviceShown) -> int | None:

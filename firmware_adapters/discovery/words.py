@@ -1,8 +1,10 @@
 """What a probe found, in lines for a technician in front of the machine."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from firmware_adapters.capabilities import WRITES
+from firmware_adapters.discovery.chips import believed_c, by_board
 from firmware_adapters.discovery.report import (
     LISTS,
     SINGLES,
@@ -16,13 +18,15 @@ from firmware_adapters.discovery.report import (
     warnings,
 )
 from shared.capabilities import Capability
-from shared.details import Board, Pool
+from shared.details import Board, Chip, LogTail, Pool
 
+_MOST_NAMED = 12
+_LOG_LINES = 20
 _ABOUT_HASHING = {True: "yes", False: "no", None: "unknown"}
 
 
-def lines(found: Probed) -> list[str]:
-    """The whole report; the most important first."""
+def lines(found: Probed, *, chips: bool = False) -> list[str]:
+    """The whole report; the most important first. `chips`: a line for every chip as well."""
     best = chosen(found)
     if best is None:
         silent = [f"  {question}: {why}" for question, why in sorted(found.silent.items())]
@@ -45,9 +49,11 @@ def lines(found: Probed) -> list[str]:
     examined = found.examined
     if examined is not None:
         out += _boards(examined.boards or ())
+        out += _chips(examined.chips or (), every=chips)
         out += _pools(examined.pools or ())
         out += _presets(found)
         out += ["abilities:", *(f"  {_ability(one)}" for one in examined.capabilities)]
+        out += _log(examined.log)
     gone = missing(found)
     out += ["not read:", *(f"  {one.part}: {one.why}" for one in gone)] if gone else []
     return out
@@ -166,6 +172,49 @@ def _pools(pools: Iterable[Pool]) -> list[str]:
         for pool in pools
     ]
     return ["pools:", *out] if out else []
+
+
+def _chips(chips: tuple[Chip, ...], *, every: bool) -> list[str]:
+    out = []
+    for board in by_board(chips):
+        dark = "dark unknown" if board.dark is None else f"{len(board.dark)} dark{_some(board.dark)}"
+        words = [f"{board.told} told", dark]
+        if board.hottest_c is not None:
+            words += [f"hottest {_number(board.hottest_c, '°C')}", f"spread {_number(board.spread_k, 'K')}"]
+        out.append(_row(f"board {board.board}", ", ".join(words)))
+        out += [_chip(chip) for chip in chips if every and chip.board == board.board]
+    return ["chips:", *out] if out else []
+
+
+def _some(dark: tuple[int, ...]) -> str:
+    """Which, as long as a person can take that in."""
+    if not dark:
+        return ""
+    more = ", …" if len(dark) > _MOST_NAMED else ""
+    return f" ({', '.join(str(index) for index in dark[:_MOST_NAMED])}{more})"
+
+
+def _chip(chip: Chip) -> str:
+    told = (
+        ("TH/s", chip.hashrate_ths),
+        ("MHz", chip.frequency_mhz),
+        ("V", chip.voltage_v),
+        ("°C", believed_c(chip)),
+        ("errors", chip.errors),
+    )
+    words = [_number(value, unit) for unit, value in told if value is not None]
+    return _row(f"  chip {chip.index}", ", ".join([*words, *([chip.grade] if chip.grade else [])]))
+
+
+def _log(log: LogTail | None) -> list[str]:
+    """The end of what the guardian kept; the whole of it is for `diagnostics`."""
+    if log is None:
+        return []
+    at = datetime.fromtimestamp(log.at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return [
+        f"its log {log.name!r}, read at {at} because of: {log.why}",
+        *(f"  | {line}" for line in log.text.splitlines()[-_LOG_LINES:]),
+    ]
 
 
 def _presets(found: Probed) -> list[str]:

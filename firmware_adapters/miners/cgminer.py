@@ -44,6 +44,9 @@ class Temperatures(msgspec.Struct, frozen=True):
     failed: bool = False
 
 
+_SERIES = re.compile(r"(?:antminer\s*)?([a-z]+)\d", re.IGNORECASE)
+
+
 class Chain(msgspec.Struct, frozen=True, kw_only=True):
     """One hash board as it tells of itself. Temperatures as printed, zeros (no data) included."""
 
@@ -66,6 +69,8 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     model: str = ""
     elapsed_s: float | None = None
     rate_ths: float | None = None
+    rate: float | None = None
+    """The same in its own unit, which may be none of a hash rate (KSol/s): it says that it works."""
     nominal_ths: float | None = None
     fans_rpm: tuple[tuple[int, float], ...] = ()
     """Number from 0, and speed."""
@@ -83,19 +88,33 @@ def stats(body: object) -> Stats:
     if machine is None:
         raise MalformedReply("4028 stats: no machine in the reply")
     key = next(key for key in machine if _RATE_KEY.fullmatch(key))
-    scale = rate_scale(text(machine, "rate_unit") or key[0])
+    model = next((kind for part in parts if (kind := text(part, "Type")) is not None), "")
+    scale = rate_scale(text(machine, "rate_unit") or _own_unit(model, key))
     chains = _chains(machine, scale)
     counted = [chain.hw_errors for chain in chains if chain.hw_errors is not None]
     total_errors = amount(machine, "no_matching_work")
     return Stats(
-        model=next((kind for part in parts if (kind := text(part, "Type")) is not None), ""),
+        model=model,
         elapsed_s=amount(machine, "Elapsed"),
         rate_ths=scaled(amount(machine, key), scale),
+        rate=amount(machine, key),
         nominal_ths=scaled(amount(machine, "total_rateideal"), scale),
         fans_rpm=_fans(machine),
         chains=chains,
         hw_errors=total_errors if total_errors is not None or not counted else sum(counted),
     )
+
+
+def _own_unit(model: str, key: str) -> str:
+    """The unit where the reply names none: a key's letter is the truth about SHA-256 machines only.
+
+    Old firmware calls a field GHS and fills in MH/s on the scrypt machines (an L3+ of 504 MH/s says 504), and
+    on others what no hash rate is.
+    """
+    series = _SERIES.match(model)
+    if series is None or series[1].upper() in ("S", "T", "R", "V"):
+        return key[0]
+    return "M" if series[1].upper() == "L" else "?"
 
 
 def rate_scale(unit: str | None) -> float | None:

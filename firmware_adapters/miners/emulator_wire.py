@@ -8,7 +8,8 @@ machines by the address that the client connected to.
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -20,6 +21,8 @@ from shared.clock import Clock
 _HANG_S = 600
 _MAX_REQUEST = 64 * 1024
 _FLOOD = b"[" * 10_000_000
+_PIECES = 5
+_RETRY_AFTER_S = 30
 
 
 class WireTraps(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +30,12 @@ class WireTraps(msgspec.Struct, frozen=True, kw_only=True):
 
     slow_s: float = 0.0
     """Every reply waits this long."""
+    in_pieces: bool = False
+    """Every reply comes in pieces that cut through lines and words."""
+    overloaded: bool = False
+    """Over HTTP every request is a 429 with a `Retry-After`; a command socket closes without a word."""
+    writes_fail: bool = False
+    """Over HTTP every request that is no GET is a 500. Command sockets have refusals of their own."""
     half_reply: bool = False
     """Half of the reply comes, then the connection closes."""
     hang: bool = False
@@ -60,7 +69,14 @@ class Emulator(ABC):
 
     def __init__(self, machine: EmulatedMiner, *, clock: Clock) -> None:
         self.machine = machine
+        self.access_log: Callable[[str], None] | None = None
+        """Told a line for each request that was answered: method, path and status of a page, or what came
+        on a command socket."""
         self._clock = clock
+
+    def _log(self, line: str) -> None:
+        if self.access_log is not None:
+            self.access_log(line)
 
     @property
     @abstractmethod
@@ -93,8 +109,13 @@ class WebEmulator(Emulator):
             return web.Response()
         if self.wire.flood:
             return web.Response(body=_FLOOD, content_type="application/json")
-        local = str(transport.get_extra_info("sockname")[0])
-        answer = self._answer(view, request.method, request.path_qs, request.headers, body, local)
+        answer = self._by_itself(request.method)
+        if answer is None:
+            local = str(transport.get_extra_info("sockname")[0])
+            answer = self._answer(view, request.method, request.path_qs, request.headers, body, local)
+        self._log(f"{request.method} {request.path} {answer.status}")
+        if self.wire.in_pieces:
+            return await self._say_in_pieces(request, answer)
         if not self.wire.half_reply:
             return web.Response(
                 status=answer.status, body=answer.body, content_type=answer.kind, headers=answer.headers
@@ -104,6 +125,24 @@ class WebEmulator(Emulator):
         await response.prepare(request)
         await response.write(answer.body[: len(answer.body) // 2])
         transport.close()
+        return response
+
+    def _by_itself(self, method: str) -> Answer | None:
+        """What the web server says by itself before any page is asked."""
+        if self.wire.overloaded:
+            return Answer(HTTPStatus.TOO_MANY_REQUESTS, headers={"Retry-After": str(_RETRY_AFTER_S)})
+        if self.wire.writes_fail and method != "GET":
+            return Answer(HTTPStatus.INTERNAL_SERVER_ERROR)
+        return None
+
+    async def _say_in_pieces(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
+        length = {"Content-Length": str(len(answer.body)), "Content-Type": answer.kind}
+        response = web.StreamResponse(status=answer.status, headers={**answer.headers, **length})
+        await response.prepare(request)
+        for piece in pieces(answer.body):
+            await response.write(piece)
+            await asyncio.sleep(0)
+        await response.write_eof()
         return response
 
     def answer(
@@ -122,6 +161,14 @@ class WebEmulator(Emulator):
         body: bytes,
         address: str,
     ) -> Answer: ...
+
+
+def pieces(said: bytes) -> Iterator[bytes]:
+    """A reply cut into a few pieces, the first of one byte; nothing of an empty one."""
+    size = max(1, len(said) // _PIECES)
+    yield from (
+        part for part in (said[:1], *(said[at : at + size] for at in range(1, len(said), size))) if part
+    )
 
 
 @runtime_checkable
@@ -157,12 +204,19 @@ class SocketEmulator(Emulator):
         if self.wire.hang or not view.reachable:
             writer.transport.abort()
             return
+        self._log(raw.decode("utf-8", "replace"))
+        if self.wire.overloaded:
+            return
         if self.wire.flood:
             said = _FLOOD
         else:
             said = b"\xff\x00 no such thing" if self.wire.garbage else self._reply(view, raw)
-        writer.write(said[: len(said) // 2] if self.wire.half_reply else said)
-        await writer.drain()
+        if self.wire.half_reply:
+            said = said[: len(said) // 2]
+        for piece in pieces(said) if self.wire.in_pieces else (said,):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0)
 
     async def _read_request(self, reader: asyncio.StreamReader) -> bytes:
         """The bytes of one request; a firmware that frames its requests reads them by its frame."""

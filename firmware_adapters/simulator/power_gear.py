@@ -28,6 +28,8 @@ class FeederMeter(Gear):
             values |= {f"voltage_v.{number}": volts, f"current_a.{number}": amperes}
         apparent_va = sum(volts * amperes for volts, amperes in zip(seen.phase_v, seen.phase_a, strict=True))
         factor = min(1.0, seen.power_w / apparent_va) if apparent_va > 0 else 1.0
+        lines = enumerate(zip(seen.phase_v, seen.phase_a, strict=True), start=1)
+        values |= {f"line_power_w.{number}": volts * amperes * factor for number, (volts, amperes) in lines}
         return values | {
             "apparent_power_va": apparent_va,
             "reactive_power_var": apparent_va * math.sqrt(1.0 - factor**2),
@@ -107,9 +109,9 @@ class UpsGear(Gear):
             "battery_charge_pct": float(round(ups.charge_pct)),
             "on_battery_s": ups.battery_s,
             "battery_temp_c": 25.0,
-            "input_voltage_v": 0.0 if ups.on_battery else 230.0,
-            "voltage_v": 230.0,
-            "current_a": load_w / 230.0,
-            "power_w": load_w,
-            "load_pct": 100.0 * load_w / self.RATED_W,
+            "input_voltage_v.1": 0.0 if ups.on_battery else 230.0,
+            "voltage_v.1": 230.0,
+            "current_a.1": load_w / 230.0,
+            "line_power_w.1": load_w,
+            "load_pct.1": 100.0 * load_w / self.RATED_W,
         }

@@ -5,6 +5,7 @@ then the next lower one, and at last the machine's own programme. Its datagrams 
 request, as a network does.
 """
 
+import asyncio
 from enum import StrEnum
 from itertools import islice
 from typing import Any
@@ -84,6 +85,8 @@ class BacnetEmulator:
         """Takes a write with a good word and does nothing."""
         self.refuses = False
         """Denies every write."""
+        self.late_s = 0.0
+        """Each datagram waits so long."""
         self.requests = 0
         self._profile = profile
         self._source = source
@@ -288,7 +291,12 @@ class _Wire:
         self._transport = transport
 
     def sendto(self, data: bytes, address: tuple[str, int]) -> None:
+        loop = asyncio.get_running_loop()
         for part in self._owner.distort(bytes(data)):
+            loop.call_later(self._owner.late_s, self._send, part, address)
+
+    def _send(self, part: bytes, address: tuple[str, int]) -> None:
+        if not self._transport.is_closing():
             self._transport.sendto(part, address)
 
     def close(self) -> None:

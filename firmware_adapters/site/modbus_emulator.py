@@ -35,6 +35,8 @@ class Misbehaviour(StrEnum):
     """Resets the connection instead of answering."""
     LATE = "late"
     """Answers after `ModbusFault.delay_s`."""
+    IN_PIECES = "in-pieces"
+    """Answers after `ModbusFault.delay_s`, a byte at a time."""
     TWICE = "twice"
     """Sends the reply twice."""
 
@@ -145,6 +147,10 @@ class ModbusEmulator:
     async def _misbehave(
         self, fault: ModbusFault, header: bytes, request: bytes, writer: asyncio.StreamWriter
     ) -> bool:
+        if fault.kind is Misbehaviour.EXCEPTION:
+            # It refuses, so nothing of the request is done.
+            await self._send(writer, _frame(header, bytes((request[0] | 0x80, fault.code))))
+            return True
         reply = self._answer(header[6], request)
         frame = _frame(header, reply)
         match fault.kind:
@@ -153,8 +159,6 @@ class ModbusEmulator:
             case Misbehaviour.RESET:
                 writer.transport.abort()
                 return False
-            case Misbehaviour.EXCEPTION:
-                frame = _frame(header, bytes((request[0] | 0x80, fault.code)))
             case Misbehaviour.HALF_REPLY:
                 frame = frame[: max(1, len(frame) // 2)]
             case Misbehaviour.WRONG_TRANSACTION:
@@ -168,6 +172,12 @@ class ModbusEmulator:
                 frame = b"HTTP/1.1 400 Bad Request\r\n\r\n"
             case Misbehaviour.LATE:
                 await self._clock.sleep(fault.delay_s)
+            case Misbehaviour.IN_PIECES:
+                await self._clock.sleep(fault.delay_s)
+                for byte in frame[:-1]:
+                    await self._send(writer, bytes((byte,)))
+                    await asyncio.sleep(0)
+                frame = frame[-1:]
             case Misbehaviour.TWICE:
                 frame += frame
         await self._send(writer, frame)

@@ -24,7 +24,8 @@ class RtuEmulator:
     """Units that share one line. `path` is the line's device file, `port` the converter's, once opened.
 
     A unit that is not there stays silent, as on a real line. `faults` are per unit; of the misbehaviours a
-    line knows silence, exceptions, half, late and doubled replies, another unit's reply and garbage.
+    line knows silence, exceptions, half, late and doubled replies, one in pieces, another unit's reply and
+    garbage.
     """
 
     def __init__(self, units: Mapping[int, ModbusUnit], *, clock: Clock | None = None) -> None:
@@ -103,23 +104,27 @@ class RtuEmulator:
             self.requests += 1
             unit = self.units.get(frame[0])
             if unit is not None:
-                self._reply(frame[0], frame[1], framed(frame[0], unit.answer(frame[1:-2])), send)
+                self._reply(frame[0], unit, frame[1:-2], send)
 
-    def _reply(self, unit: int, function: int, frame: bytes, send: Callable[[bytes], None]) -> None:
+    def _reply(self, unit: int, target: ModbusUnit, request: bytes, send: Callable[[bytes], None]) -> None:
         fault = self.faults.get(unit)
         if fault is None or not fault.take():
-            send(frame)
+            send(framed(unit, target.answer(request)))
             return
+        if fault.kind is Misbehaviour.EXCEPTION:
+            # It refuses, so nothing of the request is done.
+            send(framed(unit, bytes((request[0] | 0x80, fault.code))))
+            return
+        frame = framed(unit, target.answer(request))
         match fault.kind:
             case Misbehaviour.SILENT | Misbehaviour.RESET:
                 return
-            case Misbehaviour.LATE:
-                task = asyncio.ensure_future(self._send_late(frame, send, fault.delay_s))
+            case Misbehaviour.LATE | Misbehaviour.IN_PIECES:
+                size = 1 if fault.kind is Misbehaviour.IN_PIECES else len(frame)
+                task = asyncio.ensure_future(self._send_late(frame, send, fault.delay_s, size))
                 self._late.add(task)
                 task.add_done_callback(self._late.discard)
                 return
-            case Misbehaviour.EXCEPTION:
-                frame = framed(unit, bytes((function | 0x80, fault.code)))
             case Misbehaviour.HALF_REPLY:
                 frame = frame[: len(frame) // 2]
             case Misbehaviour.WRONG_UNIT:
@@ -132,9 +137,13 @@ class RtuEmulator:
                 frame = frame[:-2] + bytes(byte ^ 0xFF for byte in frame[-2:])
         send(frame)
 
-    async def _send_late(self, frame: bytes, send: Callable[[bytes], None], delay_s: float) -> None:
+    async def _send_late(
+        self, frame: bytes, send: Callable[[bytes], None], delay_s: float, size: int
+    ) -> None:
         await self._clock.sleep(delay_s)
-        send(frame)
+        for at in range(0, len(frame), size):
+            send(frame[at : at + size])
+            await asyncio.sleep(0)
 
 
 def framed(unit: int, pdu: bytes) -> bytes:

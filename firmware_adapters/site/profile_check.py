@@ -13,7 +13,7 @@ from firmware_adapters.site.profile_check_modbus import (
 )
 from firmware_adapters.site.profile_check_snmp import check_sensors, check_snmp_point
 from firmware_adapters.site.profile_shape import LEAVE, SCHEMA, Point, Profile, WriteRule
-from shared.telemetry import METRICS, Metric, metric_of
+from shared.telemetry import METRICS, DeviceKind, Metric, metric_of
 
 _WHOLE = re.compile(r"0|-?[1-9]\d*")
 LEAST_REASON = 10
@@ -41,15 +41,40 @@ def problems_of(profile: Profile) -> list[str]:
         problems.append("points: a profile needs at least one [[points]]")
     if not profile.source.strip():
         problems.append("source: say where the numbers come from")
-    for key in ("interval_s", "retention_days"):
-        if not (getattr(profile, key) is None or 0 < getattr(profile, key) < math.inf):
-            problems.append(f"{key}: expected above 0")
+    problems += _check_advice(profile)
+    problems += _check_reason(profile)
     for point in profile.points:
         problems += [f"{point.name}: {text}" for text in _check_point(point)]
         problems += [f"{point.name}: {text}" for text in _check_address(profile, point)]
     if profile.watchdog is not None:
         problems += [f"watchdog.{text}" for text in check_watchdog(profile, profile.watchdog)]
     return problems
+
+
+def _check_advice(profile: Profile) -> list[str]:
+    """A sensor's interval and retention depend on what it measures, so its profile says them."""
+    problems: list[str] = []
+    words = {
+        "interval_s": "how often its values are worth reading, in s",
+        "retention_days": "for how many days its values are worth keeping one by one",
+    }
+    for key, meaning in words.items():
+        told = getattr(profile, key)
+        if told is None and profile.kind is DeviceKind.PROBE:
+            problems.append(f"{key}: is missing; a sensor's profile says {meaning}")
+        elif told is not None and not 0 < told < math.inf:
+            problems.append(f"{key}: expected above 0")
+    return problems
+
+
+def _check_reason(profile: Profile) -> list[str]:
+    """A drive without a time-out keeps its last speed when the gateway dies: that is not left unsaid."""
+    why = profile.no_watchdog_because.strip()
+    if profile.watchdog is not None:
+        return ["no_watchdog_because: there is a [watchdog], so leave it out"] if why else []
+    if profile.kind is DeviceKind.DRIVE and len(why) < LEAST_REASON:
+        return ["no_watchdog_because: is missing; a drive has a [watchdog], or this says why not"]
+    return []
 
 
 def _check_point(point: Point) -> list[str]:
@@ -183,6 +208,8 @@ def check_objects(profile: Profile) -> list[str]:
             other = commanded.setdefault(oid, point)
             if other is not point:
                 problems.append(f"{point.name}: write: commands the same object as {other.name}")
+        if point.sum_of is not None and not any(point.is_sum_with(part) for part in profile.points):
+            problems.append(f"{point.name}: sum_of: the profile has no {point.sum_of}")
     return problems
 
 

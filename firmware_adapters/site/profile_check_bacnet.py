@@ -25,7 +25,8 @@ def check_bacnet_rules(rules: BacnetRules) -> list[str]:
 def check_bacnet_point(point: Point) -> list[str]:
     """What is wrong with one point's object, one sentence each."""
     problems: list[str] = []
-    if point.object is None or point.oid is not None or point.table is not None or point.address is not None:
+    foreign = (point.oid, point.where_oid, point.sum_of, point.table, point.address)
+    if point.object is None or any(each is not None for each in foreign):
         return ["a BACnet point needs an object, and no oid, table or address"]
     kind, comma, instance = point.object.partition(",")
     if not comma or kind not in OBJECT_TYPES or not re.fullmatch(r"(\d{1,7}|\{n\})", instance):

@@ -36,7 +36,8 @@ def _check_sunspec(rules: SunSpec) -> list[str]:
 
 def check_modbus_point(point: Point, rules: ModbusRules) -> list[str]:
     """What is wrong with one point's registers and coding, one sentence each."""
-    foreign = point.oid is not None or point.digits_oid is not None or point.object is not None
+    snmp = (point.oid, point.digits_oid, point.where_oid, point.sum_of)
+    foreign = point.object is not None or any(each is not None for each in snmp)
     if point.table is None or point.address is None or point.type is None or foreign:
         return ["a Modbus point needs table, address and type, and no oid or object"]
     problems: list[str] = []

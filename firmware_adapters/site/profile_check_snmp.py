@@ -11,10 +11,13 @@ _OID = re.compile(r"1\.3(\.(\d+|\{n\}|\{u\}))*")
 def check_snmp_point(point: Point) -> list[str]:
     """What is wrong with one point's addressing and coding, one sentence each."""
     problems: list[str] = []
+    if point.sum_of is not None:
+        return _check_sum(point)
     if point.oid is None or point.table is not None or point.address is not None or point.object is not None:
         return ["an SNMP point needs an oid, and no table, address or object"]
     rule = point.write
     named = [("oid", point.oid), ("digits_oid", point.digits_oid)]
+    named += [("where_oid", point.where_oid)]
     named += [("write.oid", rule.oid)] if rule is not None else []
     named += [(f"write.oids.{value}", oid) for value, oid in rule.oids.items()] if rule is not None else []
     for key, oid in named:
@@ -24,6 +27,8 @@ def check_snmp_point(point: Point) -> list[str]:
             problems.append(f"{key}: {{n}} and count belong together")
         if oid is not None and ("{u}" in oid) != point.is_per_unit:
             problems.append(f"{key}: {{u}} stands in all OIDs of a point or in none")
+    if (point.where_oid is None) != (not point.where) or (point.where and not point.optional):
+        problems.append("where_oid: needs where, the numbers that it may hold, and optional = true")
     if point.first < 1:
         problems.append("first: numbers in names begin at 1 or above")
     if point.is_flag and not point.values:
@@ -32,6 +37,22 @@ def check_snmp_point(point: Point) -> list[str]:
         problems.append("write.values: say which integer commands which value")
     if rule is not None and rule.oids and (rule.oid is not None or set(rule.oids) != set(rule.values)):
         problems.append("write.oids: one command object for each of write.values, and no write.oid")
+    return problems
+
+
+def _check_sum(point: Point) -> list[str]:
+    problems: list[str] = []
+    oids = (point.oid, point.digits_oid, point.where_oid)
+    places = (*oids, point.object, point.table, point.address, point.write)
+    if any(each is not None for each in places) or point.values or point.count is not None or point.is_flag:
+        problems.append("sum_of: is added up here, so nothing says where it is read, counted or written")
+    metric = METRICS.get(point.sum_of or "")
+    if metric is None:
+        problems.append(f"sum_of: unknown metric {point.sum_of!r}")
+    elif metric.unit != point.unit:
+        problems.append(f"sum_of: {point.sum_of} is in {metric.unit.value!r}, not in {point.unit!r}")
+    if point.name.partition(".")[0] == point.sum_of:
+        problems.append("sum_of: is a part of itself")
     return problems
 
 

@@ -82,6 +82,10 @@ class Point(Strict, frozen=True, kw_only=True):
     itself says by which power of ten to multiply (SunSpec), `scale_register` is the register of the same
     table that says so, and it is read with the value. An `optional`
     point is left out where the device does not have it; a mandatory one is then reported as missing.
+
+    SNMP only: with `where_oid` an optional point is there only where that object, read when the agent is
+    learnt, holds one of `where`. A total that the agent does not tell is `sum_of` the metric whose points
+    it has, and unknown while one of them is.
     """
 
     name: str
@@ -104,6 +108,9 @@ class Point(Strict, frozen=True, kw_only=True):
     oid: str | None = None
     digits_oid: str | None = None
     """SNMP: where the agent says by which power of ten the number is to be divided."""
+    where_oid: str | None = None
+    where: tuple[int, ...] = ()
+    sum_of: str | None = None
     first: int = 1
     """The number in the name of the first of `count` points; the OID or object counts from 1."""
     object: str | None = None
@@ -118,6 +125,10 @@ class Point(Strict, frozen=True, kw_only=True):
     def is_per_unit(self) -> bool:
         """SNMP: whether each unit of a chain has an object of its own for it."""
         return "{u}" in (self.oid or "")
+
+    def is_sum_with(self, other: "Point") -> bool:
+        """Whether this is a sum that the other is a part of."""
+        return self.sum_of is not None and other.name.partition(".")[0] == self.sum_of
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -185,7 +196,8 @@ class Profile(Strict, frozen=True, kw_only=True):
     """A checked profile, with every `{n}` written out.
 
     `interval_s` is how often its values are worth reading, `retention_days` how long they are worth keeping
-    one by one: advice of the one who knows the sensor, for site files and stores that say nothing else.
+    one by one: advice of the one who knows the sensor, for site files and stores that say nothing else. A
+    sensor (kind `probe`) must say both.
     """
 
     schema: int
@@ -199,6 +211,8 @@ class Profile(Strict, frozen=True, kw_only=True):
     snmp: SnmpRules | None = None
     bacnet: BacnetRules | None = None
     watchdog: Watchdog | None = None
+    no_watchdog_because: str = ""
+    """A drive keeps turning as it was last told; without a time-out that is known here, why there is none."""
     points: tuple[Point, ...] = ()
 
     def point(self, name: str) -> Point | None:
@@ -222,10 +236,14 @@ class Profile(Strict, frozen=True, kw_only=True):
         if self.snmp is None:
             return self
         number = str(unit - 1 + self.snmp.unit_base)
-        own = (point for point in self.points if unit == 1 or point.is_per_unit)
+        own = [point for point in self.points if unit == 1 or self._is_per_unit(point)]
         rules = self.snmp if unit == 1 else msgspec.structs.replace(self.snmp, sensors=None)
         points = tuple(_numbered(point, "{u}", number) for point in own)
         return msgspec.structs.replace(self, snmp=rules, points=points)
+
+    def _is_per_unit(self, point: Point) -> bool:
+        parts = [part for part in self.points if point.is_sum_with(part)]
+        return point.is_per_unit or (bool(parts) and all(part.is_per_unit for part in parts))
 
     def unit_problem(self, unit: int) -> str | None:
         """Why no device of this profile is `unit_id` = `unit`, as a sentence; None where one may be."""
@@ -257,6 +275,7 @@ def _numbered(point: Point, mark: str, number: str) -> Point:
         point,
         oid=point.oid and point.oid.replace(mark, number),
         digits_oid=point.digits_oid and point.digits_oid.replace(mark, number),
+        where_oid=point.where_oid and point.where_oid.replace(mark, number),
         object=point.object and point.object.replace(mark, number),
         write=rule,
     )

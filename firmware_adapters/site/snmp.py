@@ -83,7 +83,8 @@ class SnmpDevice:
         """The first read: asks for everything that the profile knows, and keeps what there is."""
         self._learnt = None
         found = await self._get(point.oid for point in self._profile.points if point.oid is not None)
-        points = present_points(self._profile, found) if found else ()
+        wheres = sorted({point.where_oid for point in self._profile.points if point.where_oid is not None})
+        points = present_points(self._profile, found, await self._get(wheres)) if found else ()
         wanted = {point.digits_oid for point in points if point.digits_oid is not None and point.oid in found}
         digits = whole_digits(await self._get(sorted(wanted))) if wanted else {}
         learnt = Learnt(points=points, digits=digits, rows=await self._rows())

@@ -76,6 +76,10 @@ class SnmpAgent:
         """Without supply it answers nothing."""
         self.deaf = False
         """Takes a SET with a good word and does nothing."""
+        self.refuses: ErrorStatus | None = None
+        """Says this to each SET with a good word."""
+        self.late_s = 0.0
+        """Each reply waits so long."""
         self.largest = largest
         self.requests = 0
         self._profile = profile.for_unit(unit)
@@ -96,7 +100,7 @@ class SnmpAgent:
         """Listen; port 0 picks a free one and stores it in `port`. Raises `OSError`."""
         loop = asyncio.get_running_loop()
         self._transport, _ = await loop.create_datagram_endpoint(
-            lambda: _Listener(self.answer), local_addr=(self.host, self.port)
+            lambda: _Listener(self.answer, lambda: self.late_s), local_addr=(self.host, self.port)
         )
         self.port = int(self._transport.get_extra_info("sockname")[1])
 
@@ -105,6 +109,21 @@ class SnmpAgent:
         if self._transport is not None:
             self._transport.close()
             self._transport = None
+
+    @property
+    def reports(self) -> int:
+        """So often the v3 engine told a caller its id and clock in place of an answer."""
+        return 0 if self._usm is None else self._usm.reports
+
+    def restart(self) -> None:
+        """Begin anew, as after a power cut: v3 counts one more start, and its clock begins at zero."""
+        if self._usm is not None:
+            self._usm.restart()
+
+    def set_clock(self, up_s: int) -> None:
+        """Let the clock of the v3 engine say `up_s` (s), without a start."""
+        if self._usm is not None:
+            self._usm.set_clock(up_s)
 
     # ---------------------------------------------------------------- one datagram
 
@@ -139,14 +158,15 @@ class SnmpAgent:
 
     def _answered(self, request: Message, *, may_write: bool) -> Message | None:
         self.requests += 1
+        if self.fault is Misbehaviour.GEN_ERR:
+            # It refuses, so nothing of the request is done.
+            return response(request, request.varbinds, status=ErrorStatus.GEN_ERR, index=1)
         reply = self._reply(request, may_write=may_write)
         match self.fault:
             case None if reply is not None and len(encode(reply)) > self.largest:
                 return response(request, (), status=ErrorStatus.TOO_BIG)
             case Misbehaviour.WRONG_REQUEST_ID if reply is not None:
                 return msgspec.structs.replace(reply, request_id=reply.request_id ^ 0x55)
-            case Misbehaviour.GEN_ERR:
-                return response(request, request.varbinds, status=ErrorStatus.GEN_ERR, index=1)
             case Misbehaviour.EMPTY:
                 return response(request, ())
         return reply
@@ -199,6 +219,8 @@ class SnmpAgent:
         taken: list[tuple[str, float]] = []
         for index, bind in enumerate(request.varbinds, start=1):
             meant = self._commands.meaning(bind, present) if may_write else ErrorStatus.NO_ACCESS
+            if may_write and self.refuses is not None:
+                meant = self.refuses
             if isinstance(meant, ErrorStatus):
                 return response(request, request.varbinds, status=meant, index=index)
             taken.append(meant)
@@ -225,8 +247,9 @@ def _found(objects: Mapping[str, Value], oid: str) -> VarBind:
 
 
 class _Listener(asyncio.DatagramProtocol):
-    def __init__(self, answer: Callable[[bytes], bytes | None]) -> None:
+    def __init__(self, answer: Callable[[bytes], bytes | None], late_s: Callable[[], float]) -> None:
         self._answer = answer
+        self._late_s = late_s
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -235,5 +258,9 @@ class _Listener(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str | object, int]) -> None:
         reply = self._answer(data)
-        if reply is not None and self._transport is not None:
+        if reply is not None:
+            asyncio.get_running_loop().call_later(self._late_s(), self._send, reply, addr)
+
+    def _send(self, reply: bytes, addr: tuple[str | object, int]) -> None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.sendto(reply, addr)

@@ -21,6 +21,8 @@ def objects_of(profile: Profile, values: Mapping[str, float]) -> dict[str, Value
             continue
         value = values[point.name]
         objects[point.oid] = _raw(point, value)
+        if point.where_oid is not None:
+            objects[point.where_oid] = point.where[0]
         if point.digits_oid is not None:
             objects[point.digits_oid] = DIGITS
         if point.write is None:

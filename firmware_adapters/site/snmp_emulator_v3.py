@@ -16,6 +16,7 @@ from pysnmp.proto.api import v2c
 from firmware_adapters.transport.snmp_message import Message, PduKind, bind_of, oid_key, wrapped
 from firmware_adapters.transport.snmp_pysnmp_v3 import AUTH_NO_PRIV, AUTH_PRIV, add_user
 from firmware_adapters.transport.snmp_user import UsmUser
+from shared.clock import SystemClock
 
 Answering = Callable[[Message, str], Message | None]
 """From a request and the name of the user who sent it to the reply, or silence."""
@@ -36,8 +37,11 @@ class UsmDoor:
 
     def __init__(self, users: Sequence[UsmUser], *, engine_id: bytes, answering: Answering) -> None:
         self._answering = answering
+        self._answered = 0
         self._private = {user.name: user.privacy is not None for user in users}
         self._out = _Outbox()
+        self.reports = 0
+        """So often it told a caller its id and clock, or what was wrong, in place of an answer."""
         self._engine: Any = engine.SnmpEngine()
         # Not by the constructor: that one would keep a counter of starts in a file of the machine.
         (own_id,) = self._engine.get_mib_builder().import_symbols("__SNMP-FRAMEWORK-MIB", "snmpEngineID")
@@ -50,14 +54,35 @@ class UsmDoor:
             self._engine.snmpEngineID, tuple(_KINDS), self._process
         )
 
+    def restart(self, *, up_s: int = 0) -> None:
+        """Count one more start; the engine's clock says `up_s` (s), and what was agreed before is void."""
+        boots, began = self._engine.get_mib_builder().import_symbols(
+            "__SNMP-FRAMEWORK-MIB", "snmpEngineBoots", "snmpEngineTime"
+        )
+        boots.syntax = boots.syntax.clone(int(boots.syntax) + 1)
+        self._began_at(began, up_s)
+
+    def set_clock(self, up_s: int) -> None:
+        """Let the engine's clock say `up_s` without a start, as where somebody sets the device's time."""
+        (began,) = self._engine.get_mib_builder().import_symbols("__SNMP-FRAMEWORK-MIB", "snmpEngineTime")
+        self._began_at(began, up_s)
+
+    @staticmethod
+    def _began_at(began: Any, up_s: int) -> None:
+        # pysnmp keeps when the engine began, by the machine's wall clock.
+        began.syntax = began.syntax.clone(SystemClock().utc_ms() // 1000 - up_s)
+
     def answer(self, data: bytes) -> bytes | None:
         """The reply to one v3 datagram (a report where something is wrong with it), or None."""
         self._out.said = None
+        answered = self._answered
         try:
             self._engine.message_dispatcher.receive_message(self._engine, _DOMAIN, ("127.0.0.1", 0), data)
         except (PySnmpError, proto_error.StatusInformation, ValueError, TypeError, KeyError, AttributeError):
             # Bytes that only look like a message: pysnmp fails in any of these ways, an agent is silent.
             return None
+        if self._out.said is not None and self._answered == answered:
+            self.reports += 1
         return self._out.said
 
     def _process(
@@ -85,6 +110,7 @@ class UsmDoor:
             index=int(pdu[2]),
             varbinds=tuple(bind_of(oid, value) for oid, value in v2c.apiPDU.get_varbinds(pdu)),
         )
+        self._answered += 1
         reply = self._answering(request, str(user))
         if reply is None:
             return

@@ -4,7 +4,7 @@ The number in an agent's object means nothing without the decimals that another 
 sensor table nothing without its type: what could not be learnt makes the reading unknown, never a guess.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -47,9 +47,26 @@ class Learnt(msgspec.Struct, frozen=True, kw_only=True):
         return (*rows, UPTIME) if rows or self.digits else ()
 
 
-def present_points(profile: Profile, found: Mapping[str, SnmpValue]) -> tuple[Point, ...]:
-    """The profile's points without the optional ones that the agent lacks."""
-    return tuple(point for point in profile.points if not point.optional or point.oid in found)
+def present_points(
+    profile: Profile, found: Mapping[str, SnmpValue], told: Mapping[str, SnmpValue]
+) -> tuple[Point, ...]:
+    """The profile's points without the optional ones that the agent lacks; `told` are the `where_oid`s.
+
+    A sum is there where a part of it is, or where it is mandatory.
+    """
+    own = [point for point in profile.points if point.sum_of is None and _is_there(point, found, told)]
+    return tuple(
+        point
+        for point in profile.points
+        if point in own
+        or (point.sum_of is not None and (not point.optional or any(map(point.is_sum_with, own))))
+    )
+
+
+def _is_there(point: Point, found: Mapping[str, SnmpValue], told: Mapping[str, SnmpValue]) -> bool:
+    if point.where_oid is not None and told.get(point.where_oid) not in point.where:
+        return False
+    return not point.optional or point.oid in found
 
 
 def whole_digits(found: Mapping[str, SnmpValue]) -> dict[str, int]:
@@ -94,11 +111,30 @@ def readings_of(
 ) -> dict[str, Reading]:
     """What one answer says of everything that was learnt."""
     readings = {
-        point.name: point_reading(point, found.get(point.oid or ""), learnt.digits) for point in learnt.points
+        point.name: point_reading(point, found.get(point.oid or ""), learnt.digits)
+        for point in learnt.points
+        if point.sum_of is None
     }
+    for point in learnt.points:
+        if point.sum_of is not None:
+            parts = [readings[part.name] for part in learnt.points if point.is_sum_with(part)]
+            readings[point.name] = _sum(point, parts)
     if table is not None:
         readings |= {row.name: _row_reading(row, table, found) for row in learnt.rows}
     return readings
+
+
+def _sum(point: Point, parts: Iterable[Reading]) -> Reading:
+    """The total of all parts; unknown as its first unknown part is, for the rest of them is no total."""
+    total: float | None = None
+    for part in parts:
+        if part.usable is None:
+            return part
+        total = part.usable + (total or 0.0)
+    if total is None:
+        return MISSING
+    low, high = point.bounds
+    return to_reading(total, scale=point.scale, offset=point.offset, low=low, high=high)
 
 
 def point_reading(point: Point, value: SnmpValue | None, digits: Mapping[str, int]) -> Reading:

@@ -121,6 +121,18 @@ class GufoSnmp:
         return found
 
     async def _request(self, part: Sequence[str], timeout_s: float) -> dict[str, SnmpValue]:
+        kept = self._session
+        try:
+            return await self._once(part, timeout_s)
+        except SnmpAuthError:
+            # An agent that restarted, or whose clock was set, says "not in the time window", which gufo shows
+            # like a wrong secret. One that answered before is asked for its clock and then once more.
+            if kept is None or isinstance(self._access, str):
+                raise
+            self._session = None
+            return await self._once(part, timeout_s)
+
+    async def _once(self, part: Sequence[str], timeout_s: float) -> dict[str, SnmpValue]:
         try:
             session = await self._opened(timeout_s)
             # Not `get` for a single object: that one takes whichever object the answer shows.

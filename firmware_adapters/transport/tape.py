@@ -129,8 +129,11 @@ def _forget(sending: Awaitable[object]) -> None:
 
 @lru_cache(maxsize=256)
 def http_name(path: str) -> str:
-    """`/api/v1/miner/details` → `miner_details`, `/cgi-bin/stats.cgi` → `stats`: as recordings are named."""
+    """As recordings are named: `/api/v1/miner/details` is `miner_details`, `/cgi-bin/get_system_info.cgi`
+    is `system_info`."""
     bare = path.partition("?")[0]
+    if bare.startswith("/cgi-bin/get_"):
+        bare = bare.removeprefix("/cgi-bin/get_")
     for prefix in ("/api/v1/", "/api/", "/cgi-bin/"):
         if bare.startswith(prefix):
             bare = bare.removeprefix(prefix)

@@ -8,9 +8,22 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 from firmware_adapters.capabilities import MiningControl, Telemetry
+from firmware_adapters.miners.emulator_wire import Emulator
 from shared.capabilities import Ability
 from shared.errors import DeviceError
 from shared.telemetry import MinerState
+from support.adapter_conditions import (
+    Conditions,
+    Conflict,
+    Heard,
+    LostLogin,
+    Never,
+    Overload,
+    Reboot,
+    Skew,
+    Slow,
+    WrongClock,
+)
 from support.miners import Machine
 
 
@@ -47,6 +60,8 @@ class Subject:
     """Writes that must fail and change nothing."""
     commands: Callable[[], list[str]]
     """What the device was really told to do."""
+    conditions: Conditions
+    """What it is brought into by `test_conditions.py`."""
     tamper: Callable[[], None] | None = None
     """Make the device accept writes and ignore them; the first of `writes` is tried then."""
     facts_from_file: bool = False
@@ -74,6 +89,55 @@ def wire_faults(machine: Machine, misbehave: Callable[..., object]) -> dict[str,
         "garbage": begin(garbage=True),
         "ten megabytes of nesting": begin(flood=True),
     }
+
+
+UP_S = 60.0
+"""A machine that rebooted is found so long after."""
+
+
+def miner_conditions(
+    machine: Machine,
+    emulator: Emulator,
+    misbehave: Callable[..., None],
+    *,
+    clock: WrongClock,
+    lost_login: LostLogin | Never,
+    conflict: Conflict | Never,
+    heard: Heard,
+    forget: Callable[[], None] = lambda: None,
+    silent_writes: bool = False,
+) -> Conditions:
+    """Those of an emulated miner; `misbehave` takes the fields of its `WireTraps`, `clock` is the emulator's.
+
+    `forget` ends its logins, as a reboot does.
+    """
+    emulator.access_log = heard.take
+
+    def back() -> None:
+        forget()
+        machine.set(
+            state=MinerState.MINING,
+            state_time_s=5.0,
+            uptime_s=UP_S,
+            power_w=machine.seen.power_w / 2,
+            shares_accepted=1,
+            shares_stale=0,
+        )
+
+    def away() -> None:
+        misbehave()
+        machine.set(reachable=False)
+
+    return Conditions(
+        slow=Slow(begin=lambda: misbehave(slow_s=0.01, in_pieces=True)),
+        lost_login=lost_login,
+        overload=Overload(
+            begin=lambda: misbehave(overloaded=True), requests=heard.requests, silent_writes=silent_writes
+        ),
+        conflict=conflict,
+        reboot=Reboot(cut=lambda: misbehave(half_reply=True), away=away, back=back),
+        skew=Skew(begin=clock.set_ahead),
+    )
 
 
 def mining_writes(

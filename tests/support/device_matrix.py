@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_agent.guardian.arbiter import possible
 from firmware_adapters.capabilities import WRITES
 from firmware_adapters.discovery.examine import declared
 from firmware_adapters.identify import RECOGNISERS, recogniser
-from firmware_adapters.site.profile import Profile, load_profile, profile_names
+from firmware_adapters.site.profile import Profile, WriteRule, load_profile, profile_names
 from shared.capabilities import Ability, Capability
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -99,11 +100,25 @@ def page() -> str:
             "",
             *ability_rows(),
             "",
+            "## What a change costs",
+            "",
+            "*shows after*: for so long readings are odd and the change may not be seen. What is *not known*",
+            "to survive a reboot is treated as if it did not.",
+            "",
+            *change_rows(),
+            "",
             "## Site equipment",
             "",
             "One data file per model ([device-profiles.md](device-profiles.md)); emulator only.",
             "",
             *profile_rows(),
+            "",
+            "## What can be written to site equipment",
+            "",
+            "Whether a written value survives a restart of the device is not known for any of them, and it",
+            "is treated as if it did not.",
+            "",
+            *write_rows(),
             "",
         ]
     )
@@ -137,7 +152,68 @@ def ability_rows() -> list[str]:
     for ability in used:
         cells = [cell(has[ability]) if ability in has else "" for has in able.values()]
         rows.append(f"| {words([ability])}{' *' if ability in WRITES else ''} | {' | '.join(cells)} |")
-    return [*rows, "", "\\* changes something on the machine."]
+    idle = words(one for one in used if one in WRITES and one not in CALLED)
+    return [
+        *rows,
+        "",
+        "\\* changes something on the machine. The guardian calls "
+        + words(one for one in used if one in CALLED).replace(", ", " and ")
+        + ". No action of its arbiter",
+        f"is about the others yet ({idle}):",
+        "they are there for what comes next, and tested in the adapters only.",
+    ]
+
+
+CALLED = frozenset(possible._ABILITY.values())
+"""What the arbiter's actions need."""
+
+
+def change_rows() -> list[str]:
+    """One row per firmware and ability that changes something."""
+    rows = [
+        "| firmware | ability | takes | shows after | restarts mining | survives a reboot |",
+        "|---|---|---|---|---|---|",
+    ]
+    for adapter in RECOGNISERS:
+        for one in declared(adapter):
+            if one.ability in WRITES:
+                cells = (
+                    f"`{adapter}`",
+                    words([one.ability]),
+                    takes(one),
+                    f"{one.settle_s:g} s",
+                    "yes" if one.restarts_mining else "no",
+                    survives(one),
+                )
+                rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+UNITS = {
+    Ability.POWER_LIMIT: " W",
+    Ability.THROTTLE: " %",
+    Ability.FAN_MODE: " % of duty",
+    Ability.COOLING_TARGET: " °C",
+}
+
+
+def takes(one: Capability) -> str:
+    """The range with its unit, and the words."""
+    parts = [", ".join(one.choices)] if one.choices else []
+    if one.low is not None and one.high is not None:
+        parts.append(f"{one.low:g}–{one.high:g}{UNITS.get(one.ability, '')}")
+    elif one.ability in UNITS:
+        parts.append("what the machine tells")
+    elif one.ability is Ability.PRESET and not one.choices:
+        parts.append("the machine's ladder")
+    return "; ".join(parts)
+
+
+def survives(one: Capability) -> str:
+    """Whether what was set is still so after a reboot; an act leaves nothing to survive."""
+    if one.ability in (Ability.REBOOT, Ability.RESTART):
+        return ""
+    return {True: "yes", False: "no", None: "not known"}[one.survives_reboot]
 
 
 def cell(one: Capability) -> str:
@@ -164,8 +240,8 @@ def protocol_of(profile: Profile) -> str:
 def profile_rows() -> list[str]:
     """One row per data file."""
     rows = [
-        "| profile | model | kind | protocol | points | writes | source |",
-        "|---|---|---|---|---|---|---|",
+        "| profile | model | kind | protocol | points | read every | kept | writes | source |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name in profile_names():
         profile = load_profile(name)
@@ -178,11 +254,44 @@ def profile_rows() -> list[str]:
             profile.kind,
             protocol_of(profile),
             shown or "as the agent describes them",
+            f"{profile.interval_s:g} s" if profile.interval_s is not None else "`timing.poll_s`",
+            f"{profile.retention_days:g} d" if profile.retention_days is not None else "`raw_keep_days`",
             ", ".join(writes) or "nothing",
             plain(profile.source),
         )
         rows.append(f"| {' | '.join(cells)} |")
     return rows
+
+
+def write_rows() -> list[str]:
+    """One row per kind of point that can be written; outlets of a PDU are one kind."""
+    rows = [
+        "| profile | point | takes | shows after | safe side | time-out of its own |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in profile_names():
+        told: dict[str, WriteRule] = {}
+        units: dict[str, str] = {}
+        profile = load_profile(name)
+        for point in profile.writable:
+            if point.write is not None:
+                kind = point.name.partition(".")[0]
+                told.setdefault(kind, point.write)
+                units.setdefault(kind, "" if point.is_flag else f" {point.unit}")
+        for kind, rule in told.items():
+            side = "left as it is" if rule.falls_to is None else f"{rule.falls_to:g}{units[kind]}"
+            taken = f"{rule.low:g}–{rule.high:g}{units[kind]}"
+            own = own_time_out(profile, kind)
+            rows.append(f"| `{name}` | {kind} | {taken} | {rule.settle_s:g} s | {side} | {own} |")
+    return rows
+
+
+def own_time_out(profile: Profile, point: str) -> str:
+    """What the device does by itself when nobody speaks to it, or why nothing is known."""
+    dog = profile.watchdog
+    if dog is not None and dog.point == point:
+        return f"{dog.low:g}–{dog.high:g} s"
+    return plain(f"none: {profile.no_watchdog_because}") if profile.no_watchdog_because else ""
 
 
 def plain(text: str) -> str:

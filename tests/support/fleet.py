@@ -43,7 +43,7 @@ class Fleet:
         )
         text += (
             f'[identity]\nca_cert = "ca/ca.crt"\nca_key = "ca/ca.key"\nbroker_dir = "rules"\n'
-            f'broker_pid_file = "mosquitto.pid"\nsite_days = {site_days}\n'
+            f'broker_pid_file = "mosquitto.pid"\nbroker_log = "mosquitto.log"\nsite_days = {site_days}\n'
         )
         path.write_text(text)
         return path
@@ -70,6 +70,11 @@ class Fleet:
 
     def get(self, path: str) -> Any:
         with urllib.request.urlopen(f"{self.url}/api/v1{path}", timeout=10) as reply:
+            return json.loads(reply.read())
+
+    def health(self) -> Any:
+        """`/health/ready`"""
+        with urllib.request.urlopen(f"{self.url}/health/ready", timeout=10) as reply:
             return json.loads(reply.read())
 
     def post(self, path: str, body: object) -> Any:
@@ -170,10 +175,13 @@ class _Broker(TlsBroker):
         self.site_port, self.cloud_port = free_port(), free_port()
         self.pid_file = folder / "mosquitto.pid"
         self.log = folder / "mosquitto.log"
+        """The cloud empties it once it runs."""
+        self.complaints = folder / "mosquitto.err"
         self._process = None
 
     def run(self, conf: Path) -> None:
-        conf.write_text(conf.read_text() + "user root\n")
+        # To standard error as well, for whoever wants to see what the cloud takes away.
+        conf.write_text(conf.read_text() + "user root\nlog_dest stderr\n")
         self.launch(conf)
 
 

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import Callable, Mapping
 
-from edge_agent.config import SiteFile
+import msgspec
+
+from edge_agent.config import Cadence, SiteFile
 from edge_agent.guardian.polling.backfill import Backfill
 from edge_agent.guardian.polling.board import Board
 from edge_agent.guardian.polling.last_heard import LastHeard
@@ -11,9 +13,10 @@ from edge_agent.guardian.polling.link import DeviceLink, Samples
 from edge_agent.guardian.polling.pace import Warm
 from edge_agent.guardian.polling.poller import Poller
 from edge_agent.guardian.polling.ring import Ring
+from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.clock import ManualClock
 from shared.details import Board as HashBoard
-from shared.details import History, HistoryPoint, Pool
+from shared.details import Chip, History, HistoryPoint, Pool
 from shared.errors import DeviceError
 from shared.ids import DeviceId, ZoneId
 from support.guardian import FakeMiner
@@ -24,8 +27,17 @@ TICK_S = 0.25
 
 
 class ToldMiner(FakeMiner):
-    """A miner that also tells of its boards, its pools and its past."""
+    """A miner that also tells of its boards, its chips, its pools, its past, and its log."""
 
+    words: str = "chain 1 lost\n"
+    also: tuple[Capability, ...] = (
+        Capability(ability=Ability.CHIPS),
+        Capability(ability=Ability.LOGS, choices=("kernel", "api")),
+    )
+    """What its firmware says that it can tell, beyond a plain fake's."""
+
+    clock: ManualClock
+    """Its own, which is right."""
     asked: list[str]
     refuses: dict[str, DeviceError]
 
@@ -39,6 +51,11 @@ class ToldMiner(FakeMiner):
         if what in self.refuses:
             raise self.refuses[what]
 
+    async def facts(self) -> DeviceFacts:
+        """See `Telemetry`."""
+        told = await super().facts()
+        return msgspec.structs.replace(told, capabilities=told.capabilities + self.also)
+
     async def boards(self) -> tuple[HashBoard, ...]:
         """See `BoardTelemetry`."""
         self._told("boards")
@@ -49,10 +66,20 @@ class ToldMiner(FakeMiner):
         self._told("pools")
         return (Pool(index=0, url="stratum+tcp://pool:3333"),)
 
+    async def chips(self) -> tuple[Chip, ...]:
+        """See `ChipTelemetry`."""
+        self._told("chips")
+        return (Chip(board=0, index=0, hashrate_ths=0.3), Chip(board=0, index=1, hashrate_ths=0.0))
+
+    async def log(self, name: str) -> str:
+        """See `LogReader`."""
+        self._told(f"log {name}")
+        return self.words
+
     async def history(self, span_s: float, step_s: float) -> History:
         """See `HistoryReader`."""
         self._told(f"history {span_s:.0f} {step_s:.0f}")
-        return History(points=(HistoryPoint(at_ms=1, power_w=1.0),))
+        return History(points=(HistoryPoint(at_ms=self.clock.utc_ms(), power_w=1.0),))
 
 
 class Rig:
@@ -62,6 +89,9 @@ class Rig:
         self.clock = ManualClock()
         self.samples = Samples("boot", Board(), Ring())
         self.fakes = {entry.id: fake(entry) for entry in site.miners}
+        for one in self.fakes.values():
+            if isinstance(one, ToldMiner):
+                one.clock = self.clock
         self.links = {
             entry.id: DeviceLink(entry, self.fakes[entry.id], self.samples, self.clock, timeout_s=timeout_s)
             for entry in site.miners
@@ -82,6 +112,7 @@ class Rig:
         on_history: Callable[[Backfill], None] | None = None,
         at: Mapping[float, Callable[[], None]] | None = None,
         last_heard: LastHeard | None = None,
+        groups: Mapping[DeviceId, Cadence] | None = None,
     ) -> list[DeviceId]:
         """Run a poller for so long; whose facts came. `at` does things at a time since the start."""
         told: list[DeviceId] = []
@@ -94,6 +125,7 @@ class Rig:
             warm=warm,
             on_history=on_history,
             last_heard=last_heard,
+            groups=groups,
         )
         task = asyncio.ensure_future(poller.run())
         left = sorted((at or {}).items())

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from firmware_adapters.transport.framed import frame
 from support.ports import free_port
+from support.recordings import RECORDINGS, Recording
 
-RECORDINGS = Path(__file__).resolve().parents[3] / "shared" / "recordings"
+REFUSED = b'{"STATUS": [{"STATUS": "E", "Code": 14, "Msg": "Invalid command"}], "id": 1}'
 
 
 class Replay:
@@ -61,8 +63,46 @@ class Replay:
             file = self.folder / f"{name}.json"
             if file.is_file() and "/" not in name:
                 return file.read_bytes()
-        refused = {"STATUS": [{"STATUS": "E", "Code": 14, "Msg": "Invalid command"}], "id": 1}
-        return json.dumps(refused).encode()
+        return REFUSED
+
+
+class Whole(Replay):
+    """A machine of everything in one recording's folder, on all its ways in; any login is good."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder), {})
+        self.said = Recording(folder)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """As `Replay.serve`; a request with its length in front is answered so."""
+        first = await reader.read(65536)
+        if first[:4] in (b"GET ", b"POST", b"HEAD"):
+            writer.write(self._page(first))
+        elif len(first) > 4 and int.from_bytes(first[:4], "little") == len(first) - 4:
+            if self.said.adapter == "whatsminer-v3":  # the others have no such socket
+                writer.write(frame(self._command(first[4:])))
+        else:
+            writer.write(self._command(first))
+        await writer.drain()
+        writer.close()
+
+    def _page(self, request: bytes) -> bytes:
+        method, path, _ = request.split(b"\r\n", 1)[0].decode().split(" ", 2)
+        self.asked.append(f"{method} {path}")
+        if method == "POST":
+            return _http(200, b'{"token": "t", "timeout_s": 3600}')
+        body = self.said.page(path)
+        return _http(404, b"") if body is None else _http(200, body)
+
+    def _command(self, request: bytes) -> bytes:
+        try:
+            asked = json.loads(request)
+        except ValueError:
+            return b""
+        command = str(asked.get("command") or asked.get("cmd") or "")
+        self.asked.append(command)
+        said = self.said.command(command, asked.get("parameter", asked.get("param")))
+        return REFUSED if said is None else said
 
 
 def _http(status: int, body: bytes) -> bytes:

@@ -33,7 +33,11 @@ def value_for(point: Point, *, seed: int) -> float:
 
 def full_source(profile: Profile, *, seed: int = 1) -> DictSource:
     """A source that has every point of the profile."""
-    return DictSource({point.name: value_for(point, seed=seed) for point in profile.points})
+    values = {point.name: value_for(point, seed=seed) for point in profile.points if point.sum_of is None}
+    for point in profile.points:
+        if point.sum_of is not None:
+            values[point.name] = sum(values[part.name] for part in profile.points if point.is_sum_with(part))
+    return DictSource(values)
 
 
 class ServedUnit:

@@ -147,7 +147,7 @@ class AntminerAdapter(Control):
             return await self._asleep(silence)
         stats = await self._named(running.stats)
         asked: modes.Config | None = None
-        if slow or not stats.rate_ths or self._just_written():
+        if slow or not stats.rate or self._just_written():
             asked = await self._asked()
         readings = parse.readings(stats)
         if with_pools:
@@ -308,7 +308,8 @@ class AntminerAdapter(Control):
         async def line() -> tuple[Pool, ...]:
             return cgminer.pools(await self._line("pools"))
 
-        return await _first_of(web, line)
+        # It lists three places, used or not.
+        return tuple(pool for pool in await _first_of(web, line) if pool.url)
 
     async def _line(self, command: str) -> Body:
         if self._socket is None:

@@ -170,7 +170,9 @@ class AntminerEmulator(WebEmulator):
 
     async def handle_socket(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection of the cgminer socket; only `socket_traps` touch it."""
-        await _Socket(self).handle_socket(reader, writer)
+        socket = _Socket(self)
+        socket.access_log = self.access_log
+        await socket.handle_socket(reader, writer)
 
 
 class _Socket(SocketEmulator):

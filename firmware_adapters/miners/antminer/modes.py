@@ -76,7 +76,7 @@ def state(stats: Stats, runs: Mode | None, asked: Mode | None) -> MinerState:
     A machine that does not hash and was not told to sleep is starting while its mining process is young, and
     UNKNOWN later: this firmware has no word for failure, and what it draws then is not known.
     """
-    rate = stats.rate_ths
+    rate = stats.rate
     if rate:
         return MinerState.SHUTTING_DOWN if asked is Mode.SLEEP else MinerState.MINING
     sleeps = asked is Mode.SLEEP if asked is not None else runs is Mode.SLEEP

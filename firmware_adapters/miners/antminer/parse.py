@@ -79,6 +79,7 @@ def running(body: object) -> Running:
         model=text(page, "INFO", "type") or "",
         elapsed_s=amount(machine, "elapsed"),
         rate_ths=scaled(amount(machine, "rate_5s"), scale),
+        rate=amount(machine, "rate_5s"),
         nominal_ths=scaled(amount(machine, "rate_ideal"), scale),
         fans_rpm=real_fans(turning, amount(machine, "fan_num")),
         chains=tuple(sorted({chain.index: chain for chain in chains}.values(), key=lambda one: one.index)),
@@ -265,9 +266,10 @@ def faults(body: object) -> tuple[Fault, ...] | None:
         if (text(item, "status") or "s").lower() == "s":
             continue
         what, code = text(item, "type") or "machine", number(item, "code")
+        kind = text(item, "code") if code is None else f"{code:g}"
         found.append(
             Fault(
-                code=what if not code else f"{what}-{code:g}",
+                code=what if kind in (None, "0") else f"{what}-{kind}",
                 words=text(item, "msg") or f"{what} is not well",
             )
         )

@@ -7,7 +7,6 @@ else on this port tells whether the address still belongs to an Avalon, and the 
 """
 
 import asyncio
-import contextlib
 
 import msgspec
 
@@ -17,12 +16,13 @@ from firmware_adapters.miners.avalon.modes import capabilities_of, ladder_of, mo
 from firmware_adapters.miners.avalon.parse import Identity, Stats
 from firmware_adapters.miners.claims import power_beside
 from firmware_adapters.miners.fields import reading
+from firmware_adapters.miners.side_pages import SidePages
 from firmware_adapters.transport.line_json import LineClient, LineTransport, decode, raise_refusal
 from firmware_adapters.transport.raw import RawTransport
 from shared.capabilities import DeviceFacts
 from shared.clock import Clock, SystemClock
 from shared.details import Board, Chip, Pool
-from shared.errors import Busy, DeviceError, DeviceTimeout, Unsupported
+from shared.errors import Busy, DeviceTimeout, Unsupported
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState, Reading
 from shared.units import Algorithm
@@ -75,22 +75,23 @@ class AvalonAdapter:
 
     async def read(self) -> Observation:
         """State and readings, see the module's text for what is asked when. Raises `DeviceError`."""
+        ends_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._read()
+            async with asyncio.timeout_at(ends_s):
+                return await self._read(SidePages(self._name, ends_s))
         except TimeoutError as error:
             raise DeviceTimeout(f"{self._name}: no whole answer in time") from error
 
-    async def _read(self) -> Observation:
-        who = self._identity or await self._who()
+    async def _read(self, side: SidePages) -> Observation:
+        who = self._identity or await side.ask("version", self._who()) or Identity()
         seen = await self._stats()
-        readings = parse.module_readings(seen)
+        readings = parse.module_readings(seen, liquid=who.liquid)
         # `summary` counts what it hashes itself; where it does not say, the module does.
-        told = parse.summary(await self._line.ask("summary"))
+        told = await side.ask("summary", self._summary()) or {}
         readings |= {point: value for point, value in told.items() if value.usable is not None}
         readings["power_w"] = power_beside(readings["power_w"], readings["hashrate_ths"])
         if self._reads % SLOW_EVERY == 0:
-            readings |= await self._last_share()
+            readings |= await side.ask("pools", self._last_share()) or {}
         self._reads += 1
         mode = next((mode for mode in modes_of(who.model) if mode.number == parse.work_mode(seen)), None)
         if mode is not None:
@@ -116,12 +117,13 @@ class AvalonAdapter:
         self._stats_page = "stats"
         return parse.stats(await self._line.ask("stats"))
 
+    async def _summary(self) -> dict[str, Reading]:
+        return parse.summary(await self._line.ask("summary"))
+
     async def _last_share(self) -> dict[str, Reading]:
         """Said only by some versions, and worth no whole read."""
-        ages: list[float] = []
-        with contextlib.suppress(DeviceError):
-            found = parts.pools(await self._line.ask("pools"))
-            ages = [pool.last_share_age_s for pool in found if pool.last_share_age_s is not None]
+        found = parts.pools(await self._line.ask("pools"))
+        ages = [pool.last_share_age_s for pool in found if pool.last_share_age_s is not None]
         return {"last_share_age_s": reading("last_share_age_s", min(ages))} if ages else {}
 
     async def boards(self) -> tuple[Board, ...]:

@@ -1,7 +1,8 @@
 """One emulated Avalon in front of an `EmulatedMiner`: cgminer's socket with Canaan's brackets.
 
-`answer` is the whole behaviour without a socket. Facts: miners.md §2 and a recorded Avalon Q. A switch for a
-time that its clock has passed is refused; how a real machine takes one is not known, so none is sent.
+`answer` is the whole behaviour without a socket. Facts: miners.md §2 and a recorded Avalon Q. A switch is
+done when the machine's own clock shows its time, at once if that is soon. One for a time that has passed is
+refused; how a real machine takes one is not known, so none is sent.
 """
 
 import msgspec
@@ -16,6 +17,7 @@ from firmware_adapters.miners.fields import NOT_JSON
 from shared.clock import Clock
 from shared.telemetry import MinerState
 
+_SOON_S = 30
 _IDLE = (MinerState.STOPPED, MinerState.FAILURE)
 
 
@@ -27,6 +29,8 @@ class AvalonEmulator(SocketEmulator):
         self.traps = traps or Traps()
         self.asked: list[str] = []
         """Every command that came, with its parameter."""
+        self._later: dict[str, int] = {}
+        """Switches whose time has not come, with that time by its own clock."""
 
     @property
     def wire(self) -> WireTraps:
@@ -38,6 +42,10 @@ class AvalonEmulator(SocketEmulator):
         return self._reply(self.machine.view(), raw)
 
     def _reply(self, view: MinerView, raw: bytes) -> bytes:
+        for word in [word for word, at_s in self._later.items() if at_s <= self._now_s()]:
+            del self._later[word]
+            self._turn(view, word)
+            view = self.machine.view()
         try:
             request = msgspec.json.decode(raw.strip(b"\x00\r\n "))
         except NOT_JSON:
@@ -94,12 +102,18 @@ class AvalonEmulator(SocketEmulator):
         kind, _, at_s = when.partition(":")
         if kind != "1" or not at_s.isdecimal() or int(at_s) < self._now_s():
             return False
+        if int(at_s) > self._now_s() + _SOON_S:
+            self._later[word] = int(at_s)
+        else:
+            self._turn(view, word)
+        return True
+
+    def _turn(self, view: MinerView, word: str) -> None:
         idle = view.state in _IDLE
         if word == "softoff" and not idle:
             self.machine.stop()
         if word == "softon" and idle:
             self.machine.start()
-        return True
 
     def _mode(self, view: MinerView) -> int:
         """Modes are numbered as the machine's rungs stand; 0 where it runs on none."""

@@ -95,7 +95,7 @@ def _module(view: MinerView, mode: int, errors: dict[str, str]) -> str:
         "GHSmm": f"{view.hashrate_nominal_ths * 1e3:.2f}",
         "GHSavg": f"{view.hashrate_average_ths * 1e3:.2f}",
         "Freq": f"{max((board.freq_mhz for board in view.boards), default=0.0):.2f}",
-        "MGHS": " ".join(f"{board.hashrate_ths * 1e3:.2f}" for board in view.boards),
+        "MGHS": " ".join(f"{rate * 1e3:.2f}" for rate in _averages(view)),
         "ECHU": "0",
         "ECMM": "0",
         "WORKMODE": str(mode),
@@ -103,6 +103,16 @@ def _module(view: MinerView, mode: int, errors: dict[str, str]) -> str:
         **errors,
     }
     return " ".join(f"{name}[{value}]" for name, value in printed.items())
+
+
+def _averages(view: MinerView) -> list[float]:
+    """What each board made since the start, TH/s: the average of the machine, shared as it is expected.
+
+    As recorded of a machine at rest: its `MGHS` is its `GHSavg`, and no rate of now.
+    """
+    shares = [board.hashrate_nominal_ths if board.working else 0.0 for board in view.boards]
+    whole = sum(shares)
+    return [view.hashrate_average_ths * share / whole if whole else 0.0 for share in shares]
 
 
 def _board(view: MinerView, board: BoardView, at: int) -> str:

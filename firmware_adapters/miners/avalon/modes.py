@@ -27,6 +27,7 @@ class Profiles(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     capability: tuple[Capability, ...]
     mode: tuple[Mode, ...]
+    survives_reboot_unknown: tuple[Ability, ...]
 
 
 @lru_cache(maxsize=1)

@@ -1,9 +1,9 @@
 """Avalon replies → readings, faults, state, identity. Pure; raises nothing but `MalformedReply`.
 
 Sources: miners.md §2 and a recorded Avalon Q; brackets of the A series as its vendor prints them. `summary`
-counts MH/s, brackets GH/s. Rules: a name is found by meaning and may be absent; a temperature of 0 is no
-data; watts are an estimate; averages never stand for the hashrate of now; of several modules each counts, in
-their order. Boards, chips and pools: `parts`.
+counts MH/s, brackets GH/s. Rules: a name is found by meaning and may be absent; a temperature of 0 or -273 is
+no data; watts are an estimate; averages never stand for the hashrate of now; of several modules each counts,
+in their order. Boards, chips and pools: `parts`.
 """
 
 import re
@@ -17,7 +17,7 @@ from firmware_adapters.miners.fields import Object, as_number, children, objects
 from firmware_adapters.miners.fields import amount as amount_of
 from shared.details import Fault
 from shared.errors import MalformedReply
-from shared.telemetry import MISSING, MinerState, Quality, Reading
+from shared.telemetry import METRICS, MISSING, MinerState, Quality, Reading
 from shared.units import ghs_to_ths, mhs_to_ths
 
 RAMP_S = 900.0
@@ -27,6 +27,9 @@ _UNIX = 1e9
 _MODULE = re.compile(r"MM ID(\d{1,3})", re.ASCII)
 """`MM ID0`, or cut in parts: `MM ID0:Summary`."""
 _NO_SENSOR_C = -40.0
+_CHIP_C = METRICS["chip_temp_max_c"]
+_LIQUID = re.compile(r"\d(?:I|HA?)(?![0-9A-Z])", re.ASCII | re.IGNORECASE)
+"""Models of the A series that stand in oil (1366I) or are cooled by water (1566HA) [default]."""
 _HIGHEST_CENTIVOLTS = 6000
 """More cannot be a supply's 10 mV: small machines count its voltage in mV [default]."""
 _MOST_FANS = 16
@@ -46,9 +49,19 @@ class Module(msgspec.Struct, frozen=True, kw_only=True):
     boards: tuple[Values, ...] = ()
 
     @property
+    def idle(self) -> bool:
+        """It says that it is switched off."""
+        return "idle" in _work(self.said)
+
+    @property
     def rests(self) -> bool:
-        """It says itself that no chip has a temperature now: what it lists per chip is of an earlier time."""
-        return amount(self.said, "TMax") == 0
+        """It says itself that no chip has a temperature now: what it lists per chip is of an earlier time.
+
+        One that hashes has warm chips, whatever its `TMax` says.
+        """
+        if celsius(self.said, "TMax") is not None:
+            return False
+        return self.idle or ("TMax" in self.said and not amount(self.said, "GHSspd"))
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,13 +75,17 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """`version`: who the machine is; empty where it does not say. `now_s` is its own clock, unix seconds."""
+    """`version`: who the machine is; empty where it does not say. `now_s` is its own clock, unix seconds.
+
+    `liquid`: its model has no fans, so what it prints of fans and of air is nothing.
+    """
 
     model: str = ""
     firmware: str = ""
     mac: str = ""
     serial: str = ""
     now_s: float | None = None
+    liquid: bool = False
 
 
 # ---------------------------------------------------------------- pages
@@ -87,7 +104,9 @@ def identity(body: object) -> Identity:
         firmware=text(said, "LVERSION") or text(said, "CGVERSION") or "",
         mac=_mac(text(said, "MAC") or ""),
         serial=text(said, "DNA") or "",
-        now_s=clock_s(page),
+        # A clock that was never set counts all the same, and times that it is told are by what it counts.
+        now_s=amount_of(next(iter(children(page, "STATUS")), None), "When") or None,
+        liquid=any(_LIQUID.search(name) is not None for name in (product.strip(), model)),
     )
 
 
@@ -158,8 +177,8 @@ def summary(body: object) -> dict[str, Reading]:
 # ---------------------------------------------------------------- brackets
 
 
-def module_readings(seen: Stats) -> dict[str, Reading]:
-    """What the brackets tell, except the hashrate where `summary` has it.
+def module_readings(seen: Stats, *, liquid: bool = False) -> dict[str, Reading]:
+    """What the brackets tell, except the hashrate where `summary` has it. `liquid`: see `Identity`.
 
     Of several modules: sums where each of them tells, the hottest and the coolest of all, the least uptime
     (one that began anew has), the fans of one after those of the other.
@@ -173,33 +192,51 @@ def module_readings(seen: Stats) -> dict[str, Reading]:
     watts = _total([_watts(module.said) for module in seen.modules])
     readings["power_w"] = reading("power_w", watts, Quality.ESTIMATED)
     readings |= _temperatures(seen)
+    if not liquid:
+        readings |= _air(seen)
     for point, value in (
         ("uptime_s", min(_known(seen.each("Elapsed")), default=None)),
-        ("boards_working", _total([_boards_found(module.said) for module in seen.modules])),
+        ("boards_working", _total([_boards_working(module) for module in seen.modules])),
         ("power_limit_w", _total(seen.each("MPO")) or None),
     ):
         if value is not None:
             readings[point] = reading(point, value)
-    return readings | _fans(seen)
+    return readings
 
 
 def _temperatures(seen: Stats) -> dict[str, Reading]:
-    modules = [module.said for module in seen.modules]
-    told = [[amount(said, "TMax") or 0.0, *numbers(said, "MTmax")] for said in modules]
-    hottest = max(value for values in told for value in values)
-    live = [module for module in seen.modules if not module.rests]
-    chips = [value for module in live for board in chip_values(module, "PVT_T") for value in board if value]
-    ends = _known([celsius(said, name) for said in modules for name in ("HBITemp", "HBOTemp")])
-    readings = {
-        "chip_temp_max_c": reading("chip_temp_max_c", hottest or None),
+    tops = [value for module in seen.modules for value in hottest(module)]
+    tops += _known([number(module.said, "TMax") for module in seen.modules])
+    chips = [value for module in seen.modules for row in chips_c(module) for value in row]
+    ends = _known([celsius(module.said, name) for module in seen.modules for name in ("HBITemp", "HBOTemp")])
+    return {
+        "chip_temp_max_c": reading("chip_temp_max_c", _hottest_of(tops) or max(chips, default=None)),
         "chip_temp_min_c": reading("chip_temp_min_c", min(chips, default=None)),
         "board_temp_min_c": reading("board_temp_min_c", min(ends, default=None)),
         "board_temp_max_c": reading("board_temp_max_c", max(ends, default=None)),
     }
-    inlets = _known([celsius(said, "ITemp", "Temp") for said in modules])
-    if inlets:
-        readings["air_temp_c"] = reading("air_temp_c", max(inlets))
-    return readings
+
+
+def _hottest_of(told: list[float]) -> float | None:
+    """The hottest that can be; where none can, what lies above (a broken sensor, and no silence)."""
+    likely = [value for value in told if is_celsius(value)]
+    return max(likely or [value for value in told if value > _CHIP_C.high], default=None)
+
+
+def is_celsius(value: float) -> bool:
+    """Whether a chip can have that temperature, °C: 0 and -273 are printed of one that does not answer."""
+    return value != 0 and _CHIP_C.low <= value <= _CHIP_C.high
+
+
+def hottest(module: Module) -> list[float]:
+    """The hottest chip of each board as printed, °C; empty where that is of an earlier time."""
+    return [] if module.rests else numbers(module.said, "MTmax")[:_MOST_BOARDS]
+
+
+def chips_c(module: Module) -> list[list[float]]:
+    """Per board the temperatures of the chips that answer, °C; none where they are of an earlier time."""
+    rows = chip_values(module, "PVT_T")
+    return [[] if module.rests else [value for value in row if is_celsius(value)] for row in rows]
 
 
 def celsius(said: Values, *names: str) -> float | None:
@@ -239,28 +276,66 @@ def _supply(said: Values) -> list[float]:
     return supply if supply and supply[0] >= 0 else []
 
 
-def _fans(seen: Stats) -> dict[str, Reading]:
+def _air(seen: Stats) -> dict[str, Reading]:
+    """What stands in air: its inlet, and fans by the numbers of their sockets."""
     found: dict[str, Reading] = {}
+    inlets = _known([celsius(module.said, "ITemp", "Temp") for module in seen.modules])
+    if inlets:
+        found["air_temp_c"] = reading("air_temp_c", max(inlets))
     before = 0
     for module in seen.modules:
-        sockets = [fan for fan in range(_MOST_FANS) if f"Fan{fan + 1}" in module.said]
-        for fan in sockets:
-            rpm = amount(module.said, f"Fan{fan + 1}")
+        said = module.said
+        sockets = {fan: f"Fan{fan + 1}" for fan in range(_MOST_FANS) if f"Fan{fan + 1}" in said}
+        if not sockets and "Fan" in said:
+            sockets[0] = "Fan"  # machines of the A9 age have one, without a number
+        for fan, name in sockets.items():
+            rpm = amount(said, name)
             if rpm is not None:
                 point = f"fan_rpm.{before + fan}"
                 found[point] = reading(point, rpm)
         before += max(sockets, default=-1) + 1
     duties = _known(seen.each("FanR"))
-    if found and duties:
+    if duties and any(point.startswith("fan_rpm") for point in found):
         found["fan_duty_pct"] = reading("fan_duty_pct", max(duties))
     return found
 
 
-def _boards_found(said: Values) -> float | None:
+def boards_found(said: Values) -> float | None:
     """`SYSTEMSTATU[Work: In Work, Hash Board: 3 ]` counts the boards that it found."""
     _, _, told = said.get("SYSTEMSTATU", "").partition("Hash Board:")
     count = as_number(told.strip().split(" ")[0].rstrip(",")) if told.strip() else None
     return count if count is not None and 0 <= count <= 16 else None
+
+
+def _boards_working(module: Module) -> float | None:
+    """The boards that it found, where no more of them answer nothing than it did not find: a count of the
+    start says nothing of a board that fell silent since."""
+    found, lives = boards_found(module.said), board_lives(module)
+    silent = lives.count(False)
+    return None if found is not None and silent and found > len(lives) - silent else found
+
+
+def board_lives(module: Module) -> list[bool | None]:
+    """Of each board told of whether a chip of it has a temperature now; None where nothing tells.
+
+    Where none has one, it is no board that fell silent but what measures them.
+    """
+    unknown: list[bool | None] = [None] * board_count(module)
+    if module.rests:
+        return unknown
+    rows, tops = chip_values(module, "PVT_T"), hottest(module)
+    found: list[bool | None] = []
+    for place in range(board_count(module)):
+        told = [*(rows[place] if place < len(rows) else []), *tops[place : place + 1]]
+        found.append(any(is_celsius(value) for value in told) if told else None)
+    return found if True in found else unknown
+
+
+def board_count(module: Module) -> int:
+    """As many boards as anything tells of, at most 16."""
+    said = module.said
+    rows, lists = chip_values(module, "PVT_T"), [numbers(said, name) for name in ("MTmax", "MGHS")]
+    return min(max(len(rows), len(module.boards), *(len(told) for told in lists)), _MOST_BOARDS)
 
 
 def chip_values(module: Module, name: str) -> list[list[float]]:
@@ -268,18 +343,20 @@ def chip_values(module: Module, name: str) -> list[list[float]]:
     if module.boards:
         return [
             next((numbers(board, key) for key in board if key.startswith(name)), [])
-            for board in module.boards
+            for board in module.boards[:_MOST_BOARDS]
         ]
     said = module.said
     return [numbers(said, f"{name}{index}") for index in range(_MOST_BOARDS) if f"{name}{index}" in said]
 
 
 def supply_voltage_v(module: Module) -> float | None:
-    """The voltage that the supply gives to the boards, V."""
+    """The voltage that the supply gives to the boards, V; 0 of one that hashes is a supply not read."""
     supply = _supply(module.said)
     if len(supply) <= _SUPPLY_OUT_W or supply[_SUPPLY_OUT_V] < 0:
         return None
     told = supply[_SUPPLY_OUT_V]
+    if told == 0 and amount(module.said, "GHSspd"):
+        return None
     return told / 100 if told <= _HIGHEST_CENTIVOLTS else told / 1000
 
 

@@ -1,7 +1,11 @@
-"""Boards and chips of an Avalon, out of its brackets, and its pools. Pure; raises only `MalformedReply`."""
+"""Boards and chips of an Avalon, out of its brackets, and its pools. Pure; raises only `MalformedReply`.
+
+`MGHS` is each board's average since the start (recorded: it stands on while nothing is hashed). It tells what
+a board hashes now only where all of them together still make what the module hashes now.
+"""
 
 from firmware_adapters.miners.avalon import parse
-from firmware_adapters.miners.avalon.brackets import amount, numbers
+from firmware_adapters.miners.avalon.brackets import Values, amount, numbers
 from firmware_adapters.miners.avalon.parse import Module, Stats
 from firmware_adapters.miners.cgminer import pool_state
 from firmware_adapters.miners.fields import Object, children, flag, text
@@ -10,8 +14,8 @@ from shared.details import Board, Chip, Pool
 from shared.errors import MalformedReply
 from shared.units import ghs_to_ths
 
-_MOST = 16
-"""Boards of one module."""
+_STEADY = 0.1
+"""As much may the boards' averages and the hashrate of now differ, as a share of it [default]."""
 _UNIX = 1e9
 """A smaller number of seconds is no date: the recorded machine prints such `Last Share Time`s."""
 
@@ -21,42 +25,68 @@ def boards(seen: Stats) -> tuple[Board, ...]:
     modules."""
     found: list[Board] = []
     for module in seen.modules:
-        heats = parse.chip_values(module, "PVT_T")
-        count = min(_count(module, heats), _MOST)
-        found += [_board(module, place, count, heats, len(found) + place) for place in range(count)]
+        found += _boards(module, len(found))
     return tuple(found)
 
 
-def _count(module: Module, heats: list[list[float]]) -> int:
-    rates = numbers(module.said, "MGHS")
-    return max(len(heats), len(module.boards), len(numbers(module.said, "MTmax")), len(rates))
-
-
-def _board(module: Module, place: int, count: int, heats: list[list[float]], index: int) -> Board:
-    """The board at `place` of its module's `count`; `index` is its number in the machine."""
+def _boards(module: Module, before: int) -> list[Board]:
     said = module.said
-    chips = heats[place] if place < len(heats) else []
-    known = [] if module.rests else [value for value in chips if value]
-    hottest = numbers(said, "MTmax")
-    told = hottest[place] if place < len(hottest) else None
-    alone = count == 1
-    now, rates = amount(said, "GHSspd"), numbers(said, "MGHS")
-    ghs = now if alone and now is not None else rates[place] if len(rates) == count else None
+    lives = parse.board_lives(module)
+    rows, tops = parse.chips_c(module), parse.hottest(module)
+    rates = _rates(said, len(lives))
+    codes = numbers(said, "ECHU")
+    alone = len(lives) == 1
     nominal = amount(said, "GHSmm") if alone else None
-    names = ("HBITemp", "HBOTemp") if alone else ()
-    ends = [value for name in names if (value := parse.celsius(said, name)) is not None]
-    return Board(
-        index=index,
-        hashrate_ths=None if ghs is None else ghs_to_ths(ghs),
-        hashrate_nominal_ths=ghs_to_ths(nominal) if nominal else None,
-        chip_temp_max_c=told or max(known, default=None),
-        chip_temp_min_c=min(known, default=None),
-        board_temp_max_c=max(ends, default=None),
-        board_temp_min_c=min(ends, default=None),
-        frequency_mhz=amount(said, "Freq") or None,
-        voltage_v=parse.supply_voltage_v(module),
-        chips=len(chips) or None,
-    )
+    ends = [value for name in ("HBITemp", "HBOTemp") if (value := parse.celsius(said, name)) is not None]
+    found = []
+    for place, alive in enumerate(lives):
+        row = rows[place] if place < len(rows) else []
+        top = tops[place] if place < len(tops) and parse.is_celsius(tops[place]) else None
+        runs = alive is not False and not module.rests
+        code = codes[place] if len(codes) == len(lives) else 0
+        board = Board(
+            index=before + place,
+            working=_works(module, lives, place),
+            hashrate_ths=rates[place],
+            hashrate_nominal_ths=ghs_to_ths(nominal) if nominal else None,
+            chip_temp_max_c=max(row, default=None) if top is None else top,
+            chip_temp_min_c=min(row, default=None),
+            board_temp_max_c=max(ends, default=None) if alone else None,
+            board_temp_min_c=min(ends, default=None) if alone else None,
+            # Clock and supply are told for all boards together, and so not of one that answers nothing.
+            frequency_mhz=amount(said, "Freq") or None if runs else None,
+            voltage_v=None if alive is False else parse.supply_voltage_v(module),
+            chips=len(row) or None,
+            fault=f"hash unit: code {code:g}" if code else "",
+        )
+        found.append(board)
+    return found
+
+
+def _rates(said: Values, count: int) -> list[float | None]:
+    """What each of `count` boards hashes now, TH/s."""
+    now = amount(said, "GHSspd")
+    if count == 1:
+        return [None if now is None else ghs_to_ths(now)]
+    averages = numbers(said, "MGHS")
+    if not now or len(averages) != count or abs(sum(averages) - now) > _STEADY * now:
+        return [None] * count
+    return [ghs_to_ths(rate) if rate >= 0 else None for rate in averages]
+
+
+def _works(module: Module, lives: list[bool | None], place: int) -> bool | None:
+    """Whether it is one of the boards that the module found, as far as the chips tell which those are."""
+    found = parse.boards_found(module.said)
+    if found is None:
+        return None
+    alive, answer = lives[place], lives.count(True)
+    if alive is None and found:
+        # Of one that is up and hashes nothing, what it found at its start says nothing any more.
+        counts = module.idle or amount(module.said, "GHSspd")
+        return True if counts and found >= len(lives) else None
+    if alive:
+        return True if found >= answer else None
+    return False if found <= answer else None
 
 
 def chips(seen: Stats) -> tuple[Chip, ...]:
@@ -66,10 +96,10 @@ def chips(seen: Stats) -> tuple[Chip, ...]:
     for module in seen.modules:
         heats = parse.chip_values(module, "PVT_T")
         volts = parse.chip_values(module, "PVT_V")
-        for place, board in enumerate(heats[:_MOST]):
+        for place, board in enumerate(heats):
             millivolts = volts[place] if place < len(volts) else []
             found += _chips(module, before + place, board, millivolts)
-        before += min(_count(module, heats), _MOST)
+        before += parse.board_count(module)
     return tuple(found)
 
 
@@ -80,7 +110,7 @@ def _chips(module: Module, board: int, heats: list[float], millivolts: list[floa
         Chip(
             board=board,
             index=index,
-            temp_c=(celsius or None) if live else None,
+            temp_c=celsius if live and parse.is_celsius(celsius) else None,
             voltage_v=millivolt / 1000 if millivolt > 0 else None,
         )
         for index, (celsius, millivolt) in enumerate(zip(heats, told, strict=True))

@@ -1,8 +1,8 @@
 """The AxeOS (Bitaxe) adapter: one object per machine, over its HTTP API, which has no login.
 
-A read is one request. The page of foreseen frequencies, which throttling is measured by, is asked for once
-and again with the facts. The firmware has no verb that stops mining, so none is declared: what has to be
-off goes through its outlet.
+A read is one request. The page of foreseen frequencies, which throttling is measured by and which some
+releases tell chips and model on, is asked for once and again with the facts. The firmware has no verb that
+stops mining, so none is declared: what has to be off goes through its outlet.
 """
 
 import asyncio
@@ -17,13 +17,14 @@ from firmware_adapters.miners.axeos import parse
 from firmware_adapters.miners.axeos.parse import Steps
 from firmware_adapters.miners.declared import declared
 from firmware_adapters.miners.fields import Object, amount, decode, reading
+from firmware_adapters.miners.side_pages import NOT_TOLD, SidePages
 from firmware_adapters.transport.http import HttpReply, HttpTransport
 from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.details import Board, Pool
 from shared.errors import AuthFailed, Busy, DeviceTimeout, MalformedReply, Unsupported
 from shared.inventory import DeviceEntry
-from shared.telemetry import DeviceKind
+from shared.telemetry import DeviceKind, Reading
 from shared.units import Algorithm
 
 INFO = "/api/system/info"
@@ -60,6 +61,10 @@ class AxeosAdapter:
         self._timeout_s = timeout_s
         self._name = name
         self._steps: Steps | None = None
+        self._asic_failed = False
+        """Its page of frequencies did not come; asked for again with the facts, not with every read."""
+        self._second_fan = False
+        """Whether a second fan was seen turning: later releases name one, at 0 rpm where there is none."""
         self._full_mhz: float | None = None
         """The frequency that it ran at before we throttled it."""
 
@@ -67,13 +72,13 @@ class AxeosAdapter:
 
     async def read(self) -> Observation:
         """State and readings. Raises `DeviceError`."""
+        ends_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
-            async with asyncio.timeout(self._timeout_s):
-                page = await self._info()
-                steps = await self._known_steps()
+            async with asyncio.timeout_at(ends_s):
+                page, steps = await self._whole(SidePages(self._name, ends_s))
         except TimeoutError as error:
             raise DeviceTimeout(f"{self._name}: no whole answer in time") from error
-        found = parse.readings(page)
+        found = self._without_absent_fan(parse.readings(page))
         full_mhz, mhz = self._full_mhz or steps.default_mhz, amount(page, "frequency")
         if full_mhz is not None and mhz is not None:
             found["throttle_pct"] = reading("throttle_pct", min(100.0, 100.0 * mhz / full_mhz))
@@ -86,6 +91,26 @@ class AxeosAdapter:
 
     async def _info(self) -> Object:
         return parse.info(await self._get(INFO))
+
+    async def _whole(self, side: SidePages | None = None) -> tuple[Object, Steps]:
+        """The page with what the other one adds to it, and the frequencies."""
+        page = await self._info()
+        if side is None:  # a rarer read, which the caller bounds
+            side = SidePages(self._name, asyncio.get_running_loop().time() + 2 * self._timeout_s)
+        steps = self._steps
+        if steps is None and not self._asic_failed:
+            steps = await side.ask(ASIC, self._known_steps())
+            self._asic_failed = steps is None
+        steps = steps or Steps()
+        return parse.completed(page, steps), steps
+
+    def _without_absent_fan(self, found: dict[str, Reading]) -> dict[str, Reading]:
+        second = found.get("fan_rpm.1")
+        if second is not None and second.value:
+            self._second_fan = True
+        elif second is not None and not self._second_fan:
+            del found["fan_rpm.1"]
+        return found
 
     async def _known_steps(self) -> Steps:
         """The foreseen frequencies, asked for once; none where the release has no such page."""
@@ -100,19 +125,23 @@ class AxeosAdapter:
 
     async def facts(self) -> DeviceFacts:
         """Identity and what this machine can do. Raises `DeviceError`."""
-        page = await self._info()
-        self._steps = await self._ask_steps()
+        told = await self._info()
+        self._asic_failed = False
+        with contextlib.suppress(*NOT_TOLD):
+            self._steps = await self._ask_steps()
+        steps = self._steps or Steps()
+        page = parse.completed(told, steps)
         found = parse.identity(page)
         return DeviceFacts(
             model=found.model,
-            firmware=_firmware(page),
+            firmware=parse.firmware(page),
             mac=found.mac,
             algorithm=Algorithm.SHA256D,
-            capabilities=self._declared(page, self._steps),
+            capabilities=self._declared(page, steps),
         )
 
     def _declared(self, page: Object, steps: Steps) -> tuple[Capability, ...]:
-        writable = self._trust.allows(_firmware(page))
+        writable = self._trust.allows(parse.firmware(page))
         low_pct = _lowest_pct(steps)
         declared = []
         for found in capabilities():
@@ -126,7 +155,8 @@ class AxeosAdapter:
 
     async def boards(self) -> tuple[Board, ...]:
         """See `BoardTelemetry.boards`: there is one."""
-        return (parse.board(await self._info()),)
+        page, _ = await self._whole()
+        return (parse.board(page),)
 
     async def pools(self) -> tuple[Pool, ...]:
         """See `PoolTelemetry.pools`."""
@@ -167,8 +197,7 @@ class AxeosAdapter:
         if mode not in FAN_MODES:
             raise Unsupported(f"{self._name}: no fan mode {mode!r}; it has {', '.join(FAN_MODES)}")
         if mode == "auto":
-            await self._writable()
-            await self._send("PATCH", SETTINGS, {"autofanspeed": 1})
+            await self._send("PATCH", SETTINGS, {"autofanspeed": parse.own_fan_mode(await self._writable())})
             return
         if duty_pct is None or not 0.0 <= duty_pct <= 100.0:
             raise Unsupported(f"{self._name}: the manual fan mode needs a duty of 0..100 %")
@@ -182,10 +211,10 @@ class AxeosAdapter:
 
     async def _writable(self) -> Object:
         """The page of a machine whose release is trusted; raises `Unsupported` for another."""
-        page = await self._info()
-        if not self._trust.allows(_firmware(page)):
-            version = parse.identity(page).firmware or "without a version"
-            raise Unsupported(f"{self._name}: AxeOS {version} is unknown, so nothing is written to it")
+        page, _ = await self._whole()
+        if not self._trust.allows(parse.firmware(page)):
+            told = parse.firmware(page)
+            raise Unsupported(f"{self._name}: {told} is unknown, so nothing is written to it")
         return page
 
     # ------------------------------------------------------------ requests
@@ -208,11 +237,6 @@ class AxeosAdapter:
         if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             raise Busy(where)
         raise MalformedReply(f"{where}: not a status that AxeOS gives")
-
-
-def _firmware(page: Object) -> str:
-    """For `DeviceFacts.firmware`: "AxeOS v2.9.0"."""
-    return f"AxeOS {parse.identity(page).firmware or '?'}"
 
 
 def _lowest_pct(steps: Steps) -> float | None:

@@ -25,6 +25,7 @@ OPTIONS_MHZ = (400.0, 425.0, 450.0, 475.0, 485.0, 500.0, 525.0, 550.0, 575.0)
 DEFAULT_MV, OPTIONS_MV = 1150, (1000, 1060, 1100, 1150, 1200, 1250)
 SUPPLY_MV = 5_175
 SMALL_CORES = 2_040
+NERDQAXE = "NerdQAxe++"
 _HASHING = (MinerState.MINING, MinerState.AUTO_TUNING)
 
 
@@ -38,9 +39,12 @@ class AxeosEmulator(WebEmulator):
         clock: Clock,
         version: str = "v2.9.0",
         traps: Traps | None = None,
+        model: str = "Gamma",
     ) -> None:
+        """`model` "NerdQAxe++" tells what that kin of the Bitaxe tells."""
         super().__init__(machine, clock=clock)
         self.version = version
+        self.model = model
         self.traps = traps or Traps()
         self.frequency_mhz = DEFAULT_MHZ
         self.core_mv = DEFAULT_MV
@@ -91,7 +95,7 @@ class AxeosEmulator(WebEmulator):
         page: Json = {
             "ASICModel": "BM1370",
             "boardVersion": "601",
-            "deviceModel": "Gamma",
+            "deviceModel": self.model,
             "version": self.version,
             "axeOSVersion": self.version,
             "idfVersion": "v5.4",
@@ -104,7 +108,36 @@ class AxeosEmulator(WebEmulator):
             "freeHeap": 8_000_000,
             "runningPartition": "ota_0",
         }
-        return page if self.traps.quiet else {**page, **self._measured(view), **self._settings(view)}
+        if self.traps.quiet:
+            return page
+        page |= {**self._measured(view), **self._settings(view)}
+        return self._nerdqaxe(view, page) if self.model == NERDQAXE else page
+
+    def _nerdqaxe(self, view: MinerView, page: Json) -> Json:
+        """What it tells more, and what less (a Bitaxe's counting per chip)."""
+        for only_there in ("hashrateMonitor", "expectedHashrate", "overheat_mode", "axeOSVersion"):
+            page.pop(only_there, None)
+        board = view.boards[0] if view.boards and not self.traps.sensors_absent else None
+        automatic = page["autofanspeed"]
+        shares = [
+            (view.shares_accepted, view.shares_rejected),
+            *((pool.shares_accepted, pool.shares_rejected) for pool in view.other_pools[:1]),
+        ]
+        counted = [
+            {"connected": view.pool == at, "accepted": accepted, "rejected": rejected}
+            for at, (accepted, rejected) in enumerate(shares)
+        ]
+        return {
+            **page,
+            "boardtemp1": 0 if board is None else board.board_temp_min_c or 0,
+            "boardtemp2": 0 if board is None else board.board_temp_max_c or 0,
+            "autofanspeed": 2 if automatic else 0,
+            "pidTargetTemp": view.target_temp_c,
+            "duplicateHWNonces": view.hw_errors,
+            "shutdown": view.state is MinerState.STOPPED,
+            "isStratumConnected": view.state in _HASHING,
+            "stratum": {"poolMode": 0, "pools": counted},
+        }
 
     def _measured(self, view: MinerView) -> Json:
         chips = [b.chip_temp_max_c for b in view.boards if b.chip_temp_max_c is not None]
@@ -151,7 +184,7 @@ class AxeosEmulator(WebEmulator):
     def _asic(self, view: MinerView) -> Json:
         return {
             "ASICModel": "BM1370",
-            "deviceModel": "Gamma",
+            "deviceModel": self.model,
             "asicCount": max(1, len(view.boards)),
             "defaultFrequency": DEFAULT_MHZ,
             "frequencyOptions": list(OPTIONS_MHZ),

@@ -4,6 +4,7 @@ import re
 
 from firmware_adapters.identify import Clue, Findings, Guess, word
 from firmware_adapters.miners import known
+from firmware_adapters.miners.axeos.parse import named, sold_as
 
 PORT = 80
 INFO = "/api/system/info"
@@ -26,15 +27,21 @@ def recognise(seen: Findings) -> Guess | None:
         clues.append(Clue(0.6, "the front page says AxeOS"))
     if not clues:
         return None
-    name = word(info, "deviceModel")
+    name, version = word(info, "deviceModel"), word(info, "version")
     board = word(info, "boardVersion")
     return Guess(
         clues=tuple(clues),
-        model=f"Bitaxe {name}" if name else f"Bitaxe {chip}{f' board {board}' if board else ''}".strip(),
-        firmware=word(info, "version"),
+        model=_model(name, chip, board),
+        firmware=named(name, version) if name and version and sold_as(name) == name else version,
         mac=word(info, "macAddr"),
         algorithm="sha256d" if chip.startswith("BM") else "",
     )
+
+
+def _model(name: str, chip: str, board: str) -> str:
+    if not name:
+        return f"Bitaxe {chip}{f' board {board}' if board else ''}".strip()
+    return sold_as(name)
 
 
 def seen_before(firmware: str) -> bool:

@@ -1,17 +1,18 @@
 """AxeOS pages → state, readings, board, pools, faults. Pure; raises nothing but `MalformedReply`.
 
 Sources: miners.md §2, a recorded reply of a machine with 2.4, and field names that later 2.x releases added
-(a second fan and temperature, the expected hashrate, errors per chip). Hashrates are GH/s, voltages mV,
-currents mA, power W, measured by a sensor on the board. There is no word for the machine's state: it is
-what hashrate and overheat mode say. A sensor that is absent reads -1 or 0. The only sensor of the board
-beside the chip's is that of its voltage regulator, so that is the board's temperature.
+(a second fan and temperature, the expected hashrate, errors per chip), and those of its kin (NerdQAxe++:
+board sensors, pools side by side, `shutdown`). Hashrates are GH/s, voltages mV, currents mA, power W,
+measured by a sensor on the board. There is no word for a Bitaxe's state: it is what hashrate and overheat
+mode say. A sensor that is absent reads -1 or 0. The only sensor of a Bitaxe's board beside the chip's is
+that of its voltage regulator, so that is the board's temperature.
 """
 
 from types import MappingProxyType
 
 import msgspec
 
-from firmware_adapters.miners.claims import power_beside
+from firmware_adapters.miners.claims import power_beside, still_hashes
 from firmware_adapters.miners.fields import (
     Object,
     amount,
@@ -31,8 +32,18 @@ CORE_POINTS = ("hashrate_ths", "hashrate_nominal_ths", "power_w", "chip_temp_max
 """Points that every observation names, MISSING where the reply did not say."""
 _MODELS = MappingProxyType({"BM1397": "Max", "BM1366": "Ultra", "BM1368": "Supra", "BM1370": "Gamma"})
 """What a machine with this chip is sold as, where it does not say so itself."""
+_BITAXES = ("max", "ultra", "supra", "gamma", "hex", "gt", "duo", "touch")
 _OWN_KEYS = ("ASICModel", "hashRate", "coreVoltage", "stratumURL")
 _ABSENT = (-1.0, 0.0)
+_BOARD_SENSORS = ("boardtemp1", "boardtemp2")
+_SECOND_PAGE = ("ASICModel", "deviceModel", "asicCount", "smallCoreCount", "expectedHashrate")
+"""What some releases tell on `/api/system/asic` alone."""
+_LEAST_MILLIVOLTS = 100.0
+"""No supply is below 0.1 V, so a smaller number is volts."""
+_SAME_POWER = 0.25
+"""How far voltage times current may be from the power of the same supply: sensors and losses [default]."""
+_PID = 2.0
+"""The fan mode of a NerdQAxe in which it holds `pidTargetTemp`."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,10 +56,12 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Steps(msgspec.Struct, frozen=True, kw_only=True):
-    """`/api/system/asic`: the frequencies that the maker foresees, MHz."""
+    """`/api/system/asic`: the frequencies that the maker foresees, MHz, and what it tells of the machine."""
 
     default_mhz: float | None = None
     options_mhz: tuple[float, ...] = ()
+    told: Object = {}
+    """Of `_SECOND_PAGE` what it names."""
 
 
 def info(body: object) -> Object:
@@ -59,19 +72,43 @@ def info(body: object) -> Object:
     return page
 
 
+def completed(page: Object, steps: Steps) -> Object:
+    """The page with what only `/api/system/asic` tells; what the page itself says goes before."""
+    return {**page, **{key: value for key, value in steps.told.items() if page.get(key) in (None, "")}}
+
+
 def identity(page: Object) -> Identity:
     """Who the machine is."""
     chip = text(page, "ASICModel") or ""
     name = text(page, "deviceModel") or _MODELS.get(chip, "")
     board = text(page, "boardVersion")
-    # Kin of the Bitaxe tell their whole name (NerdQAxe).
-    maker = "" if "axe" in name.lower() else "Bitaxe"
-    parts = (maker, name or chip, f"({board})" if board else "")
+    parts = (sold_as(name) if name else f"Bitaxe {chip}".strip(), f"({board})" if board else "")
     return Identity(
         model=" ".join(part for part in parts if part),
         firmware=text(page, "version") or text(page, "axeOSVersion") or "",
         mac=(text(page, "macAddr") or "").lower(),
     )
+
+
+def firmware(page: Object) -> str:
+    """For `DeviceFacts.firmware`: "AxeOS v2.9.0", "AxeOS of NerdQAxe++ v1.0.35"."""
+    return named(text(page, "deviceModel") or "", identity(page).firmware)
+
+
+def named(model: str, version: str) -> str:
+    """A release by its maker and number, because kin of the Bitaxe count their own releases from 1 too."""
+    maker = f"AxeOS of {model}" if model and sold_as(model) == model else "AxeOS"
+    return f"{maker} {version or '?'}"
+
+
+def own_fan_mode(page: Object) -> int:
+    """What sets the fan to hold its temperature by itself."""
+    return int(_PID) if "pidTargetTemp" in page else 1
+
+
+def sold_as(name: str) -> str:
+    """With the maker in front of a Bitaxe's model; its kin tell their whole name (NerdQAxe++, LV07)."""
+    return f"Bitaxe {name}" if name.lower().startswith(_BITAXES) else name
 
 
 def readings(page: Object) -> dict[str, Reading]:
@@ -81,19 +118,19 @@ def readings(page: Object) -> dict[str, Reading]:
     # Counted from cores and clock, so it is what it should be and not what was measured.
     found["hashrate_nominal_ths"] = reading("hashrate_nominal_ths", nominal_ths(page), Quality.ESTIMATED)
     found["power_w"] = _power(page)
-    found["chip_temp_max_c"] = _temperature("chip_temp_max_c", page, "temp", "temp2")
-    found["board_temp_max_c"] = _temperature("board_temp_max_c", page, "vrTemp")
-    found["voltage_v"] = reading("voltage_v", _thousandth(page, "voltage"))
-    found["current_a"] = reading("current_a", _thousandth(page, "current"))
+    found |= _temperatures(page)
+    found["voltage_v"] = reading("voltage_v", supply_v(page))
+    found["current_a"] = reading("current_a", supply_a(page))
     for index, key in enumerate(("fanrpm", "fan2rpm")):
         rpm = amount(page, key)
         if rpm is not None:
             found[f"fan_rpm.{index}"] = reading("fan_rpm", rpm)
     found["fan_duty_pct"] = reading("fan_duty_pct", amount(page, "fanspeed"))
-    if switched(page, "autofanspeed") and "temptarget" in page:
-        found["setpoint_c"] = reading("setpoint_c", number(page, "temptarget"))
-    found["shares_accepted"] = reading("shares_accepted", amount(page, "sharesAccepted"))
-    found["shares_rejected"] = reading("shares_rejected", amount(page, "sharesRejected"))
+    target = _fan_target(page)
+    if target is not None:
+        found["setpoint_c"] = reading("setpoint_c", number(page, target))
+    found["shares_accepted"] = reading("shares_accepted", _shares(page, "sharesAccepted", "accepted"))
+    found["shares_rejected"] = reading("shares_rejected", _shares(page, "sharesRejected", "rejected"))
     found["uptime_s"] = reading("uptime_s", amount(page, "uptimeSeconds"))
     found["hw_errors"] = reading("hw_errors", hw_errors(page))
     rate = hashrate_ths(page)
@@ -116,30 +153,91 @@ def _power(page: Object) -> Reading:
 def nominal_ths(page: Object) -> float | None:
     """What cores and clock make, TH/s: one hash per small core and clock tick, unless the machine says it."""
     told = amount(page, "expectedHashrate")
-    if told is not None:
+    if told:
         return ghs_to_ths(told)
     cores, chips, mhz = amount(page, "smallCoreCount"), chip_count(page), amount(page, "frequency")
-    if cores is None or chips is None or mhz is None:
+    if not cores or not chips or mhz is None:
+        # A chip that was not found has no rate to expect.
         return None
     return mhs_to_ths(cores * chips * mhz)
 
 
 def chip_count(page: Object) -> int | None:
-    """How many chips it has."""
+    """How many chips it has: as it says, else as many as it lists."""
     chips = amount(page, "asicCount")
-    return int(chips) if chips is not None and chips.is_integer() and chips < 1_000 else None
+    if chips is None:
+        return len(_chips(page)) or None
+    return int(chips) if chips.is_integer() and chips < 1_000 else None
 
 
 def hw_errors(page: Object) -> float | None:
-    """Errors counted per chip, where the release counts them."""
-    chips = children(child(page, "hashrateMonitor"), "asics")
-    counts = [count for chip in chips if (count := amount(chip, "errorCount")) is not None]
+    """Errors counted per chip, or nonces that came twice: what the release counts."""
+    counts = [count for chip in _chips(page) if (count := amount(chip, "errorCount")) is not None]
+    return sum(counts) if counts else amount(page, "duplicateHWNonces")
+
+
+def _chips(page: Object) -> list[Object]:
+    return children(child(page, "hashrateMonitor"), "asics")
+
+
+def _shares(page: Object, whole: str, each: str) -> float | None:
+    """Of the machine; where only its pools count them, over all pools."""
+    told = amount(page, whole)
+    if told is not None:
+        return told
+    counts = [count for pool in _pools_told(page) if (count := amount(pool, each)) is not None]
     return sum(counts) if counts else None
 
 
-def _temperature(point: str, page: Object, *keys: str) -> Reading:
-    known = [value for key in keys if (value := number(page, key)) is not None and value not in _ABSENT]
-    return reading(point, max(known, default=None))
+def _fan_target(page: Object) -> str | None:
+    """The key of the temperature that the fan holds; None while it holds none."""
+    if "temptarget" in page:
+        return "temptarget" if switched(page, "autofanspeed") else None
+    return "pidTargetTemp" if number(page, "autofanspeed") == _PID and "pidTargetTemp" in page else None
+
+
+def _temperatures(page: Object) -> dict[str, Reading]:
+    """Hottest and coolest of chips and board; the minimum only where there are several sensors.
+
+    The regulator counts as the board's hottest sensor always, so that nothing hot on it goes unseen. Where
+    the board has sensors of its own, it is told as the power supply as well.
+    """
+    chips, own = _sensors(page, "temp", "temp2"), _sensors(page, *_BOARD_SENSORS)
+    regulator = _sensors(page, "vrTemp")
+    found = {
+        "chip_temp_max_c": reading("chip_temp_max_c", max(chips, default=None)),
+        "board_temp_max_c": reading("board_temp_max_c", max([*own, *regulator], default=None)),
+    }
+    if len(chips) > 1:
+        found["chip_temp_min_c"] = reading("chip_temp_min_c", min(chips))
+    if own:
+        found["board_temp_min_c"] = reading("board_temp_min_c", min(own))
+        found["psu_temp_c"] = reading("psu_temp_c", max(regulator, default=None))
+    return found
+
+
+def _sensors(page: Object, *keys: str) -> list[float]:
+    return [value for key in keys if (value := number(page, key)) is not None and value not in _ABSENT]
+
+
+def supply_v(page: Object) -> float | None:
+    """Voltage at its plug, V."""
+    volts = amount(page, "voltage")
+    return volts if volts is None or volts < _LEAST_MILLIVOLTS else volts / 1_000.0
+
+
+def supply_a(page: Object) -> float | None:
+    """Current at its plug, A, in whichever unit agrees with voltage and power.
+
+    None where neither does: some boards measure it behind the regulator, where it is several times as much.
+    """
+    amps, volts, watts = amount(page, "current"), supply_v(page), amount(page, "power")
+    if amps is None or volts is None or watts is None:
+        return None
+    for one in (amps / 1_000.0, amps):
+        if abs(volts * one - watts) <= _SAME_POWER * watts:
+            return one
+    return None
 
 
 def _thousandth(page: Object, key: str) -> float | None:
@@ -165,8 +263,10 @@ def overheated(page: Object) -> bool | None:
 
 
 def state(page: Object) -> MinerState:
-    """What can be told: hashing, off for heat, or unknown, which counts as running."""
+    """What can be told: hashing, off for heat, shut down, or unknown, which counts as running."""
     rate = hashrate_ths(page)
+    if switched(page, "shutdown") and not (overheated(page) and rate == 0):
+        return MinerState.SHUTTING_DOWN if still_hashes(rate, nominal_ths(page)) else MinerState.STOPPED
     if rate is not None and rate > 0:
         return MinerState.MINING
     return MinerState.FAILURE if overheated(page) and rate == 0 else MinerState.UNKNOWN
@@ -192,14 +292,18 @@ def board(page: Object) -> Board:
     """The one board there is."""
     rate = hashrate_ths(page)
     volts = _thousandth(page, "coreVoltageActual")
+    chips = _sensors(page, "temp", "temp2")
+    sensors = _sensors(page, *_BOARD_SENSORS) or _sensors(page, "vrTemp")
     return Board(
         index=0,
         working=None if rate is None else rate > 0,
         hashrate_ths=rate,
         hashrate_nominal_ths=nominal_ths(page),
         power_w=_power(page).value,
-        chip_temp_max_c=_temperature("chip_temp_max_c", page, "temp", "temp2").value,
-        board_temp_max_c=_temperature("board_temp_max_c", page, "vrTemp").value,
+        chip_temp_max_c=_believed("chip_temp_max_c", max(chips, default=None)),
+        chip_temp_min_c=_believed("chip_temp_min_c", min(chips)) if len(chips) > 1 else None,
+        board_temp_max_c=_believed("board_temp_max_c", max(sensors, default=None)),
+        board_temp_min_c=_believed("board_temp_min_c", min(sensors)) if len(sensors) > 1 else None,
         frequency_mhz=amount(page, "frequency"),
         voltage_v=volts if volts is not None else _thousandth(page, "coreVoltage"),
         hw_errors=hw_errors(page),
@@ -207,31 +311,48 @@ def board(page: Object) -> Board:
     )
 
 
+def _believed(point: str, value: float | None) -> float | None:
+    return reading(point, value).value
+
+
+def _pools_told(page: Object) -> list[Object]:
+    """What a NerdQAxe tells of each pool, in the order of their addresses."""
+    return children(child(page, "stratum"), "pools")
+
+
 def pools(page: Object) -> tuple[Pool, ...]:
     """The pool and its stand-in; those without an address are left out.
 
-    Shares are counted for the machine, so they are told of a pool only where there is no other.
+    Shares are the pool's own where the machine counts them so. Else they are counted for the machine, and
+    told of a pool only where there is no other.
     """
     spare = switched(page, "isUsingFallbackStratum")
+    unconnected = switched(page, "isStratumConnected") is False
+    each = _pools_told(page)
     found = []
     for index, prefix in enumerate(("stratum", "fallbackStratum")):
-        host, port = text(page, f"{prefix}URL"), amount(page, f"{prefix}Port")
+        own = each[index] if index < len(each) else {}
+        host = text(own, "host") or text(page, f"{prefix}URL")
         if host is None:
             continue
-        used = None if spare is None else spare == (index == 1)
-        found.append((index, _url(host, port), text(page, f"{prefix}User") or "", used))
-    alone = len(found) == 1
-    return tuple(
-        Pool(
-            index=index,
-            url=url,
-            user=user,
-            state=PoolState.ACTIVE if used else PoolState.UNKNOWN,
-            accepted=amount(page, "sharesAccepted") if alone else None,
-            rejected=amount(page, "sharesRejected") if alone else None,
+        port = amount(own, "port")
+        used = None if spare is None else spare == (index == 1) and not unconnected
+        connected = switched(own, "connected")
+        found.append(
+            Pool(
+                index=index,
+                url=_url(host, amount(page, f"{prefix}Port") if port is None else port),
+                user=text(own, "user") or text(page, f"{prefix}User") or "",
+                state=PoolState.ACTIVE if (used if connected is None else connected) else PoolState.UNKNOWN,
+                accepted=amount(own, "accepted"),
+                rejected=amount(own, "rejected"),
+            )
         )
-        for index, url, user, used in found
-    )
+    alone = found[0] if len(found) == 1 else None
+    if alone is not None and alone.accepted is None and alone.rejected is None:
+        shares = {"accepted": amount(page, "sharesAccepted"), "rejected": amount(page, "sharesRejected")}
+        return (msgspec.structs.replace(alone, **shares),)
+    return tuple(found)
 
 
 def _url(host: str, port: float | None) -> str:
@@ -248,6 +369,7 @@ def steps(body: object) -> Steps:
     return Steps(
         default_mhz=default if default is not None and default > 0 else None,
         options_mhz=tuple(sorted({float(value) for value in options})),
+        told={key: page[key] for key in _SECOND_PAGE if page.get(key) not in (None, "")},
     )
 
 

@@ -4,11 +4,14 @@ Cadence: `miner/details`, `miner/stats`, `cooling/state` and `miner/hw/hashboard
 state, watts, fans and board temperatures live on a page each; the power target in force on every
 `TARGET_EVERY`-th, the configured temperature and the list of errors on every `SLOW_EVERY`-th, target and
 temperature also within `AFTER_WRITE_S` of a write. A page that the machine does not serve in its present
-state costs its readings and not the whole read, except `miner/details`, without which nothing is known.
+state, closes, hangs on or fills with nonsense costs its readings and not the whole read, except
+`miner/details`, without which nothing is known.
 """
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +23,7 @@ from firmware_adapters.miners.braiins.limits import Limits
 from firmware_adapters.miners.braiins.session import Session
 from firmware_adapters.miners.declared import declared
 from firmware_adapters.miners.fields import reading
+from firmware_adapters.miners.side_pages import SidePages
 from firmware_adapters.transport.http import HttpTransport
 from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability, Capability, DeviceFacts
@@ -29,6 +33,8 @@ from shared.errors import Busy, DeviceTimeout
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState
 from shared.units import Algorithm
+
+T = TypeVar("T")
 
 TARGET_EVERY = 2
 SLOW_EVERY = 5
@@ -74,34 +80,52 @@ class BraiinsAdapter(Control):
 
     async def read(self) -> Observation:
         """State and readings; see the module's text for what is asked when. Raises `DeviceError`."""
+        ends_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._read()
+            async with asyncio.timeout_at(ends_s):
+                return await self._read(SidePages(self._name, ends_s))
         except TimeoutError as error:
             raise DeviceTimeout(f"{self._name}: no whole answer in time") from error
 
-    async def _read(self) -> Observation:
+    async def _read(self, side: SidePages) -> Observation:
         turn = self._reads
         details = await self._details()
         hashing = details.state is MinerState.MINING
-        stats = await self._optional("miner/stats", lambda body: parse.stats(body, self._clock.utc_ms()))
-        cooling = await self._optional("cooling/state", parse.cooling)
-        boards = await self._optional(
-            "miner/hw/hashboards", lambda body: parse.hashboards(body, hashing=hashing)
+        now_ms = self._clock.utc_ms()
+        stats = await self._beside(
+            side, "miner/stats", lambda body: parse.stats(body, now_ms, hashing=hashing)
+        )
+        cooling = await self._beside(side, "cooling/state", parse.cooling)
+        boards = await self._beside(
+            side, "miner/hw/hashboards", lambda body: parse.hashboards(body, hashing=hashing)
         )
         readings = parse.merge(part for part in (stats, cooling, boards) if part is not None)
         readings["uptime_s"] = reading("uptime_s", details.uptime_s)
         if turn % TARGET_EVERY == 0 or self._just_written():
-            target_w = await self._optional("performance/tuner-state", limits.power_target_w)
+            target_w = await self._beside(side, "performance/tuner-state", limits.power_target_w)
             readings["power_limit_w"] = reading("power_limit_w", target_w)
         faults: tuple[Fault, ...] | None = None
         if turn % SLOW_EVERY == 0 or self._just_written():
-            target_c = await self._optional("configuration/miner", limits.target_c)
+            target_c = await self._beside(side, "configuration/miner", limits.target_c)
             readings["setpoint_c"] = reading("setpoint_c", target_c)
         if turn % SLOW_EVERY == 0:
-            faults = await self._optional("miner/errors", parts.faults)
+            faults = await self._beside(
+                side, "miner/errors", lambda body: parts.faults(body, details, now_ms)
+            )
         self._reads = turn + 1
-        return Observation(readings=readings, state=details.state, algorithm=Algorithm.SHA256D, faults=faults)
+        algorithm = parse.algorithm(details.model)
+        return Observation(
+            readings=readings,
+            state=details.state,
+            algorithm=None if algorithm is Algorithm.UNKNOWN else algorithm,
+            faults=faults,
+        )
+
+    async def _beside(self, side: SidePages, path: str, read: Callable[[object], T]) -> T | None:
+        async def told() -> T:
+            return read(await self._session.get(path))
+
+        return await side.ask(path, told())
 
     # ------------------------------------------------------------ rare
 
@@ -117,7 +141,7 @@ class BraiinsAdapter(Control):
             firmware=details.firmware,
             mac=details.mac,
             serial=details.serial,
-            algorithm=Algorithm.SHA256D,
+            algorithm=parse.algorithm(details.model),
             capabilities=self._declared(self._limits or Limits()),
             default_password=key is not None and key.secret in DEFAULT_PASSWORDS,
         )

@@ -7,6 +7,7 @@ Watts are approximated by the firmware, and the hottest chip is the board's sens
 recording: both are estimates.
 """
 
+import re
 from collections.abc import Iterable
 from types import MappingProxyType
 
@@ -28,7 +29,7 @@ from firmware_adapters.miners.fields import (
 )
 from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading
-from shared.units import ghs_to_ths, mhs_to_ths
+from shared.units import Algorithm, ghs_to_ths, mhs_to_ths
 
 WINDOWS = ("last_5s", "last_15s", "last_30s", "last_1m", "last_5m")
 """Averages of the hashrate, the nearest to now first; longer ones are history."""
@@ -38,7 +39,8 @@ _OLDEST_S = 1_640_995_200.0
 """2022 in UTC: no machine with this API mined before, so its clock has not been set (it starts at 2015)."""
 _CLOCK_TOLERANCE_S = 60.0
 _MAX_FANS = 16
-_CHIP, _BOARD = 1, 2
+_CHIP, _BOARD = (1, "SENSOR_LOCATION_CHIP"), (2, "SENSOR_LOCATION_PCB")
+"""As number, as recorded, or by name, as the API's own definition has it."""
 
 _STATUS = MappingProxyType(
     {1: "NOT_STARTED", 2: "NORMAL", 3: "PAUSED", 4: "SUSPENDED", 5: "RESTRICTED"},
@@ -94,15 +96,30 @@ def miner_state(status: object, backend_uptime_s: float | None) -> MinerState:
     return MinerState.MINING if word in ("NORMAL", "RESTRICTED") else MinerState.UNKNOWN
 
 
+_FAMILY = re.compile(r"(?:antminer\s+)?([stl])\d|(braiins|bmm)", re.IGNORECASE)
+
+
+def algorithm(model: str) -> Algorithm:
+    """What a machine of this model mines, by its family: S, T and the
+    vendor's own are SHA-256, L is scrypt."""
+    family = _FAMILY.match(model.strip())
+    if family is None:
+        return Algorithm.UNKNOWN
+    return Algorithm.SCRYPT if (family[1] or "").lower() == "l" else Algorithm.SHA256D
+
+
 # ---------------------------------------------------------------- miner/stats
 
 
-def stats(body: object, utc_ms: int) -> dict[str, Reading]:
-    """Readings in `miner/stats`; `utc_ms` is our clock. Raises `MalformedReply` if it is no object."""
+def stats(body: object, utc_ms: int, *, hashing: bool = True) -> dict[str, Reading]:
+    """Readings in `miner/stats`; `utc_ms` is our clock. Raises `MalformedReply` if it is no object.
+
+    `hashing` False: its state says that it does not, so that an average over minutes is about before.
+    """
     page = as_page(body, "miner/stats")
     miner, pool = child(page, "miner_stats"), child(page, "pool_stats")
     watts = amount(page, "power_stats", "approximated_consumption", "watt")
-    hashrate = reading("hashrate_ths", hashrate_now(miner))
+    hashrate = reading("hashrate_ths", hashrate_now(miner, hashing=hashing))
     found = {
         "hashrate_ths": hashrate,
         "hashrate_nominal_ths": reading("hashrate_nominal_ths", rate_ths(child(miner, "nominal_hashrate"))),
@@ -129,10 +146,11 @@ def rate_ths(rate: Object | None) -> float | None:
     return None
 
 
-def hashrate_now(parent: Object | None) -> float | None:
-    """The average nearest to now under `real_hashrate`, TH/s."""
+def hashrate_now(parent: Object | None, *, hashing: bool = True) -> float | None:
+    """The average nearest to now under `real_hashrate`, TH/s; minutes are not now on a machine at rest."""
     rates = child(parent, "real_hashrate")
-    return next((found for window in WINDOWS if (found := rate_ths(child(rates, window))) is not None), None)
+    windows = WINDOWS if hashing else WINDOWS[:-1]
+    return next((found for window in windows if (found := rate_ths(child(rates, window))) is not None), None)
 
 
 def share_age_s(pool: Object | None, utc_ms: int) -> float | None:
@@ -163,10 +181,10 @@ def cooling(body: object) -> dict[str, Reading]:
     if duties:
         found["fan_duty_pct"] = reading("fan_duty_pct", max(duties))
     hottest = child(page, "highest_temperature")
-    celsius, where = sensor_c(child(hottest, "temperature")), number(hottest, "location")
-    if celsius is not None and where == _CHIP:
+    celsius, where = sensor_c(child(hottest, "temperature")), (hottest or {}).get("location")
+    if celsius is not None and where in _CHIP:
         found["chip_temp_max_c"] = reading("chip_temp_max_c", celsius, Quality.ESTIMATED)
-    if celsius is not None and where == _BOARD:
+    if celsius is not None and where in _BOARD:
         found["board_temp_max_c"] = reading("board_temp_max_c", celsius)
     return found
 

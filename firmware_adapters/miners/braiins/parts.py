@@ -3,6 +3,8 @@
 Pure; raises nothing but `MalformedReply`.
 """
 
+from datetime import UTC, datetime
+
 from firmware_adapters.miners.braiins import parse
 from firmware_adapters.miners.fields import (
     Object,
@@ -17,8 +19,16 @@ from firmware_adapters.miners.fields import (
 )
 from shared.details import Board, Fault, Pool, PoolState
 from shared.errors import MalformedReply
+from shared.telemetry import MinerState
 
 MAX_FAULTS = 32
+RECENT_S = 900.0
+"""An error of a machine that works, or was stopped, is over after this [default]."""
+_OLDEST_S = 1_640_995_200.0
+"""2022 in UTC: an earlier entry is by a clock that has not been set, and started in 2015 with the machine."""
+_UNSET_S = 1_420_070_400.0
+"""2015 in UTC."""
+_WELL = (MinerState.MINING, MinerState.STOPPED)
 
 
 def boards(body: object, *, hashing: bool) -> tuple[Board, ...]:
@@ -90,16 +100,19 @@ def _pool_state(pool: Object) -> PoolState:
     return PoolState.STANDBY if flag(pool, "alive") else PoolState.UNKNOWN
 
 
-def faults(body: object) -> tuple[Fault, ...]:
-    """`miner/errors`, each error once, the newest last.
+def faults(body: object, details: parse.Details, utc_ms: int) -> tuple[Fault, ...]:
+    """What of `miner/errors` is wrong now, each error once, the newest last; `utc_ms` is our clock.
 
     The page is a record since the firmware was installed, by a clock that may have stood at 2015, and repeats
-    one error by the hundred; so each stands once, with the time of its last entry in its words. Raises
-    `MalformedReply` if it is no object.
+    one error by the hundred; so each stands once, with the time of its last entry in its words. An entry
+    counts for `RECENT_S`, and all since the machine started count while it neither mines nor was stopped:
+    they may be why. One without a time that can be read counts. Raises `MalformedReply` if it is no object.
     """
     last: dict[tuple[str, str], str] = {}
     for error in children(as_page(body, "miner/errors"), "errors"):
         when = text(error, "timestamp") or ""
+        if _is_over(when, details, utc_ms / 1000.0):
+            continue
         told = text(error, "message") or ""
         coded = [code for code in children(error, "error_codes") if text(code, "code")]
         for code in coded:
@@ -110,6 +123,25 @@ def faults(body: object) -> tuple[Fault, ...]:
     return tuple(
         Fault(code=code, words=f"{words} (last {when})" if when else words) for (code, words), when in newest
     )
+
+
+def _is_over(when: str, details: parse.Details, now_s: float) -> bool:
+    """Whether an entry of that time (ISO 8601) is history; False where nobody can tell."""
+    try:
+        at = datetime.fromisoformat(when)
+    except ValueError:
+        return False
+    at_s = (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
+    uptime_s = details.uptime_s
+    if at_s < _OLDEST_S:
+        # Written before the clock was set: so long after a start, at the earliest after the present one.
+        return uptime_s is not None and uptime_s - (at_s - _UNSET_S) > RECENT_S and details.state in _WELL
+    counts_s = RECENT_S
+    if details.state not in _WELL:
+        if uptime_s is None:
+            return False
+        counts_s = max(RECENT_S, uptime_s + RECENT_S)
+    return now_s - at_s > counts_s
 
 
 def _note(last: dict[tuple[str, str], str], key: tuple[str, str], when: str) -> None:

@@ -1,10 +1,10 @@
 """The LuxOS adapter: one object per machine, over its command socket alone (TCP 4028).
 
 Cadence: `stats`, `power` and `config` on every read (everything that control needs); `summary`, `fans` and
-`profiles` on every `SECOND`-th (shares, duty, rated power of the running profile); `pools`, `events` and
-`tempctrl` on every `SLOW_EVERY`-th; `profiles` and `tempctrl` also within `AFTER_WRITE_S` of a write; `devs`
-only while it neither hashes nor sleeps. What a read did not ask for is absent from it, never what it was
-earlier.
+`profiles` on every `SECOND`-th (shares, duty, rated power of the running profile); `pools`, `events`, `temps`
+and `tempctrl` on every `SLOW_EVERY`-th; `temps` on every read of a machine where it told of sensors that
+`stats` has not; `profiles` and `tempctrl` also within `AFTER_WRITE_S` of a write; `devs` only while it
+neither hashes nor sleeps. What a read did not ask for is absent from it, never what it was earlier.
 """
 
 import asyncio
@@ -18,23 +18,28 @@ from firmware_adapters.miners.declared import declared
 from firmware_adapters.miners.luxos import boards as parts
 from firmware_adapters.miners.luxos import parse
 from firmware_adapters.miners.luxos.session import LoggedOn, Session
+from firmware_adapters.miners.side_pages import NOT_TOLD, SidePages
 from firmware_adapters.transport.line_json import Body, LineClient, LineTransport
 from shared.capabilities import Ability, Capability, DeviceFacts, Preset
 from shared.clock import Clock, SystemClock
 from shared.details import Board, Chip, Fault, Pool
 from shared.errors import AuthFailed, Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
 from shared.inventory import DeviceEntry
-from shared.telemetry import DeviceKind, Reading
+from shared.telemetry import DeviceKind, MinerState, Reading
 from shared.units import Algorithm
 
 SECOND = 2
 SLOW_EVERY = 5
 AFTER_WRITE_S = 120.0
-READ_TIMEOUTS = 2
+READ_TIMEOUTS = 3
 """A whole read may take this many request time-outs; its commands are small and go one after the other."""
 
+_RARER = 8
+"""So many request time-outs may boards and facts take."""
 _REFUSALS = (AuthFailed, Busy, Unsupported)
 """The machine said no: nothing has changed."""
+_BROKEN = (MinerState.FAILURE, MinerState.UNKNOWN)
+"""It does not hash and nobody told it so."""
 _UNSETTLED = (DeviceError, asyncio.CancelledError)
 """Nobody knows what the machine did."""
 
@@ -80,80 +85,102 @@ class LuxosAdapter:
         self._written_s: float | None = None
         self._abilities: frozenset[Ability] | None = None
         self._atm_unclear = False
+        self._temps_tell_more = False
 
     # ------------------------------------------------------------ reading
 
     async def read(self) -> Observation:
         """State and readings, see the module's text for what is asked when. Raises `DeviceError`."""
+        ends_s = asyncio.get_running_loop().time() + self._timeout_s * READ_TIMEOUTS
         try:
-            async with asyncio.timeout(self._timeout_s * READ_TIMEOUTS):
-                return await self._read()
+            async with asyncio.timeout_at(ends_s):
+                return await self._read(SidePages(self._name, ends_s))
         except TimeoutError as error:
             raise DeviceTimeout(f"{self._name}: no whole answer in time") from error
 
-    async def _read(self) -> Observation:
+    async def _read(self, side: SidePages) -> Observation:
         written = self._just_written()
         second = self._reads % SECOND == 0
         slow = self._reads % SLOW_EVERY == 0
         stats = cgminer.stats(await self._session.ask("stats"))
-        told = await self._config()
+        told = await self._config(side)
         self._look_at_managed(told)
         readings = parse.readings(stats, air=told.air)
         readings["power_w"] = power_beside(
-            parse.power(await self._optional("power")), readings["hashrate_ths"]
+            parse.power(await self._optional("power", side=side)), readings["hashrate_ths"]
         )
+        if slow or self._temps_tell_more:
+            readings |= await self._temperatures(stats, side)
         ramping = False
         if not stats.rate_ths and not told.asleep:
-            ramping = parse.ramping(await self._optional("devs"))
+            ramping = parse.ramping(await self._optional("devs", side=side))
         if second:
-            readings |= cgminer.summary_shares(await self._optional("summary"))
+            shares = cgminer.summary_shares(await self._optional("summary", side=side))
+            if not shares and not slow:
+                shares = self._shares(await self._optional("pools", side=side))
+            readings |= shares
             if told.air:
-                readings |= parse.fans(await self._optional("fans"))
+                readings |= parse.fans(await self._optional("fans", side=side))
         if second or written:
-            readings |= parse.rated(await self._optional("profiles"), told.profile)
+            readings |= parse.rated(await self._optional("profiles", side=side), told.profile)
         if (slow or written) and told.air:
-            readings |= parse.target(await self._optional("tempctrl"))
+            readings |= parse.target(await self._optional("tempctrl", side=side))
+        state = parse.state(stats, told, ramping=ramping)
         found: tuple[Fault, ...] | None = None
         if slow:
-            readings |= self._last_share(await self._optional("pools"))
-            found = self._faults(await self._optional("events"))
+            # Of a machine that counts shares in `summary`, only their age: two counters are not one.
+            readings = self._shares(await self._optional("pools", side=side)) | readings
+            found = self._faults(await self._optional("events", side=side), broken=state in _BROKEN)
         self._reads += 1
+        algorithm = parse.algorithm(told.model or stats.model)
         return Observation(
             readings=readings,
-            state=parse.state(stats, told, ramping=ramping),
+            state=state,
             preset=told.profile,
-            algorithm=Algorithm.SHA256D,
+            algorithm=None if algorithm is Algorithm.UNKNOWN else algorithm,
             faults=found,
         )
 
-    async def _config(self) -> parse.Config:
+    async def _config(self, side: SidePages) -> parse.Config:
         """What it runs; nothing is known of a release that does not say."""
-        body = await self._optional("config")
+        body = await self._optional("config", side=side)
         try:
             return parse.Config() if body is None else parse.config(body)
         except MalformedReply as error:
             _log.debug("%s: configuration unknown: %s", self._name, error)
             return parse.Config()
 
-    async def _optional(self, command: str, parameter: str | None = None) -> Body | None:
+    async def _optional(
+        self, command: str, parameter: str | None = None, *, side: SidePages | None = None
+    ) -> Body | None:
         """A reply that is not worth the whole read; None where this release does not give it."""
-        try:
-            return await self._session.ask(command, parameter)
-        except (Busy, MalformedReply, Unsupported) as error:
-            _log.debug("%s: %s unknown: %s", self._name, command, error)
-            return None
+        side = self._unhurried() if side is None else side
+        return await side.ask(command, self._session.ask(command, parameter))
 
-    def _last_share(self, body: Body | None) -> dict[str, Reading]:
+    def _unhurried(self) -> SidePages:
+        """For the rarer reads, which the caller bounds."""
+        return SidePages(self._name, asyncio.get_running_loop().time() + _RARER * self._timeout_s)
+
+    async def _temperatures(self, stats: cgminer.Stats, side: SidePages) -> dict[str, Reading]:
+        """Points of `temps` where it tells more than `stats`; what is remembered is whether to ask."""
+        body = await self._optional("temps", side=side)
+        if body is None:
+            return {}
+        spans = parts.spans(body)
+        self._temps_tell_more = parts.tell_more(spans, stats)
+        return parts.temperature_points(spans) if self._temps_tell_more else {}
+
+    def _shares(self, body: Body | None) -> dict[str, Reading]:
+        """What `pools` counts, and how long ago the newest share was."""
         try:
-            told = cgminer.share_readings(cgminer.pools(body))
+            return cgminer.share_readings(cgminer.pools(body))
         except MalformedReply as error:
             _log.debug("%s: pools unknown: %s", self._name, error)
             return {}
-        return {name: found for name, found in told.items() if name == "last_share_age_s"}
 
-    def _faults(self, body: Body | None) -> tuple[Fault, ...] | None:
+    def _faults(self, body: Body | None, *, broken: bool) -> tuple[Fault, ...] | None:
         try:
-            return parse.faults(body)
+            return parse.faults(body, self._clock.utc_ms(), broken=broken)
         except MalformedReply as error:
             _log.debug("%s: events unknown: %s", self._name, error)
             return None
@@ -179,7 +206,7 @@ class LuxosAdapter:
             firmware=found.release,
             mac=told.mac,
             serial=told.serial,
-            algorithm=Algorithm.SHA256D,
+            algorithm=parse.algorithm(told.model or found.model),
             presets=ladder,
             capabilities=tuple(one for one in capabilities() if one.ability in declared),
         )
@@ -205,15 +232,22 @@ class LuxosAdapter:
             raise Unsupported(f"{self._name}: this machine cannot do {ability}, or its release is not known")
 
     async def boards(self) -> tuple[Board, ...]:
-        """See `BoardTelemetry.boards`; a request per board, for its voltage."""
-        devs = await self._session.ask("devs")
+        """See `BoardTelemetry.boards`; a request per board, for its voltage. Without `devs`, as `stats` has
+        them."""
         stats = await self._stats()
         spans = parts.spans(await self._optional("temps"))
+        try:
+            devs = await self._session.ask("devs")
+        except NOT_TOLD:
+            if not stats.chains:
+                raise
+            return parts.boards_of_stats(stats, spans)
+        told = await self._config(self._unhurried())
         volts = {
             number: parts.volts(await self._optional("voltageget", str(number)))
             for number in parts.numbers(devs)
         }
-        return parts.boards(devs, stats, spans, volts)
+        return parts.boards(devs, stats, spans, volts, asleep=told.asleep is True)
 
     async def _stats(self) -> cgminer.Stats:
         try:

@@ -4,13 +4,23 @@ from collections.abc import Mapping
 
 import msgspec
 
-from firmware_adapters.miners.cgminer import Chain, Stats, Temperatures, first, temperatures
+from firmware_adapters.miners.cgminer import (
+    Chain,
+    Stats,
+    Temperatures,
+    first,
+    temperature_readings,
+    temperatures,
+)
 from firmware_adapters.miners.fields import Object, amount, as_number, as_object, children, flag, text
 from shared.details import Board, Chip
 from shared.errors import MalformedReply
+from shared.telemetry import Quality, Reading
 from shared.units import ghs_to_ths, mhs_to_ths
 
 _NOT_SENSORS = frozenset({"ID", "TEMP", "Board ID"})
+_WATER = ("water", "coolant", "liquid")
+"""Labels of sensors that are in the cooling circuit: neither a board's nor a chip's."""
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +28,8 @@ class Span(msgspec.Struct, frozen=True, kw_only=True):
 
     board: Temperatures = Temperatures()
     chip: Temperatures = Temperatures()
+    water: bool = False
+    """Some of them are in the cooling circuit, and not in `board`."""
 
 
 def numbers(devs: object) -> tuple[int, ...]:
@@ -29,15 +41,51 @@ def numbers(devs: object) -> tuple[int, ...]:
 
 
 def boards(
-    devs: object, stats: Stats, temps: Mapping[int, Span], volts: Mapping[int, float | None]
+    devs: object,
+    stats: Stats,
+    temps: Mapping[int, Span],
+    volts: Mapping[int, float | None],
+    *,
+    asleep: bool = False,
 ) -> tuple[Board, ...]:
-    """All boards of `devs` by number; what the other replies lack stays unknown."""
+    """All boards of `devs` by number; what the other replies lack stays unknown.
+
+    `asleep`: it was told to, so that its boards answer "Dead" says nothing about them.
+    """
     chains = {chain.index: chain for chain in stats.chains}
     found = {}
     for at, item in enumerate(children(as_object(devs), "DEVS")):
         index = _index(item, at)
-        found[index] = _board(index, item, chains.get(index), temps.get(index, Span()), volts.get(index))
+        one = _board(index, item, chains.get(index), temps.get(index, Span()), volts.get(index))
+        found[index] = msgspec.structs.replace(one, working=None, fault="") if asleep else one
     return tuple(found[index] for index in sorted(found))
+
+
+def boards_of_stats(stats: Stats, temps: Mapping[int, Span]) -> tuple[Board, ...]:
+    """All boards as `stats` tells them, for a release without `devs`; whether they work it does not say."""
+    return tuple(
+        Board(
+            index=chain.index,
+            hashrate_ths=chain.rate_ths,
+            hashrate_nominal_ths=chain.nominal_ths,
+            frequency_mhz=chain.frequency_mhz,
+            hw_errors=chain.hw_errors,
+            chips=chain.chips,
+            board_temp_min_c=_board_c(span, chain).low,
+            board_temp_max_c=_board_c(span, chain).high,
+            chip_temp_min_c=span.chip.low,
+            chip_temp_max_c=span.chip.high,
+        )
+        for chain in stats.chains
+        for span in (temps.get(chain.index, Span()),)
+    )
+
+
+def _board_c(span: Span, chain: Chain | None) -> Temperatures:
+    """Of a board's own sensors: as `temps` has them, else as `stats` does."""
+    if span.board != Temperatures() or span.water or chain is None:
+        return span.board
+    return temperatures(tuple(chain.pcb_c))
 
 
 def _index(item: Object, at: int) -> int:
@@ -60,8 +108,8 @@ def _board(index: int, item: Object, chain: Chain | None, span: Span, volts: flo
         working=None if word is None else word.lower() == "alive" and enabled != "N" and not faults,
         hashrate_ths=None if rate is None else mhs_to_ths(rate),
         hashrate_nominal_ths=None if nominal is None else mhs_to_ths(nominal),
-        board_temp_min_c=span.board.low,
-        board_temp_max_c=span.board.high,
+        board_temp_min_c=_board_c(span, chain).low,
+        board_temp_max_c=_board_c(span, chain).high,
         chip_temp_min_c=span.chip.low,
         chip_temp_max_c=span.chip.high,
         frequency_mhz=chain.frequency_mhz if chain is not None else None,
@@ -80,16 +128,40 @@ def spans(body: object) -> dict[int, Span]:
     for at, item in enumerate(children(as_object(body), "TEMPS")):
         chip: list[float] = []
         board: list[float] = []
+        water = False
         for key, value in item.items():
             number = as_number(value)
             if key in _NOT_SENSORS or number is None:
                 continue
             label = text(as_object(labels.get(key)), "Label") or ""
-            (chip if "chip" in f"{key} {label}".lower() else board).append(number)
+            named = f"{key} {label}".lower()
+            if any(word in named for word in _WATER):
+                water = True
+            else:
+                (chip if "chip" in named else board).append(number)
         found[_index(item, at)] = Span(
             board=temperatures(tuple(board)),
             chip=temperatures(tuple(chip)),
+            water=water,
         )
+    return found
+
+
+def tell_more(spans: Mapping[int, Span], stats: Stats) -> bool:
+    """Whether `temps` tells what `stats` does not: chips, which sensors are in the water, or anything."""
+    silent = not any(value for chain in stats.chains for value in chain.pcb_c)
+    return any(span.water or span.chip != Temperatures() or silent for span in spans.values())
+
+
+def temperature_points(spans: Mapping[int, Span]) -> dict[str, Reading]:
+    """Coolest and hottest over all boards, of boards and chips; empty for what no sensor tells."""
+    found: dict[str, Reading] = {}
+    for what in ("board", "chip"):
+        told: list[Temperatures] = [getattr(span, what) for span in spans.values()]
+        ends = tuple(end for one in told for end in (one.low, one.high) if end is not None)
+        over_all = temperatures(ends) if ends else Temperatures(failed=any(one.failed for one in told))
+        if over_all != Temperatures():
+            found |= temperature_readings(what, over_all, Quality.GOOD)
     return found
 
 

@@ -100,7 +100,7 @@ class LuxosEmulator(SocketEmulator):
             "profiles": lambda: {"PROFILES": pages.profiles(view)},
             "config": lambda: {"CONFIG": [self._config(view)]},
             "pools": lambda: {"POOLS": pages.pools(view)},
-            "events": lambda: {"EVENTS": pages.events(view)},
+            "events": lambda: {"EVENTS": pages.events(view, self._clock.utc_ms())},
             "atm": lambda: {"ATM": [{"Enabled": self.atm}]},
             "tempctrl": lambda: {"TEMPCTRL": [self._control(view)]},
             "session": lambda: {"SESSION": [{"SessionID": self._living() or ""}]},

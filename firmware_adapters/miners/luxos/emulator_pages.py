@@ -1,5 +1,7 @@
 """What the emulated socket shows: one `MinerView` → LuxOS' replies, in its units. Pure; shapes recorded."""
 
+from datetime import UTC, datetime
+
 from firmware_adapters.miners.emulated import BoardView, MinerView, PresetView
 from shared.telemetry import MinerState
 
@@ -205,15 +207,15 @@ def pools(view: MinerView) -> list[Json]:
     ]
 
 
-def events(view: MinerView) -> list[Json]:
-    """`events`: empty while all is well."""
+def events(view: MinerView, utc_ms: int) -> list[Json]:
+    """`events`: empty while all is well, else one of just now."""
     if view.state is not MinerState.FAILURE:
         return []
     words = view.description or "Miner shutdown."
     return [
         {
             "Code": "MINER_SHUTDOWN",
-            "CreatedAt": "2026-04-08T03:38:27+00:00",
+            "CreatedAt": datetime.fromtimestamp(utc_ms / 1000.0, UTC).isoformat(),
             "Description": words,
             "Target": "MINER",
         }

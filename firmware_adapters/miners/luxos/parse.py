@@ -6,6 +6,9 @@ board sensors under the name of the chips, and a copy is no chip temperature; `t
 there are not what they are called and are not read.
 """
 
+import re
+from datetime import UTC, datetime
+
 import msgspec
 
 from firmware_adapters.miners.cgminer import (
@@ -31,11 +34,14 @@ from shared.capabilities import Preset
 from shared.details import Fault
 from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading
+from shared.units import Algorithm
 
 START_S = 600.0
 """A firmware this young that does not hash yet is starting [default]."""
 _AWAKE = frozenset({"none", "wakeup", "wake", "off", "no"})
 _DEFAULT_STEP = 0.0
+RECENT_S = 900.0
+"""An event of a machine that works again, or sleeps as told, is over after this [default]."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +127,17 @@ def session_id(body: object) -> str:
     return told
 
 
+_FAMILY = re.compile(r"(?:antminer\s+)?([stl])\d", re.IGNORECASE)
+
+
+def algorithm(model: str) -> Algorithm:
+    """What a machine of this model mines, by its family: S and T are SHA-256, L is scrypt."""
+    family = _FAMILY.match(model.strip())
+    if family is None:
+        return Algorithm.UNKNOWN
+    return Algorithm.SCRYPT if family[1].lower() == "l" else Algorithm.SHA256D
+
+
 # ---------------------------------------------------------------- sample
 
 
@@ -197,13 +214,22 @@ def ramping(devs: object) -> bool:
     return any(flag(board, "IsRamping") is True for board in children(as_object(devs), "DEVS"))
 
 
-def faults(body: object) -> tuple[Fault, ...]:
-    """`events`: what happened to the machine and stands in its list. Raises `MalformedReply` without one."""
+def faults(body: object, utc_ms: int, *, broken: bool) -> tuple[Fault, ...]:
+    """`events`: what is wrong now. Raises `MalformedReply` without a list.
+
+    The list is a record of days. While the machine is `broken` (idle without being told to) all of it may be
+    why; else an event counts for `RECENT_S`, by the clock of the machine that wrote both, or ours (`utc_ms`)
+    where it tells none. One without a time that can be read counts.
+    """
     listed = body.get("EVENTS") if isinstance(body, dict) else None
     if not isinstance(listed, list):
         raise MalformedReply("events: no list in the reply")
+    said_s = amount(first(body, "STATUS"), "When")
+    now_s = said_s or utc_ms / 1000.0
     found = []
     for event in objects(listed):
+        if not broken and _is_over(text(event, "CreatedAt"), now_s):
+            continue
         code = text(event, "Code")
         words = text(event, "Description") or ""
         where, when = text(event, "Target"), text(event, "CreatedAt")
@@ -211,6 +237,16 @@ def faults(body: object) -> tuple[Fault, ...]:
         if code is not None:
             found.append(Fault(code=code, words=f"{words} ({told})" if told else words))
     return tuple(found)
+
+
+def _is_over(when: str | None, now_s: float) -> bool:
+    """Whether something of that time (ISO 8601) is history; False where the time cannot be read."""
+    try:
+        at = datetime.fromisoformat(when or "")
+    except ValueError:
+        return False
+    at = at if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    return now_s - at.timestamp() > RECENT_S
 
 
 # ---------------------------------------------------------------- ladder

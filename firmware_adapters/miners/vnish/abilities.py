@@ -16,7 +16,7 @@ from firmware_adapters.miners.vnish.versions import Firmware, firmware
 from shared.capabilities import Ability, Capability, Preset
 
 NEWEST = firmware("Vnish", "1.3.5")
-_BY_LADDER = (Ability.PRESET_LIST, Ability.PRESET, Ability.POWER_LIMIT)
+_BY_LADDER = (Ability.PRESET_LIST, Ability.PRESET, Ability.PRESET_SWITCHER, Ability.POWER_LIMIT)
 _BY_FANS = (Ability.FAN_MODE, Ability.COOLING_TARGET)
 _BY_LIMITS = (*_BY_FANS, Ability.POWER_LIMIT)
 

@@ -10,9 +10,11 @@ are in `control`.
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Awaitable
+from contextlib import AbstractAsyncContextManager
 from typing import TypeVar, cast
 
 import msgspec
@@ -30,7 +32,7 @@ from firmware_adapters.miners.vnish.parse import Status
 from firmware_adapters.miners.vnish.pools import pools
 from firmware_adapters.miners.vnish.recall import Recall
 from firmware_adapters.miners.vnish.session import Session
-from firmware_adapters.miners.vnish.stats import stats, stats_faults
+from firmware_adapters.miners.vnish.stats import stats, stats_boards, stats_faults
 from firmware_adapters.miners.vnish.versions import Firmware
 from firmware_adapters.transport.http import HttpTransport, TailTransport
 from firmware_adapters.transport.http_client import HttpClient
@@ -40,7 +42,7 @@ from shared.clock import Clock, SystemClock
 from shared.details import Board, Chip, History, Pool
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 from shared.inventory import DeviceEntry
-from shared.telemetry import MISSING, DeviceKind, Quality
+from shared.telemetry import DeviceKind, Quality
 from shared.units import Algorithm
 
 __all__ = ["VnishAdapter", "capabilities", "open_device"]
@@ -124,11 +126,12 @@ class VnishAdapter(Control):
         ends_s = loop.time() + self._web_s
         try:
             async with asyncio.timeout_at(ends_s):
-                status, page = await self._ask_core()
+                # A `/status` that hangs leaves `/summary` half of the time.
+                status, page = await self._ask_core(asyncio.timeout(self._web_s / 2))
         except TimeoutError as error:
             self._fresh.failed()
             return await self._read_socket(DeviceTimeout(f"{self._name}: no whole answer in time"), error)
-        except (Busy, DeviceTimeout, Unreachable, MalformedReply) as error:
+        except (Busy, DeviceTimeout, Unreachable, MalformedReply, Unsupported) as error:
             self._fresh.failed()
             return await self._read_socket(error, error)
         if self._web_failing:
@@ -157,9 +160,14 @@ class VnishAdapter(Control):
         told_uptime = await self._look_again()
         return await self._with_preset(self._seen(status, page, told_uptime=told_uptime))
 
-    async def _ask_core(self) -> tuple[Status, fields.Object]:
-        """State and readings, what control needs; each of both pages may tell the state."""
-        status, refused = await self._try_status()
+    async def _ask_core(
+        self, share: AbstractAsyncContextManager[object] | None = None
+    ) -> tuple[Status, fields.Object]:
+        """State and readings, what control needs; each of both pages may tell the state.
+
+        `share` bounds the first of them; without one nothing here needs a running loop.
+        """
+        status, refused = await self._try_status(share or contextlib.nullcontext())
         page = fields.as_page(await self._session.get("/summary"), "/summary")
         if status is None:
             status = parse.summary_status(page)
@@ -187,11 +195,16 @@ class VnishAdapter(Control):
             faults=(*status.faults, *parse.summary_faults(page)),
         )
 
-    async def _try_status(self) -> tuple[Status | None, DeviceError | None]:
+    async def _try_status(
+        self, share: AbstractAsyncContextManager[object]
+    ) -> tuple[Status | None, DeviceError | None]:
         """`/status`, or why not: `/summary` has the state as well."""
         try:
-            status = await self._status()
-        except (Busy, MalformedReply, Unsupported) as error:
+            async with share:
+                status = await self._status()
+        except TimeoutError:
+            return None, DeviceTimeout(f"{self._name}: /status: no whole reply in time")
+        except (Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported) as error:
             return None, error
         if status.locked_s is not None:
             self._session.locked_for(status.locked_s)
@@ -268,16 +281,13 @@ class VnishAdapter(Control):
             raise failure from cause
         try:
             page = await self._socket.ask("stats")
-            state, readings = stats(page)
+            known = self._identity.algorithm if self._identity is not None else Algorithm.UNKNOWN
+            state, algorithm, readings = stats(page, known)
         except DeviceError:
             raise failure from cause
         if not self._web_failing:
             self._web_failing = True
             _log.warning("%s: reading port 4028, the web server fails: %s", self._name, failure)
-        algorithm = self._identity.algorithm if self._identity is not None else Algorithm.UNKNOWN
-        if algorithm is Algorithm.SCRYPT:
-            # No source says in which unit a scrypt machine fills a field that is called GHS.
-            readings["hashrate_ths"] = MISSING
         return Observation(readings=readings, state=state, algorithm=algorithm, faults=stats_faults(page))
 
     # ------------------------------------------------------------ rare
@@ -368,15 +378,27 @@ class VnishAdapter(Control):
     # ------------------------------------------------------------ parts, logs, history
 
     async def boards(self) -> tuple[Board, ...]:
-        """All boards by index, with serial numbers where the machine knows them. Raises `DeviceError`."""
-        unit = (await self._know()).hash_unit
-        summary = await self._session.get("/summary")
+        """All boards by index, with serial numbers where the machine knows them. Raises `DeviceError`.
+
+        Where the web server fails they come from the socket, as readings do.
+        """
+        try:
+            unit = (await self._know()).hash_unit
+            summary = await self._session.get("/summary")
+        except (Busy, DeviceTimeout, Unreachable, MalformedReply, Unsupported) as error:
+            if self._socket is None:
+                raise
+            known = self._identity.algorithm if self._identity is not None else Algorithm.UNKNOWN
+            try:
+                return stats_boards(await self._socket.ask("stats"), known)
+            except DeviceError:
+                raise error from None
         return parts.boards(summary, await self._factory(), unit)
 
     async def _factory(self) -> object:
         try:
             return await self._session.get("/chains/factory-info")
-        except (Busy, MalformedReply, Unsupported) as error:
+        except (Busy, DeviceTimeout, MalformedReply, Unreachable, Unsupported) as error:
             _log.debug("%s: serial numbers of boards unknown: %s", self._name, error)
             return None
 

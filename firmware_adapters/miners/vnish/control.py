@@ -9,8 +9,10 @@ Firmware that nobody has tested or accepted is told nothing. Facts: miners.md §
 import asyncio
 import logging
 import math
+import re
 from collections.abc import Sequence
 
+from firmware_adapters.capabilities import PoolLogin
 from firmware_adapters.identify import Trust
 from firmware_adapters.miners.vnish import abilities, fields, ladder, parse, settings
 from firmware_adapters.miners.vnish.abilities import Limits
@@ -28,6 +30,8 @@ DEFAULT_TARGET_C = 65
 """VNish's default target (miners.md §5.3), for a machine that comes out of manual mode."""
 REBOOT_AFTER_S = 3
 """The firmware's own default: time enough for its reply."""
+
+_STRATUM = re.compile(r"(?:stratum(?:2|\+tcp|\+ssl|\+tls|2\+tcp)?://)?[^\s/@:]{1,255}:\d{1,5}(?:/\S{0,255})?")
 
 _log = logging.getLogger(__name__)
 
@@ -167,6 +171,30 @@ class Control:
         if not (math.isfinite(value) and low <= value <= high):
             raise Unsupported(f"{self._name}: {value:g} {unit} is outside {low:g} to {high:g} {unit}")
 
+    async def set_switcher_bounds(self, *, floor: str | None = None, ceiling: str | None = None) -> None:
+        """Ask the preset switcher to stay between these rungs; whether it is on stays as it is.
+
+        Raises `Unsupported` for a rung that is unknown or untuned, a floor above the ceiling, and where the
+        firmware has no such bound (the first ones have no floor), and what any request raises.
+        """
+        await self._may(Ability.PRESET_SWITCHER)
+        rungs = await self._ladder()
+        bounds = {"min_preset": floor, "top_preset": ceiling}
+        wanted = {name: rung for name, rung in bounds.items() if rung is not None}
+        for rung in wanted.values():
+            self._check_rung(rung, rungs)
+        switcher = await self._switcher()
+        if switcher is None or not wanted.keys() <= switcher.keys():
+            raise Unsupported(f"{self._name} does not tell a preset switcher with {' and '.join(bounds)}")
+        held = {**switcher, **wanted}
+        if ceiling is not None and "autochange_top_preset" in switcher:
+            held["autochange_top_preset"] = False
+        watts = {rung.name: rung.power_w for rung in rungs}
+        low, high = (watts.get(fields.text(held, name) or "") for name in bounds)
+        if low is not None and high is not None and low > high:
+            raise Unsupported(f"{self._name}: the floor of {low:g} W is above the ceiling of {high:g} W")
+        await self._change("/settings", settings.switcher_post(held), takes_over=False)
+
     # ------------------------------------------------------------ fans
 
     async def set_fan_mode(self, mode: str, duty_pct: float | None = None) -> None:
@@ -280,6 +308,33 @@ class Control:
             known = ", ".join(str(number) for number in own) or "none"
             raise Unsupported(f"{self._name} has no pool {index} of its owner's; it has {known}")
         await self._session.post("/mining/switch-pool", {"pool_id": index})
+
+    async def set_pools(self, pools: Sequence[PoolLogin]) -> None:
+        """Ask to work for these pools instead of all that are set, and look whether they are stored.
+
+        Raises `Unsupported` for pools that no miner can work for, `Busy` where the settings still tell others
+        afterwards, and what any request raises.
+        """
+        await self._may(Ability.POOL_SETTING)
+        if not pools:
+            raise Unsupported(f"{self._name}: a miner without a pool does not mine; name at least one")
+        for pool in pools:
+            if not _STRATUM.fullmatch(pool.url) or not pool.user.strip():
+                raise Unsupported(
+                    f"{self._name}: pool {pool.url!r} needs an address (stratum+tcp://host:port) and a user"
+                )
+        await self._change("/settings", settings.pools_post(pools), takes_over=False)
+        stored = settings.wanted(await self._session.get("/settings", login=True)).pools
+        if [(pool.url, pool.user) for pool in stored] != [(pool.url, pool.user) for pool in pools]:
+            raise Busy(f"{self._name} took the pools and its settings still tell others")
+
+    async def restart_mining(self) -> None:
+        """Ask to restart mining. Raises `Busy` where it does not mine: a restart might start it."""
+        await self._may(Ability.RESTART)
+        state = (await self._status()).state
+        if not state.draws_power or state is MinerState.SHUTTING_DOWN:
+            raise Busy(f"{self._name} is {state}: a restart might start it")
+        await self._session.post("/mining/restart")
 
     async def reboot(self) -> None:
         """Ask the control board to restart. It may mine by itself afterwards, even if it was stopped."""

@@ -12,6 +12,7 @@ from firmware_adapters.miners.emulated import MinerView
 from firmware_adapters.miners.vnish.emulator_pages import Json, board_state
 from firmware_adapters.miners.vnish.fields import NOT_JSON
 from shared.telemetry import MinerState
+from shared.units import Algorithm
 
 _MAX_REQUEST = 4096
 
@@ -70,13 +71,16 @@ def _summary(view: MinerView) -> Json:
 
 
 def _stats(view: MinerView) -> Json:
-    """`GHS 5s` is text here and a number in `summary`, as recorded."""
+    """`GHS 5s` is text here and a number in `summary`, as recorded; what a scrypt machine says is a guess."""
+    scrypt = view.algorithm is Algorithm.SCRYPT
+    unit, scale = ({"rate_unit": "MH"}, 1e6) if scrypt else ({}, 1e3)
     page: Json = {
         "STATS": 0,
         "ID": "BTM_SOC0",
         "Elapsed": int(view.uptime_s),
-        "GHS 5s": f"{view.hashrate_ths * 1e3:.2f}",
-        "GHS av": round(view.hashrate_average_ths * 1e3, 2),
+        "GHS 5s": f"{view.hashrate_ths * scale:.2f}",
+        "GHS av": round(view.hashrate_average_ths * scale, 2),
+        **unit,
         "miner_count": len(view.boards),
         "fan_num": len(view.fans),
         "fan_pwm": round(view.fan_duty_pct),
@@ -96,8 +100,8 @@ def _stats(view: MinerView) -> Json:
             f"temp_sens{index}": "m-m-m-m",
             f"chain_consumption{index}": round(board.power_w),
             f"chain_vol{index}": round(board.volt_v * 1000),
-            f"chain_rate{index}": f"{board.hashrate_ths * 1e3:.2f}",
-            f"chain_rateideal{index}": round(board.hashrate_nominal_ths * 1e3, 2),
+            f"chain_rate{index}": f"{board.hashrate_ths * scale:.2f}",
+            f"chain_rateideal{index}": round(board.hashrate_nominal_ths * scale, 2),
             f"chain_hw{index}": board.hw_errors,
             f"freq_avg{index}": round(board.freq_mhz),
             f"chain_state{index}": board_state(view.state) if known else "failure",

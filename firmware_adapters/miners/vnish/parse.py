@@ -123,11 +123,15 @@ def _algorithm(word: str | None, unit: str | None, model: str) -> Algorithm:
         told = Algorithm.UNKNOWN
     if told is not Algorithm.UNKNOWN or word not in (None, "unknown"):
         return told
+    return _ALGORITHM_OF.get(unit or "", algorithm_of(model))
+
+
+def algorithm_of(model: str) -> Algorithm:
+    """By the letter of an Antminer's series; unknown for any other name."""
     series = _SERIES.match(model)
-    by_model = Algorithm.UNKNOWN
-    if series is not None:
-        by_model = Algorithm.SCRYPT if series[1].lower() == "l" else Algorithm.SHA256D
-    return _ALGORITHM_OF.get(unit or "", by_model)
+    if series is None:
+        return Algorithm.UNKNOWN
+    return Algorithm.SCRYPT if series[1].lower() == "l" else Algorithm.SHA256D
 
 
 _UPTIME = re.compile(

@@ -1,6 +1,6 @@
 """VNish pools of `/summary` → pools, and a sample's share counters. Pure; raises only `MalformedReply`.
 
-The dev fee's pool is not the owner's: it is listed as not ours and its shares count nowhere. "working" is a
+A fee's pool is not the owner's: it is listed as not ours and its shares count nowhere. "working" is a
 pool that answers while another is "active"; where none is called active, the only one that works is the one.
 """
 
@@ -32,7 +32,8 @@ _STATES = MappingProxyType(
         "disabled": PoolState.DISABLED,
     }
 )
-_FEE = "DevFee"
+_FEES = ("DevFee", "HotelFee")
+"""The developer's, and in the document of 1.2.0 whoever houses the machine."""
 _COUNTERS = tuple((word, f"shares_{word}") for word in ("accepted", "rejected", "stale"))
 _CLOCK = re.compile(r"(?:(\d{1,5})\s*d(?:ays?)?,?\s*)?(?:(\d{1,6}):)?(\d{1,6}):(\d{1,2})", re.ASCII)
 _PARTS = re.compile(r"(\d{1,9})\s*([dhms])[a-z]*,?\s*", re.ASCII)
@@ -66,7 +67,7 @@ def _pool(position: int, pool: Object) -> Pool:
         rejected=amount(pool, "rejected"),
         stale=amount(pool, "stale"),
         last_share_age_s=_age(pool),
-        ours=text(pool, "pool_type") != _FEE,
+        ours=text(pool, "pool_type") not in _FEES,
     )
 
 
@@ -97,7 +98,7 @@ def shares(listed: Sequence[Object]) -> dict[str, Reading]:
 
     Straight from the pools of `/summary`, because every read does this.
     """
-    own = [pool for pool in listed if pool.get("pool_type") != _FEE]
+    own = [pool for pool in listed if pool.get("pool_type") not in _FEES]
     counted = {
         name: reading(name, total([count for pool in own if (count := amount(pool, word)) is not None]))
         for word, name in _COUNTERS

@@ -4,9 +4,19 @@ Only what changes is posted, because the firmware merges; the page itself may fa
 file is broken, so nothing here may be needed to command a machine (miners.md §1.4, §1.6).
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
-from firmware_adapters.miners.vnish.fields import Object, amount, as_page, child, flag, text
+from firmware_adapters.capabilities import PoolLogin
+from firmware_adapters.miners.vnish.fields import Object, amount, as_page, child, children, flag, text
+
+
+class SetPool(msgspec.Struct, frozen=True, kw_only=True):
+    """One pool as it is stored; its password is never read back."""
+
+    url: str
+    user: str
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,6 +28,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     cooling: str | None = None
     """`auto`, `manual` or `immers`."""
     switcher: Object | None = None
+    pools: tuple[SetPool, ...] = ()
 
 
 def wanted(body: object) -> Wanted:
@@ -30,6 +41,10 @@ def wanted(body: object) -> Wanted:
         power_limit_w=limit_w if flag(misc, "power_limit_enabled") is True and limit_w else None,
         cooling=text(child(child(miner, "cooling"), "mode"), "name"),
         switcher=child(overclock, "preset_switcher"),
+        pools=tuple(
+            SetPool(url=text(pool, "url") or "", user=text(pool, "user") or "")
+            for pool in children(miner, "pools")
+        ),
     )
 
 
@@ -41,6 +56,17 @@ def cooling_post(mode: str, value: int) -> Object:
 def power_limit_post(watts: int) -> Object:
     """A limit in W, switched on (1.3.4 and later)."""
     return {"miner": {"misc": {"power_limit": watts, "power_limit_enabled": True}}}
+
+
+def pools_post(pools: Sequence[PoolLogin]) -> Object:
+    """All pools, by preference; the firmware replaces what it had."""
+    listed = [{"url": pool.url, "user": pool.user, "pass": pool.password} for pool in pools]
+    return {"miner": {"pools": listed}}
+
+
+def switcher_post(switcher: Object) -> Object:
+    """The preset switcher, whole."""
+    return {"miner": {"overclock": {"preset_switcher": switcher}}}
 
 
 def preset_post(name: str, switcher: Object | None) -> Object:

@@ -2,31 +2,54 @@
 
 Field names as recorded on a real machine (miners.md §2.1). There is no running preset, no pool and no total
 of watts here: `chain_consumption` leaves out fans and supply losses, so power is not reported at all rather
-than too low.
+than too low. Rates are in `rate_unit`, whatever a key's name says; without it a key that is called GHS is
+believed of a SHA-256 machine only, because no source says what a scrypt machine fills in there.
 """
 
 import re
 
+from firmware_adapters.miners.cgminer import rate_scale, scaled
 from firmware_adapters.miners.declared import CORE_POINTS
-from firmware_adapters.miners.vnish.fields import Object, as_number, as_object, number, reading, text
-from firmware_adapters.miners.vnish.parse import miner_state
+from firmware_adapters.miners.vnish.fields import (
+    Object,
+    amount,
+    as_number,
+    as_object,
+    number,
+    reading,
+    text,
+)
+from firmware_adapters.miners.vnish.parse import algorithm_of, miner_state
 from firmware_adapters.miners.vnish.temperatures import usable
-from shared.details import Fault
+from shared.details import Board, Fault
 from shared.errors import MalformedReply
 from shared.telemetry import MISSING, MinerState, Quality, Reading
-from shared.units import ghs_to_ths
+from shared.units import Algorithm
 
 _BOARDS = range(1, 17)
+_WORKING = ("mining", "initializing", "stopped")
 _TEMPERATURE = re.compile(r"-?\d{1,3}", re.ASCII)
 
 
-def stats(body: Object) -> tuple[MinerState, dict[str, Reading]]:
-    """State and readings of a `stats` reply. Raises `MalformedReply` where it holds no machine."""
+def stats(
+    body: Object, algorithm: Algorithm = Algorithm.UNKNOWN
+) -> tuple[MinerState, Algorithm, dict[str, Reading]]:
+    """State, algorithm and readings of a `stats` reply. Raises `MalformedReply` where it holds no machine.
+
+    `algorithm` is what is known of the machine; where that is nothing, its `Type` tells it here.
+    """
     machine = _machine(body)
+    if algorithm is Algorithm.UNKNOWN:
+        algorithm = algorithm_of(_model(body))
     readings: dict[str, Reading] = dict.fromkeys(CORE_POINTS, MISSING)
-    hashrate = number(machine, "GHS 5s")
-    if hashrate is not None and hashrate >= 0:
-        readings["hashrate_ths"] = reading("hashrate_ths", ghs_to_ths(hashrate))
+    scale = _scale(machine, algorithm)
+    for point, value in (
+        ("hashrate_ths", amount(machine, "GHS 5s")),
+        ("hashrate_nominal_ths", _ideal(machine)),
+    ):
+        rate_ths = scaled(value, scale)
+        if rate_ths is not None:
+            readings[point] = reading(point, rate_ths)
     for what, name, quality in (
         ("chip", "temp_chip", Quality.ESTIMATED),
         ("board", "temp_pcb", Quality.GOOD),
@@ -37,7 +60,70 @@ def stats(body: Object) -> tuple[MinerState, dict[str, Reading]]:
                 readings[point] = reading(point, value, quality)
     readings |= _fans(machine)
     readings["boards_working"] = _boards_working(machine)
-    return miner_state(text(machine, "state")), readings
+    return miner_state(text(machine, "state")), algorithm, readings
+
+
+def _model(body: Object) -> str:
+    parts = body.get("STATS")
+    for part in parts if isinstance(parts, list) else []:
+        found = as_object(part)
+        model = text(found, "Type") if found is not None else None
+        if model is not None:
+            return model
+    return ""
+
+
+def _scale(machine: Object, algorithm: Algorithm) -> float | None:
+    """TH/s in one of the reply's unit; None where that is not known."""
+    told = text(machine, "rate_unit")
+    if told is not None:
+        return rate_scale(told)
+    return rate_scale("GH") if algorithm is Algorithm.SHA256D else None
+
+
+def _ideal(machine: Object) -> float | None:
+    """What all boards should hash, in the reply's unit; None where a board that hashes does not tell."""
+    total = amount(machine, "total_rateideal")
+    if total is not None:
+        return total
+    there = [board for board in _BOARDS if number(machine, f"chain_rate{board}") is not None]
+    ideal = [amount(machine, f"chain_rateideal{board}") for board in there]
+    told = [rate for rate in ideal if rate is not None]
+    return sum(told) if told and len(told) == len(there) else None
+
+
+def stats_boards(body: Object, algorithm: Algorithm) -> tuple[Board, ...]:
+    """The boards of a `stats` reply, numbered as the web pages number them. Raises `MalformedReply`."""
+    machine = _machine(body)
+    scale = _scale(machine, algorithm if algorithm is not Algorithm.UNKNOWN else algorithm_of(_model(body)))
+    return tuple(
+        _board(machine, number, scale)
+        for number in _BOARDS
+        if any(f"{name}{number}" in machine for name in ("chain_state", "chain_rate", "temp_chip"))
+    )
+
+
+def _board(machine: Object, number: int, scale: float | None) -> Board:
+    chips_c = _temperatures(text(machine, f"temp_chip{number}"))
+    boards_c = _temperatures(text(machine, f"temp_pcb{number}"))
+    state = text(machine, f"chain_state{number}")
+    millivolts, chips = amount(machine, f"chain_vol{number}"), amount(machine, f"chain_acn{number}")
+    return Board(
+        index=number,
+        working=None if state is None else state in _WORKING,
+        hashrate_ths=scaled(amount(machine, f"chain_rate{number}"), scale),
+        hashrate_nominal_ths=scaled(amount(machine, f"chain_rateideal{number}"), scale),
+        power_w=amount(machine, f"chain_consumption{number}"),
+        chip_temp_max_c=max(chips_c, default=None),
+        chip_temp_min_c=min(chips_c, default=None),
+        board_temp_max_c=max(boards_c, default=None),
+        board_temp_min_c=min(boards_c, default=None),
+        frequency_mhz=amount(machine, f"freq_avg{number}"),
+        voltage_v=None if millivolts is None else millivolts / 1000.0,
+        hw_errors=amount(machine, f"chain_hw{number}"),
+        chips=None if chips is None else int(min(chips, 1e6)),
+        fault=text(machine, f"chain_fault{number}") or "",
+    )
 
 
 def stats_faults(body: Object) -> tuple[Fault, ...]:
@@ -85,4 +171,4 @@ def _boards_working(machine: Object) -> Reading:
     known = [state for state in states if state is not None]
     if not known:
         return MISSING
-    return Reading(float(sum(state in ("mining", "initializing", "stopped") for state in known)))
+    return Reading(float(sum(state in _WORKING for state in known)))

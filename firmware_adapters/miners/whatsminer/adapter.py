@@ -2,14 +2,20 @@
 
 Cadence: `status`, `summary` and `devs` on every read (whether it mines, what it draws, how hot its boards
 are); `get_error_code`, `pools` and `get_psu` on every `SLOW_EVERY`-th, where a failure costs only what that
-page tells. A read that did not ask for faults says None: unknown, never what they were earlier.
+page tells. `pools` comes with every read of a machine that counts shares nowhere else: a counter that is
+there in one read of five cannot be counted with. A read that did not ask for faults says None: unknown, never
+what they were earlier. Where no fan turns, the model is asked for, because some have none.
 """
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 from firmware_adapters.capabilities import Credential, Observation
 from firmware_adapters.miners import fields
 from firmware_adapters.miners.declared import CORE_POINTS, declared
+from firmware_adapters.miners.side_pages import SidePages
 from firmware_adapters.miners.whatsminer import parse, parts
 from firmware_adapters.miners.whatsminer.parse import Summary, Switch
 from firmware_adapters.miners.whatsminer.ranges import whole_within
@@ -19,16 +25,20 @@ from firmware_adapters.transport.raw import RawTransport
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.clock import Clock, SystemClock
 from shared.details import Board, Fault, Pool
-from shared.errors import Busy, DeviceTimeout, MalformedReply, Unsupported
+from shared.errors import Busy, DeviceTimeout, Unsupported
 from shared.inventory import DeviceEntry
 from shared.telemetry import MISSING, DeviceKind, Reading
 from shared.units import Algorithm
+
+T = TypeVar("T")
 
 SLOW_EVERY = 5
 DEFAULT_PASSWORD = "admin"
 """The vendor's published default, looked for to raise an alarm."""
 _BLINK = {"color": "red", "period": "60", "duration": "20", "start": "0"}
 """The red light, a flash of 20 ms in every 60."""
+_RARER = 8
+"""So many request time-outs may boards and facts take."""
 _NOT_THERE = (Busy, Unsupported)
 """How a machine refuses a page that it does not have, or not now."""
 
@@ -72,35 +82,45 @@ class WhatsminerAdapter:
         self._session = Session(raw, credential, clock or SystemClock())
         self._timeout_s = timeout_s
         self._name = name
-        self._liquid = parse.stands_in_liquid(model)
+        self._model = model if parse.is_model(model) else ""
+        """Its name tells whether it has fans; empty while it is not known."""
         self._reads = 0
+        self._pools_count = False
         self._boards_page = "devs"
 
     # ------------------------------------------------------------ reading
 
     async def read(self) -> Observation:
         """State and readings, see the module's text for what is asked when. Raises `DeviceError`."""
+        ends_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._read()
+            async with asyncio.timeout_at(ends_s):
+                return await self._read(SidePages(self._name, ends_s))
         except TimeoutError as error:
             raise DeviceTimeout(f"{self._name}: no whole answer in time") from error
 
-    async def _read(self) -> Observation:
-        switch = await self._switch()
-        seen = await self._summary(switch)
+    async def _read(self, side: SidePages) -> Observation:
+        # Early versions have no `status`.
+        switch = await side.ask("status", self._told("status", parse.status)) or Switch()
+        slow = self._reads % SLOW_EVERY == 0
+        seen = await self._summary(side, switch, slow=slow)
         readings: dict[str, Reading] = dict.fromkeys(CORE_POINTS, MISSING)
         faults = None
         if seen is not None:
             readings |= seen.readings
             faults = seen.faults
-        boards = await self._boards()
+        boards = await self._boards(side, off=switch.off)
         if boards is not None:
-            readings |= parts.readings_of_boards(parts.boards(boards))
-        if self._reads % SLOW_EVERY == 0:
-            rare, told = await self._rarely()
-            readings |= rare
+            readings |= parts.readings_of_boards(boards)
+        if slow:
+            rare, told = await self._rarely(side)
             faults = told if told is not None else faults
+        else:
+            rare = await self._shares(side) if self._pools_count else {}
+        rare = parts.beside_summary(rare, seen.readings if seen is not None else None)
+        if slow:
+            self._pools_count = any(point in parts.COUNTED for point in rare)
+        readings |= rare
         self._reads += 1
         return Observation(
             readings=readings,
@@ -111,64 +131,72 @@ class WhatsminerAdapter:
             faults=faults,
         )
 
-    async def _switch(self) -> Switch:
-        """`status`, which early versions do not have."""
-        page = await self._page("status")
-        return Switch() if page is None else parse.status(page)
+    async def _told(self, command: str, read: Callable[[Body], T]) -> T:
+        return read(await self._line.ask(command))
 
-    async def _summary(self, switch: Switch) -> Summary | None:
+    async def _summary(self, side: SidePages, switch: Switch, *, slow: bool) -> Summary | None:
         """`summary`; one that is switched off may refuse it, and then only its state is known."""
         try:
-            return parse.summary(await self._line.ask("summary"), liquid=self._liquid)
+            page = await self._line.ask("summary")
         except _NOT_THERE:
             if switch.off:
                 return None
             raise
+        seen = parse.summary_of(page, self._model)
+        if not self._model and slow and not parse.turns_fans(seen):
+            await self._learn_model(side)
+            seen = parse.summary_of(page, self._model)
+        return seen
 
-    async def _boards(self) -> Body | None:
+    async def _learn_model(self, side: SidePages) -> None:
+        """Whether the machine has fans; asked again later where it does not say."""
+        for page in ("devdetails", "get_miner_info", "get_version"):
+            model = await side.ask(page, self._told(page, parse.model_told)) or ""
+            if parse.is_model(model):
+                self._model = model
+                return
+
+    async def _boards(self, side: SidePages, *, off: bool | None) -> tuple[Board, ...] | None:
         """`devs`, or `edevs` where that is unknown; None where both are refused, as by one switched off."""
         for page in (self._boards_page, "devs" if self._boards_page == "edevs" else "edevs"):
-            body = await self._page(page)
-            if body is not None:
+            found = await side.ask(page, self._told(page, partial(parts.boards, off=off)))
+            if found is not None:
                 self._boards_page = page
-                return body
+                return found
         return None
 
-    async def _page(self, command: str) -> Body | None:
-        """A page that not every version has, or not in every state; None where it is refused."""
-        try:
-            return await self._line.ask(command)
-        except _NOT_THERE:
-            return None
-
-    async def _rarely(self) -> tuple[dict[str, Reading], tuple[Fault, ...] | None]:
-        """What changes slowly; a page that does not parse costs only itself."""
-        readings: dict[str, Reading] = {}
-        faults: tuple[Fault, ...] | None = None
-        codes, pools, supply = [await self._rare(page) for page in ("get_error_code", "pools", "get_psu")]
-        try:
-            faults = None if codes is None else parse.faults(codes)
-            if pools is not None:
-                readings |= parts.readings_of_pools(parts.pools(pools))
-            hot = None if supply is None else parse.psu_temp_c(supply)
-        except MalformedReply:
-            return readings, faults
-        if hot is not None:
-            readings["psu_temp_c"] = fields.reading("psu_temp_c", hot)
+    async def _rarely(self, side: SidePages) -> tuple[dict[str, Reading], tuple[Fault, ...] | None]:
+        """What changes slowly."""
+        faults = await side.ask("get_error_code", self._told("get_error_code", parse.faults))
+        readings = await self._shares(side)
+        hot_c = await side.ask("get_psu", self._told("get_psu", parse.psu_temp_c))
+        if hot_c is not None:
+            readings["psu_temp_c"] = fields.reading("psu_temp_c", hot_c)
         return readings, faults
 
-    async def _rare(self, command: str) -> Body | None:
-        try:
-            return await self._page(command)
-        except MalformedReply:
-            return None
+    async def _shares(self, side: SidePages) -> dict[str, Reading]:
+        """What `pools` adds to a read."""
+        found = await side.ask("pools", self._told("pools", parts.pools))
+        return {} if found is None else parts.readings_of_pools(found)
 
     async def boards(self) -> tuple[Board, ...]:
         """All hash boards. Raises `DeviceError`."""
-        page = await self._boards()
-        if page is None:
+        side = self._unhurried()
+        switch = await side.ask("status", self._told("status", parse.status)) or Switch()
+        found = await self._boards(side, off=switch.off)
+        if found is None:
             raise Busy(f"{self._name}: it tells nothing of its boards now")
-        return parts.boards(page)
+        if all(board.hashrate_ths is not None for board in found):
+            return found
+        # Averages only: what the whole hashes tells whether they still hold.
+        seen = await side.ask("summary", self._told("summary", parse.summary))
+        now_ths = None if seen is None else seen.readings["hashrate_ths"].usable
+        told = partial(parts.boards, now_ths=now_ths, off=switch.off)
+        return await side.ask(self._boards_page, self._told(self._boards_page, told)) or found
+
+    def _unhurried(self) -> SidePages:
+        """For the rarer reads, which the caller bounds."""
+        return SidePages(self._name, asyncio.get_running_loop().time() + _RARER * self._timeout_s)
 
     async def pools(self) -> tuple[Pool, ...]:
         """All pools. Raises `DeviceError`."""
@@ -177,9 +205,13 @@ class WhatsminerAdapter:
     async def facts(self) -> DeviceFacts:
         """Identity, abilities, and whether the default password opens it. Raises `DeviceError`."""
         version = await self._line.ask("get_version")
-        rest = [await self._rare(page) for page in ("get_miner_info", "devdetails", "summary")]
+        side = self._unhurried()
+        rest = [
+            await side.ask(page, self._line.ask(page)) for page in ("get_miner_info", "devdetails", "summary")
+        ]
         found = parse.identity(version, *rest)
-        self._liquid = parse.stands_in_liquid(found.model) if found.model else self._liquid
+        if parse.is_model(found.model):
+            self._model = found.model
         ours = self._credential.secret if self._credential is not None else None
         default = ours == DEFAULT_PASSWORD and self._session.accepted is True
         return parts.facts(found, capabilities(), default_password=default)

@@ -49,10 +49,18 @@ def summary(view: MinerView, limit_w: float, mode: str) -> Json:
 
 def devices(view: MinerView) -> list[Json]:
     """The items of `devs`."""
-    return [_device(view, board, slot) for slot, board in enumerate(view.boards)]
+    rates = averages(view)
+    return [_device(view, board, slot, rates[slot]) for slot, board in enumerate(view.boards)]
 
 
-def _device(view: MinerView, board: BoardView, slot: int) -> Json:
+def averages(view: MinerView) -> list[float]:
+    """What each board made since the start, TH/s: the machine's average, shared as it is expected."""
+    shares = [board.hashrate_nominal_ths if board.working else 0.0 for board in view.boards]
+    whole = sum(shares)
+    return [view.hashrate_average_ths * share / whole if whole else 0.0 for share in shares]
+
+
+def _device(view: MinerView, board: BoardView, slot: int, average_ths: float) -> Json:
     return {
         "ASC": slot,
         "Slot": slot,
@@ -63,7 +71,7 @@ def _device(view: MinerView, board: BoardView, slot: int) -> Json:
         "Chip Temp Min": coolest([board.chip_temp_min_c if board.working else None]),
         "Chip Temp Max": hottest([board.chip_temp_max_c if board.working else None]),
         "Chip Frequency": round(board.freq_mhz),
-        "MHS av": round(board.hashrate_ths * 1e6, 2),
+        "MHS av": round(average_ths * 1e6, 2),
         "MHS 5s": round(board.hashrate_ths * 1e6, 2),
         "Factory GHS": round(view.hashrate_stock_ths * 1e3 / max(len(view.boards), 1)),
         "Effective Chips": view.chips_per_board if board.working else 0,

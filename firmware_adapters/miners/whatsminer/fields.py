@@ -67,8 +67,8 @@ def number(parent: Page | None, *names: str) -> float | None:
 
 def amount(parent: Page | None, *names: str) -> float | None:
     """The first number that is not negative; a negative one is a lie and so missing."""
-    found = number(parent, *names)
-    return found if found is not None and found >= 0 else None
+    told = (number(parent, name) for name in names)
+    return next((found for found in told if found is not None and found >= 0), None)
 
 
 def numbers(parent: Page | None, name: str) -> list[float]:

@@ -3,7 +3,8 @@
 For both APIs: v2 counts MH/s and GH/s under names that say so (`MHS av`, `Factory GHS`; `HS RT` is MH/s
 too), v3 counts TH/s (`hash-realtime`). Sources: miners.md §2 and recorded replies of v2. Rules: a field is
 found by meaning and may be absent; 0/0 temperatures are no data; watts are an estimate; an average hashrate
-is not the one of now and so never stands for it. Boards and pools: `parts`.
+is not the one of now and so never stands for it; a sensor that prints what cannot be does not hide the
+others. Boards and pools: `parts`.
 """
 
 import re
@@ -26,7 +27,7 @@ from firmware_adapters.miners.whatsminer.fields import (
 )
 from shared.details import Fault
 from shared.errors import MalformedReply
-from shared.telemetry import MinerState, Quality, Reading
+from shared.telemetry import METRICS, MinerState, Quality, Reading
 from shared.units import ghs_to_ths, mhs_to_ths
 
 RAMP_S = 1800.0
@@ -74,10 +75,22 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     serial: str = ""
 
 
+def is_model(name: str) -> bool:
+    """Whether it names one of the family, so that its name tells what cools it."""
+    return _MODEL.search(name) is not None
+
+
 def stands_in_liquid(model: str) -> bool:
     """Whether it has no fans: M_3 is water-cooled, M_6 immersed (M33S, M53, M56, M66S)."""
     found = _MODEL.search(model)
     return found is not None and found.group(1) in "36"
+
+
+def may_stand_in_liquid(model: str) -> bool:
+    """Whether models of this name are known with and without fans (M31H, M34S+, M39, M54S++, M59, M64, M69):
+    one that hashes while none turns has none."""
+    found = _MODEL.search(model)
+    return found is not None and (found.group(1) in "49" or model[found.end() :][:1].upper() == "H")
 
 
 # ---------------------------------------------------------------- summary
@@ -94,19 +107,21 @@ def summary(body: object, *, liquid: bool = False) -> Summary:
     said = found[0]
     boards_c = tuple(numbers(said, "boardtemperature"))
     watts = amount(said, "powerrealtime", "powerrt", "power")
-    hashrate = reading("hashrate_ths", _hashrate_now(said))
+    hashrate = reading("hashrate_ths", rate_now(said))
     readings = {
         "hashrate_ths": hashrate,
         "hashrate_nominal_ths": _nominal(said),
         "power_w": power_beside(reading("power_w", watts, Quality.ESTIMATED), hashrate),
-        **span("chip", [amount(said, "chiptempmin"), amount(said, "chiptempmax")]),
-        **span("board", boards_c or [number(said, "temperature")]),
+        # Each end by itself: the hottest chip is not the coolest one where only it is told.
+        "chip_temp_min_c": reading("chip_temp_min_c", amount(said, "chiptempmin") or None),
+        "chip_temp_max_c": reading("chip_temp_max_c", amount(said, "chiptempmax") or None),
+        **span("board", likely_c(boards_c) or [number(said, "temperature")]),
     }
     if not liquid:
         readings |= _air(said)
     for point, names in _PLAIN:
         value = amount(said, *names)
-        if value is not None:
+        if value or (value is not None and point != "power_limit_w"):  # a limit of 0 W is none that it holds
             readings[point] = reading(point, value)
     mode = text(said, "powermode")
     return Summary(
@@ -119,7 +134,8 @@ def summary(body: object, *, liquid: bool = False) -> Summary:
     )
 
 
-def _hashrate_now(said: Page) -> float | None:
+def rate_now(said: Page) -> float | None:
+    """The hashrate of now, TH/s, of a machine or of a board; None where only an average is told."""
     ths = amount(said, "hashrealtime")
     if ths is not None:
         return ths
@@ -162,6 +178,26 @@ def _air(said: Page) -> dict[str, Reading]:
     if inlet_c:
         found["air_temp_c"] = reading("air_temp_c", inlet_c)
     return found
+
+
+def likely_c(values: Sequence[float]) -> Sequence[float]:
+    """Of the temperatures of boards (°C) those that can be; all of them where none can."""
+    metric = METRICS["board_temp_max_c"]
+    return [value for value in values if value and metric.low <= value <= metric.high] or values
+
+
+def summary_of(body: object, model: str) -> Summary:
+    """`summary`, for a machine of this model; what prints fans and has none tells of none."""
+    seen = summary(body, liquid=stands_in_liquid(model))
+    hashes = (seen.readings["hashrate_ths"].usable or 0.0) > 0
+    if hashes and may_stand_in_liquid(model) and not turns_fans(seen):
+        return summary(body, liquid=True)
+    return seen
+
+
+def turns_fans(seen: Summary) -> bool:
+    """Whether a fan of it turns."""
+    return any(point.startswith("fan_rpm.") and found.usable for point, found in seen.readings.items())
 
 
 def _stable(said: Page) -> bool | None:
@@ -229,14 +265,20 @@ def identity(
     """
     said = message(version, "get_version")
     own = next(iter(section(info, "msg") or []), {})
-    board = next(iter(section(details, "devdetails") or []), {})
     now = next(iter(section(summary, "summary") or []), {})
     firmware = text(said, "fwver", "firmwareversion")
     if firmware is None and "apiver" not in said:
         raise MalformedReply("get_version: neither a firmware nor an API version in the reply")
     return Identity(
-        model=text(said, "minertype") or text(own, "minertype") or text(board, "model") or "",
+        model=model_told(version) or model_told(info) or model_told(details),
         firmware=firmware or "",
         mac=(text(own, "mac") or text(now, "mac") or "").lower(),
         serial=text(own, "minersn") or "",
     )
+
+
+def model_told(body: object) -> str:
+    """The model in `get_version`, `get_miner_info` or `devdetails`; empty where it does not say."""
+    own = next(iter(section(body, "msg") or []), {})
+    board = next(iter(section(body, "devdetails") or []), {})
+    return text(own, "minertype") or text(board, "model") or ""

@@ -1,16 +1,20 @@
 """The Whatsminer v3 adapter: open reads and signed writes on TCP 4433, one connection per command.
 
 Cadence: `get.device.info` (whether it mines, its faults, its supply), and `get.miner.status` for `summary`
-and `edevs` on every read; for `pools` on every `SLOW_EVERY`-th, where a failure costs only what they tell.
+and `edevs` on every read; for `pools` on every `SLOW_EVERY`-th, where a failure costs only what they tell,
+and on every read of a machine that counts shares nowhere else.
 """
 
 import asyncio
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
 from firmware_adapters.capabilities import Credential, Observation
 from firmware_adapters.miners.declared import CORE_POINTS, declared
 from firmware_adapters.miners.fields import Object, reading
+from firmware_adapters.miners.side_pages import SidePages
 from firmware_adapters.miners.whatsminer import parse, parts
 from firmware_adapters.miners.whatsminer.parse import Summary
 from firmware_adapters.miners.whatsminer.ranges import whole_within
@@ -21,7 +25,7 @@ from firmware_adapters.transport.raw import RawTransport
 from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.clock import Clock, SystemClock
 from shared.details import Board, Pool
-from shared.errors import Busy, DeviceTimeout, MalformedReply, Unsupported
+from shared.errors import Busy, DeviceTimeout, Unsupported
 from shared.inventory import DeviceEntry
 from shared.telemetry import MISSING, DeviceKind, Reading
 from shared.units import Algorithm
@@ -32,6 +36,8 @@ DEFAULT_PASSWORD = "super"
 """The vendor's published default, looked for to raise an alarm."""
 _NOT_THERE = (Busy, Unsupported)
 _STATUS = "get.miner.status"
+
+T = TypeVar("T")
 
 
 def capabilities() -> tuple[Capability, ...]:
@@ -66,29 +72,37 @@ class WhatsminerV3Adapter:
         self._timeout_s = timeout_s
         self._name = name
         self._reads = 0
+        self._pools_count = False
 
     # ------------------------------------------------------------ reading
 
     async def read(self) -> Observation:
         """State and readings, see the module's text for what is asked when. Raises `DeviceError`."""
+        ends_s = asyncio.get_running_loop().time() + self._timeout_s
         try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._read()
+            async with asyncio.timeout_at(ends_s):
+                return await self._read(SidePages(self._name, ends_s))
         except TimeoutError as error:
             raise DeviceTimeout(f"{self._name}: no whole answer in time") from error
 
-    async def _read(self) -> Observation:
+    async def _read(self, side: SidePages) -> Observation:
         about = await self._about()
         seen = await self._summary(about)
         readings: dict[str, Reading] = dict.fromkeys(CORE_POINTS, MISSING)
         if seen is not None:
             readings |= seen.readings
-        edevs = await self._page("edevs")
-        if edevs is not None:
-            found = parts.boards(edevs, seen.boards_c if seen is not None else ())
+        boards_c = seen.boards_c if seen is not None else ()
+        found = await side.ask(
+            "edevs", self._told("edevs", lambda page: parts.boards(page, boards_c, off=about.switch.off))
+        )
+        if found is not None:
             readings |= parts.readings_of_boards(found)
-        if self._reads % SLOW_EVERY == 0:
-            readings |= await self._shares()
+        slow = self._reads % SLOW_EVERY == 0
+        if slow or self._pools_count:
+            told = parts.beside_summary(await self._shares(side), seen.readings if seen is not None else None)
+            if slow:
+                self._pools_count = any(point in parts.COUNTED for point in told)
+            readings |= told
         self._reads += 1
         for point, value in (("psu_temp_c", about.psu_temp_c), ("power_limit_w", about.power_limit_w)):
             if value is not None and point not in readings:
@@ -113,7 +127,7 @@ class WhatsminerV3Adapter:
             if about.switch.off:
                 return None
             raise
-        return parse.summary(page, liquid=parse.stands_in_liquid(about.identity.model))
+        return parse.summary_of(page, about.identity.model)
 
     async def _page(self, name: str) -> Object | None:
         try:
@@ -121,19 +135,25 @@ class WhatsminerV3Adapter:
         except _NOT_THERE:
             return None
 
-    async def _shares(self) -> dict[str, Reading]:
-        try:
-            page = await self._page("pools")
-            return {} if page is None else parts.readings_of_pools(parts.pools(page))
-        except MalformedReply:
-            return {}
+    async def _told(self, page: str, read: Callable[[object], T]) -> T:
+        return read(await self._session.ask(_STATUS, page))
+
+    async def _shares(self, side: SidePages) -> dict[str, Reading]:
+        found = await side.ask("pools", self._told("pools", parts.pools))
+        return {} if found is None else parts.readings_of_pools(found)
 
     async def boards(self) -> tuple[Board, ...]:
         """All hash boards. Raises `DeviceError`."""
-        serials = (await self._about()).board_serials
+        about = await self._about()
+        serials = about.board_serials
         summary = await self._page("summary")
-        told = () if summary is None else parse.summary(summary).boards_c
-        found = parts.boards(await self._session.ask(_STATUS, "edevs"), told)
+        seen = None if summary is None else parse.summary(summary)
+        found = parts.boards(
+            await self._session.ask(_STATUS, "edevs"),
+            seen.boards_c if seen is not None else (),
+            now_ths=seen.readings["hashrate_ths"].usable if seen is not None else None,
+            off=about.switch.off,
+        )
         return tuple(
             board if board.serial else msgspec.structs.replace(board, serial=serials[board.index])
             for board in found

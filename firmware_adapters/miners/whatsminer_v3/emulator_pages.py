@@ -56,11 +56,12 @@ def summary(view: MinerView, limit_w: float) -> Json:
 
 def boards(view: MinerView) -> list[Json]:
     """`edevs` of `get.miner.status`."""
+    rates = v2.averages(view)
     return [
         {
             "id": slot,
             "slot": slot,
-            "hash-average": round(board.hashrate_ths, 3),
+            "hash-average": round(rates[slot], 3),
             "factory-hash": round(view.hashrate_stock_ths / max(len(view.boards), 1), 3),
             "freq": round(board.freq_mhz),
             "effective-chips": view.chips_per_board if board.working else 0,

@@ -44,7 +44,7 @@ def device_info(body: object) -> DeviceInfo:
             serial=text(miner, "minersn", "sn") or "",
         ),
         faults=None if codes is None else faults_in(codes),
-        power_limit_w=amount(miner, "powerlimitset", "powerlimit"),
+        power_limit_w=amount(miner, "powerlimitset", "powerlimit") or None,
         psu_temp_c=amount(supply, "temp0", "temp") or None,
         board_serials=tuple(text(miner, f"pcbsn{slot}") or "" for slot in range(_SLOTS)),
     )

@@ -18,6 +18,7 @@ from firmware_adapters.capabilities import (
     ChipTelemetry,
     HistoryReader,
     LogReader,
+    PoolLogin,
     PoolTelemetry,
 )
 from shared.capabilities import Ability
@@ -27,6 +28,8 @@ from support.adapter_contract import FAULTS, Subject
 
 pytestmark = pytest.mark.filterwarnings("error")
 
+
+POOL = PoolLogin(url="stratum+tcp://pool.invalid:3333", user="owner.rig")
 
 _TRIES: dict[Ability, Callable[[Any], Awaitable[object]]] = {
     Ability.BOARDS: lambda device: device.boards(),
@@ -42,6 +45,9 @@ _TRIES: dict[Ability, Callable[[Any], Awaitable[object]]] = {
     Ability.FAN_MODE: lambda device: device.set_fan_mode("auto"),
     Ability.COOLING_TARGET: lambda device: device.set_cooling_target(60.0),
     Ability.POOL_SWITCH: lambda device: device.switch_pool(0),
+    Ability.PRESET_SWITCHER: lambda device: device.set_switcher_bounds(floor="any"),
+    Ability.POOL_SETTING: lambda device: device.set_pools([POOL]),
+    Ability.RESTART: lambda device: device.restart_mining(),
     Ability.REBOOT: lambda device: device.reboot(),
     Ability.LOCATE: lambda device: device.locate(on=True),
     Ability.SETPOINT: lambda device: device.write_point("any", 1.0),

@@ -5,14 +5,22 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from firmware_adapters.miners.antminer.adapter import AntminerAdapter
+from firmware_adapters.miners.antminer.emulator import AntminerEmulator
 from firmware_adapters.miners.antminer.emulator_traps import Traps
 from firmware_adapters.transport.http_client import HttpClient
 from firmware_adapters.transport.line_json import LineClient
 from shared.capabilities import Ability
-from shared.clock import SystemClock
 from shared.errors import Busy, Unsupported
 from shared.telemetry import MinerState
-from support.adapter_contract import Opening, Subject, Write, mining_writes, wire_faults
+from support.adapter_conditions import Conditions, Conflict, Heard, LostLogin, Never, WrongClock
+from support.adapter_contract import (
+    Opening,
+    Subject,
+    Write,
+    miner_conditions,
+    mining_writes,
+    wire_faults,
+)
 from support.antminer import ROOT, emulator_of
 from support.miners import Machine, on_loopback
 
@@ -58,7 +66,63 @@ def _writes(adapter: AntminerAdapter, machine: Machine) -> dict[str, Write]:
     }
 
 
-def _web_subject(adapter: AntminerAdapter, machine: Machine, set_traps: Callable[[Traps], None]) -> Subject:
+def _conditions(
+    adapter: AntminerAdapter, machine: Machine, emulator: AntminerEmulator, clock: WrongClock
+) -> Conditions:
+    heard = Heard()
+
+    def set_traps(**how: object) -> None:
+        emulator.traps = Traps(**how)  # type: ignore[arg-type] # its own fields
+
+    def forget() -> None:
+        emulator.logins._nonces += 1
+
+    return miner_conditions(
+        machine,
+        emulator,
+        set_traps,
+        clock=clock,
+        lost_login=LostLogin(
+            begin=forget,
+            # A challenge is what a digest login has for a login; two requests at once get one each.
+            logins=lambda: heard.count(" 401"),
+            most=2,
+            refuse=lambda: set_traps(login_refused=True),
+            most_refused=4,
+        ),
+        conflict=Conflict(
+            begin=lambda: set_traps(settings_refused=True),
+            do=adapter.stop_mining,
+            # A login that was asked for again is no second command.
+            told=lambda: heard.count("POST /cgi-bin/set_miner_conf.cgi 200"),
+            changed=lambda: (list(machine.commands), machine.seen.state, emulator.mode),
+        ),
+        heard=heard,
+        forget=forget,
+    )
+
+
+def _socket_conditions(machine: Machine, emulator: AntminerEmulator, clock: WrongClock) -> Conditions:
+    def set_traps(**how: object) -> None:
+        emulator.socket_traps = Traps(**how)  # type: ignore[arg-type] # its own fields
+
+    return miner_conditions(
+        machine,
+        emulator,
+        set_traps,
+        clock=clock,
+        lost_login=Never("the 4028 socket of a stock machine knows no login"),
+        conflict=Never("the 4028 socket of a stock machine takes no commands"),
+        heard=Heard(),
+    )
+
+
+def _web_subject(
+    adapter: AntminerAdapter,
+    machine: Machine,
+    set_traps: Callable[[Traps], None],
+    conditions: Conditions,
+) -> Subject:
     def heal() -> None:
         set_traps(Traps())
         machine.set(reachable=True)
@@ -81,6 +145,7 @@ def _web_subject(adapter: AntminerAdapter, machine: Machine, set_traps: Callable
             "start while mining": (adapter.start_mining, Busy),
         },
         commands=lambda: machine.commands,
+        conditions=conditions,
         tamper=lambda: set_traps(Traps(settings_ignored=True)),
     )
 
@@ -88,7 +153,8 @@ def _web_subject(adapter: AntminerAdapter, machine: Machine, set_traps: Callable
 @asynccontextmanager
 async def _web() -> AsyncIterator[Subject]:
     machine = Machine()
-    emulator = emulator_of(machine, SystemClock())
+    clock = WrongClock()
+    emulator = emulator_of(machine, clock)
 
     def set_traps(traps: Traps) -> None:
         emulator.traps = traps
@@ -98,7 +164,7 @@ async def _web() -> AsyncIterator[Subject]:
         adapter = AntminerAdapter(
             HttpClient(ADDRESS, http_port, timeout_s=TIMEOUT_S), ROOT, timeout_s=TIMEOUT_S
         )
-        yield _web_subject(adapter, machine, set_traps)
+        yield _web_subject(adapter, machine, set_traps, _conditions(adapter, machine, emulator, clock))
         emulator.traps = Traps()
         await adapter.close()
 
@@ -106,7 +172,8 @@ async def _web() -> AsyncIterator[Subject]:
 @asynccontextmanager
 async def _socket() -> AsyncIterator[Subject]:
     machine = Machine()
-    emulator = emulator_of(machine, SystemClock())
+    clock = WrongClock()
+    emulator = emulator_of(machine, clock)
 
     def set_traps(traps: Traps) -> None:
         emulator.socket_traps = traps
@@ -118,7 +185,8 @@ async def _socket() -> AsyncIterator[Subject]:
             timeout_s=TIMEOUT_S,
             socket=LineClient(ADDRESS, socket_port, timeout_s=TIMEOUT_S),
         )
-        whole = _web_subject(adapter, machine, set_traps)
+        conditions = _socket_conditions(machine, emulator, clock)
+        whole = _web_subject(adapter, machine, set_traps, conditions)
         whole.nuisances.pop("nonces are forgotten")
         whole.writes = {}
         whole.refusals = {"no login, no control": (adapter.stop_mining, Unsupported)}

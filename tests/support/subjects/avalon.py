@@ -12,9 +12,16 @@ from firmware_adapters.miners.avalon.emulator_traps import Traps
 from firmware_adapters.miners.emulated import MinerView, PresetView
 from firmware_adapters.transport.line_json import LineClient
 from shared.capabilities import Ability
-from shared.clock import SystemClock
 from shared.errors import DeviceError, Unsupported
-from support.adapter_contract import Opening, Subject, Write, mining_writes, wire_faults
+from support.adapter_conditions import Conflict, Heard, Never, WrongClock
+from support.adapter_contract import (
+    Opening,
+    Subject,
+    Write,
+    miner_conditions,
+    mining_writes,
+    wire_faults,
+)
 from support.miners import Machine, board, on_loopback, s21_pro
 
 ADDRESS = "127.7.5.1"
@@ -44,7 +51,9 @@ def avalon_q(**changes: object) -> MinerView:
     return msgspec.structs.replace(healthy, **changes)
 
 
-def _subject(adapter: AvalonAdapter, machine: Machine, emulator: AvalonEmulator) -> Subject:
+def _subject(
+    adapter: AvalonAdapter, machine: Machine, emulator: AvalonEmulator, clock: WrongClock
+) -> Subject:
     def misbehave(**how: object) -> None:
         emulator.traps = Traps(**how)  # type: ignore[arg-type] # its own fields
 
@@ -100,6 +109,21 @@ def _subject(adapter: AvalonAdapter, machine: Machine, emulator: AvalonEmulator)
         writes=writes,
         refusals=refusals,  # type: ignore[arg-type] # callables without parameters
         commands=lambda: machine.commands,
+        conditions=miner_conditions(
+            machine,
+            emulator,
+            misbehave,
+            clock=clock,
+            lost_login=Never("the socket of an Avalon knows no login: whoever reaches it may do all"),
+            conflict=Conflict(
+                begin=lambda: misbehave(refuses=True),
+                do=adapter.stop_mining,
+                told=lambda: sum("softoff" in asked for asked in emulator.asked),
+                changed=lambda: (list(machine.commands), machine.seen.state),
+            ),
+            heard=Heard(),
+            silent_writes=True,
+        ),
         tamper=lambda: misbehave(writes_ignored=True),
     )
 
@@ -107,11 +131,12 @@ def _subject(adapter: AvalonAdapter, machine: Machine, emulator: AvalonEmulator)
 @asynccontextmanager
 async def _open(model: str) -> AsyncIterator[Subject]:
     machine = Machine(avalon_q(model=model))
-    emulator = AvalonEmulator(machine, clock=SystemClock())
+    clock = WrongClock()
+    emulator = AvalonEmulator(machine, clock=clock)
     async with on_loopback({ADDRESS: emulator}) as (_, port):
         line = LineClient(ADDRESS, port, timeout_s=TIMEOUT_S)
         adapter = AvalonAdapter(line, line, timeout_s=TIMEOUT_S)
-        yield _subject(adapter, machine, emulator)
+        yield _subject(adapter, machine, emulator, clock)
         emulator.traps = Traps()
         await adapter.close()
 

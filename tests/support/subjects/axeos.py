@@ -1,17 +1,17 @@
 """AxeOS in front of the contract suite: the adapter, real loopback sockets, the emulator."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
 from firmware_adapters.miners.axeos.adapter import AxeosAdapter
-from firmware_adapters.miners.axeos.emulator import DEFAULT_MHZ, AxeosEmulator, Traps
+from firmware_adapters.miners.axeos.emulator import DEFAULT_MHZ, NERDQAXE, AxeosEmulator, Traps
 from firmware_adapters.miners.emulated import FanView
 from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability
-from shared.clock import SystemClock
 from shared.errors import Unsupported
-from support.adapter_contract import Opening, Subject, Write, wire_faults
+from support.adapter_conditions import Conditions, Conflict, Heard, Never, WrongClock
+from support.adapter_contract import Opening, Subject, Write, miner_conditions, wire_faults
 from support.miners import Machine, board, on_loopback
 
 ADDRESS = "127.7.4.1"
@@ -66,8 +66,42 @@ def _writes(adapter: AxeosAdapter, machine: Machine, emulator: AxeosEmulator) ->
     }
 
 
+def _conditions(
+    adapter: AxeosAdapter,
+    machine: Machine,
+    emulator: AxeosEmulator,
+    clock: WrongClock,
+    trap: Callable[..., None],
+    *,
+    known: bool,
+) -> Conditions:
+    heard = Heard()
+    return miner_conditions(
+        machine,
+        emulator,
+        trap,
+        clock=clock,
+        lost_login=Never("the API of AxeOS knows no login: whoever reaches it may do all"),
+        conflict=Conflict(
+            begin=lambda: trap(writes_fail=True),
+            do=lambda: adapter.set_fan_mode("auto"),
+            told=lambda: heard.count("PATCH"),
+            changed=lambda: (list(machine.commands), emulator.frequency_mhz, machine.seen.cooling),
+        )
+        if known
+        else Never("nothing is written to a version that nobody has seen"),
+        heard=heard,
+    )
+
+
 def _subject(
-    adapter: AxeosAdapter, machine: Machine, emulator: AxeosEmulator, base: Traps, *, known: bool
+    adapter: AxeosAdapter,
+    machine: Machine,
+    emulator: AxeosEmulator,
+    base: Traps,
+    clock: WrongClock,
+    *,
+    known: bool,
 ) -> Subject:
     def trap(**changes: object) -> None:
         kept = {name: getattr(base, name) for name in base.__struct_fields__}
@@ -119,17 +153,21 @@ def _subject(
             "a duty of nothing": (lambda: adapter.set_fan_mode("manual", 101), Unsupported),
         },
         commands=lambda: machine.commands,
+        conditions=_conditions(adapter, machine, emulator, clock, trap, known=known),
         tamper=(lambda: trap(settings_ignored=True)) if writes else None,
     )
 
 
 @asynccontextmanager
-async def _open(version: str, base: Traps, *, known: bool = True) -> AsyncIterator[Subject]:
+async def _open(
+    version: str, base: Traps, *, known: bool = True, model: str = "Gamma"
+) -> AsyncIterator[Subject]:
     machine = bitaxe()
-    emulator = AxeosEmulator(machine, clock=SystemClock(), version=version, traps=base)
+    clock = WrongClock()
+    emulator = AxeosEmulator(machine, clock=clock, version=version, traps=base, model=model)
     async with on_loopback({ADDRESS: emulator}) as (port, _):
         adapter = AxeosAdapter(HttpClient(ADDRESS, port, timeout_s=TIMEOUT_S), timeout_s=TIMEOUT_S)
-        yield _subject(adapter, machine, emulator, base, known=known)
+        yield _subject(adapter, machine, emulator, base, clock, known=known)
         emulator.traps = Traps()
         await adapter.close()
 
@@ -138,4 +176,5 @@ SUBJECTS: dict[str, Opening] = {
     "axeos": partial(_open, "v2.9.0", Traps()),
     "axeos that lists no frequencies": partial(_open, "v2.1.8", Traps(no_asic_page=True)),
     "axeos of tomorrow": partial(_open, "v7.0.0", Traps(), known=False),
+    "axeos on a NerdQAxe++": partial(_open, "v1.0.35", Traps(), known=False, model=NERDQAXE),
 }

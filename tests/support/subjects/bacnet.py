@@ -17,10 +17,15 @@ from firmware_adapters.transport.bacnet import Order, Outcome
 from firmware_adapters.transport.bacnet_process import ProcessBacnet
 from shared.capabilities import Ability
 from shared.errors import DeviceError, Unsupported
+from support.adapter_conditions import Conditions, Conflict, Never, Overload, Reboot, Slow
 from support.adapter_contract import Opening, Subject, Write
 from support.site_devices import HOST
 
-TIMEOUT_S = 1.0
+TIMEOUT_S = 0.6
+MOST = 1000
+"""Properties of one answer."""
+MOST_REQUESTS = 24
+"""A read of a device that never has room for an answer: parts, down to one property each."""
 HVAC = {
     "setpoint_c": 24.0,
     "running": 1.0,
@@ -49,9 +54,48 @@ class DirectBacnet(ProcessBacnet):
         self._speaker.close()
 
 
+def _conditions(device: BacnetDevice, emulator: Any, faults: Any, source: DictSource) -> Conditions:
+    def set_to(name: str, value: object) -> Callable[[], None]:
+        return lambda: setattr(emulator, name, value)
+
+    def back() -> None:
+        # Not by `refresh`, which would also command what the machine's own programme sets.
+        source.values["air_temp_c.1"] = 25.0
+        emulator._objects[SUPPLY].presentValue = 77.0
+
+    return Conditions(
+        slow=Slow(begin=set_to("late_s", 0.02)),
+        lost_login=Never("BACnet/IP knows no login: whoever reaches the device may do all"),
+        # Each request is aborted for want of buffers, so a read asks for less and less.
+        overload=Overload(
+            begin=set_to("most", 0), requests=lambda: emulator.requests, most=MOST_REQUESTS, reads_only=True
+        ),
+        conflict=Conflict(
+            begin=set_to("refuses", True),
+            do=lambda: device.write_point("setpoint_c", 30.0),
+            told=lambda: emulator.requests,
+            changed=lambda: (
+                list(source.writes),
+                dict(source.values),
+                emulator.commands(POINTS["setpoint_c"]),
+            ),
+            # "write access denied" is a matter of the device's configuration, not of a moment.
+            error=Unsupported,
+        ),
+        reboot=Reboot(
+            cut=set_to("fault", faults.TRUNCATED),
+            away=set_to("dark", True),
+            back=back,
+            tells_uptime=False,
+        ),
+        skew=Never("present values are read without any time"),
+    )
+
+
 def _subject(device: BacnetDevice, emulator: Any, faults: Any, source: DictSource) -> Subject:
     def heal() -> None:
         emulator.fault, emulator.deaf = None, False
+        emulator.dark, emulator.refuses, emulator.late_s, emulator.most = False, False, 0.0, MOST
 
     def begin(fault: Any) -> Callable[[], None]:
         return lambda: setattr(emulator, "fault", fault)
@@ -105,6 +149,7 @@ def _subject(device: BacnetDevice, emulator: Any, faults: Any, source: DictSourc
             **{f"release {point}": release(point) for point in POINTS},
         },
         refusals=refusals,
+        conditions=_conditions(device, emulator, faults, source),
         commands=lambda: [f"{name}={value:g}" for name, value in source.writes],
         tamper=lambda: setattr(emulator, "deaf", True),
     )

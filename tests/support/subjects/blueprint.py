@@ -8,16 +8,28 @@ from firmware_adapters.blueprint.emulator import BlueprintEmulator, Traps
 from firmware_adapters.capabilities import Credential
 from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability
-from shared.clock import SystemClock
 from shared.errors import Busy, Unsupported
-from support.adapter_contract import Opening, Subject, Write, mining_writes, wire_faults
+from shared.telemetry import MinerState
+from support.adapter_conditions import Conflict, Heard, Never, WrongClock
+from support.adapter_contract import (
+    Opening,
+    Subject,
+    Write,
+    miner_conditions,
+    mining_writes,
+    wire_faults,
+)
 from support.miners import Machine, on_loopback
 
 ADDRESS = "127.7.9.1"
 TIMEOUT_S = 0.6
 
 
-def _subject(adapter: BlueprintAdapter, machine: Machine, emulator: BlueprintEmulator) -> Subject:
+def _subject(
+    adapter: BlueprintAdapter, machine: Machine, emulator: BlueprintEmulator, clock: WrongClock
+) -> Subject:
+    heard = Heard()
+
     def trap(**changes: object) -> None:
         emulator.traps = Traps(**changes)  # type: ignore[arg-type] # named by the tests below
 
@@ -62,6 +74,20 @@ def _subject(adapter: BlueprintAdapter, machine: Machine, emulator: BlueprintEmu
             "start while mining": (adapter.start_mining, Busy),
         },
         commands=lambda: machine.commands,
+        conditions=miner_conditions(
+            machine,
+            emulator,
+            trap,
+            clock=clock,
+            lost_login=Never("each command carries its key, so there is no login that could be lost"),
+            conflict=Conflict(
+                begin=lambda: machine.set(state=MinerState.STOPPED),
+                do=adapter.stop_mining,
+                told=lambda: heard.count("/mining"),
+                changed=lambda: (list(machine.commands), machine.seen.state),
+            ),
+            heard=heard,
+        ),
         tamper=lambda: trap(commands_ignored=True),
     )
 
@@ -69,14 +95,15 @@ def _subject(adapter: BlueprintAdapter, machine: Machine, emulator: BlueprintEmu
 @asynccontextmanager
 async def _open() -> AsyncIterator[Subject]:
     machine = Machine()
-    emulator = BlueprintEmulator(machine, clock=SystemClock())
+    clock = WrongClock()
+    emulator = BlueprintEmulator(machine, clock=clock)
     async with on_loopback({ADDRESS: emulator}) as (port, _):
         adapter = BlueprintAdapter(
             HttpClient(ADDRESS, port, timeout_s=TIMEOUT_S),
             Credential(user=None, secret="blueprint"),
             timeout_s=TIMEOUT_S,
         )
-        yield _subject(adapter, machine, emulator)
+        yield _subject(adapter, machine, emulator, clock)
         emulator.traps = Traps()
         await adapter.close()
 

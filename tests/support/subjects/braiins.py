@@ -1,6 +1,6 @@
 """Braiins OS in front of the contract suite: the adapter, real loopback sockets, the emulator."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -9,10 +9,10 @@ from firmware_adapters.miners.braiins.adapter import BraiinsAdapter
 from firmware_adapters.miners.braiins.emulator import BraiinsEmulator, Traps
 from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability
-from shared.clock import SystemClock
 from shared.errors import Unsupported
 from shared.telemetry import MinerState
-from support.adapter_contract import Opening, Subject, Write, wire_faults
+from support.adapter_conditions import Conditions, Conflict, Heard, LostLogin, Never, WrongClock
+from support.adapter_contract import Opening, Subject, Write, miner_conditions, wire_faults
 from support.miners import Machine, on_loopback
 
 ADDRESS = "127.7.3.1"
@@ -69,7 +69,50 @@ def _writes(adapter: BraiinsAdapter, machine: Machine, emulator: BraiinsEmulator
 _RANGED = (Ability.POWER_LIMIT, Ability.COOLING_TARGET, Ability.FAN_MODE)
 
 
-def _subject(adapter: BraiinsAdapter, machine: Machine, emulator: BraiinsEmulator, base: Traps) -> Subject:
+def _conditions(
+    adapter: BraiinsAdapter,
+    machine: Machine,
+    emulator: BraiinsEmulator,
+    clock: WrongClock,
+    trap: Callable[..., None],
+) -> Conditions:
+    heard = Heard()
+
+    def refuse() -> None:
+        emulator._password = "another one"
+
+    def pause() -> None:
+        trap(conflict_is_500=True)
+        machine.set(state=MinerState.STOPPED)
+
+    return miner_conditions(
+        machine,
+        emulator,
+        trap,
+        clock=clock,
+        lost_login=LostLogin(
+            begin=emulator.drop_sessions, logins=lambda: heard.count("auth/login"), refuse=refuse
+        ),
+        conflict=Conflict(
+            begin=pause,
+            do=adapter.stop_mining,
+            told=lambda: heard.count("actions/stop"),
+            changed=lambda: (list(machine.commands), machine.seen.state),
+        )
+        if emulator.traps.api_major == 1
+        else Never("nothing is written to an API of another major version"),
+        heard=heard,
+        forget=emulator.drop_sessions,
+    )
+
+
+def _subject(
+    adapter: BraiinsAdapter,
+    machine: Machine,
+    emulator: BraiinsEmulator,
+    base: Traps,
+    clock: WrongClock,
+) -> Subject:
     def trap(**changes: object) -> None:
         known = {name: getattr(base, name) for name in base.__struct_fields__}
         emulator.traps = Traps(**{**known, **changes})  # type: ignore[arg-type] # names are checked below
@@ -129,6 +172,7 @@ def _subject(adapter: BraiinsAdapter, machine: Machine, emulator: BraiinsEmulato
             "a duty below what it takes": (lambda: adapter.set_fan_mode("manual", 5), Unsupported),
         },
         commands=lambda: machine.commands,
+        conditions=_conditions(adapter, machine, emulator, clock, trap),
         tamper=(lambda: trap(settings_ignored=True)) if writes else None,
     )
 
@@ -137,14 +181,15 @@ def _subject(adapter: BraiinsAdapter, machine: Machine, emulator: BraiinsEmulato
 async def _open(version: str, base: Traps) -> AsyncIterator[Subject]:
     machine = Machine()
     machine.set(model="Antminer S19 XP", last_share_age_s=4.0)
-    emulator = BraiinsEmulator(machine, clock=SystemClock(), version=version, password=PASSWORD, traps=base)
+    clock = WrongClock()
+    emulator = BraiinsEmulator(machine, clock=clock, version=version, password=PASSWORD, traps=base)
     async with on_loopback({ADDRESS: emulator}) as (port, _):
         adapter = BraiinsAdapter(
             HttpClient(ADDRESS, port, timeout_s=TIMEOUT_S / 2),
             Credential(user="root", secret=PASSWORD),
             timeout_s=TIMEOUT_S,
         )
-        yield _subject(adapter, machine, emulator, base)
+        yield _subject(adapter, machine, emulator, base, clock)
         emulator.traps = Traps()
         await adapter.close()
 

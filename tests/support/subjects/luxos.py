@@ -6,13 +6,21 @@ from functools import partial
 
 from firmware_adapters.miners.emulated import PoolView
 from firmware_adapters.miners.luxos.adapter import LuxosAdapter
+from firmware_adapters.miners.luxos.emulator import LuxosEmulator
 from firmware_adapters.miners.luxos.emulator_traps import Traps
 from firmware_adapters.transport.line_json import LineClient
 from shared.capabilities import Ability
-from shared.clock import SystemClock
 from shared.errors import Unsupported
 from shared.telemetry import MinerState
-from support.adapter_contract import Opening, Subject, Write, mining_writes, wire_faults
+from support.adapter_conditions import Conditions, Conflict, Heard, LostLogin, Never, WrongClock
+from support.adapter_contract import (
+    Opening,
+    Subject,
+    Write,
+    miner_conditions,
+    mining_writes,
+    wire_faults,
+)
 from support.luxos import emulator_of
 from support.miners import Machine, on_loopback, s21_pro
 
@@ -69,7 +77,47 @@ def _writes(adapter: LuxosAdapter, machine: Machine) -> dict[str, Write]:
     }
 
 
-def _subject(adapter: LuxosAdapter, machine: Machine, set_traps: Callable[[Traps], None]) -> Subject:
+def _conditions(
+    adapter: LuxosAdapter, machine: Machine, emulator: LuxosEmulator, clock: WrongClock
+) -> Conditions:
+    heard = Heard()
+
+    def set_traps(**how: object) -> None:
+        emulator.traps = Traps(**how)  # type: ignore[arg-type] # its own fields
+
+    def end_session() -> None:
+        emulator.session = None
+
+    return miner_conditions(
+        machine,
+        emulator,
+        set_traps,
+        clock=clock,
+        lost_login=LostLogin(
+            # The session lives for one write, so it is lost in the middle of one.
+            begin=lambda: set_traps(forget_session_every=2),
+            logins=lambda: heard.count('"logon"'),
+            most=3,
+            by_write=True,
+            refuse=Never("a session is opened without any password"),
+        ),
+        conflict=Conflict(
+            begin=lambda: set_traps(foreign_session=True),
+            do=adapter.stop_mining,
+            told=lambda: heard.count('"logon"'),
+            changed=lambda: (list(machine.commands), machine.seen.state, emulator.curtailed),
+        ),
+        heard=heard,
+        forget=end_session,
+    )
+
+
+def _subject(
+    adapter: LuxosAdapter,
+    machine: Machine,
+    set_traps: Callable[[Traps], None],
+    conditions: Conditions,
+) -> Subject:
     def heal() -> None:
         set_traps(Traps())
         machine.set(reachable=True)
@@ -94,6 +142,7 @@ def _subject(adapter: LuxosAdapter, machine: Machine, set_traps: Callable[[Traps
             "no such pool": (lambda: adapter.switch_pool(7), Unsupported),
         },
         commands=lambda: machine.commands,
+        conditions=conditions,
         tamper=lambda: set_traps(Traps(settings_ignored=True)),
     )
 
@@ -101,14 +150,15 @@ def _subject(adapter: LuxosAdapter, machine: Machine, set_traps: Callable[[Traps
 @asynccontextmanager
 async def _open() -> AsyncIterator[Subject]:
     machine = _machine()
-    emulator = emulator_of(machine, SystemClock())
+    clock = WrongClock()
+    emulator = emulator_of(machine, clock)
 
     def set_traps(traps: Traps) -> None:
         emulator.traps = traps
 
     async with on_loopback({ADDRESS: emulator}) as (_, port):
         adapter = LuxosAdapter(LineClient(ADDRESS, port, timeout_s=TIMEOUT_S), timeout_s=TIMEOUT_S)
-        yield _subject(adapter, machine, set_traps)
+        yield _subject(adapter, machine, set_traps, _conditions(adapter, machine, emulator, clock))
         emulator.traps = Traps()
         await adapter.close()
 

@@ -16,7 +16,8 @@ from firmware_adapters.transport.modbus_serial import parse_line
 from firmware_adapters.transport.modbus_session import Framing
 from shared.capabilities import Ability
 from shared.clock import SystemClock
-from shared.errors import Unsupported
+from shared.errors import Busy, Unsupported
+from support.adapter_conditions import Conditions, Conflict, LostLogin, Never, Overload, Reboot, Slow
 from support.adapter_contract import Opening, Subject, Write
 from support.site_devices import HOST
 
@@ -94,8 +95,24 @@ class Bench:
         self.spoil(Misbehaviour.SILENT)
         if isinstance(self.emulator, ModbusEmulator):
             self.emulator.reset_on_accept = True
-            for writer in tuple(self.emulator._open.values()):
-                writer.transport.abort()
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """End every connection, as devices do with idle ones."""
+        assert isinstance(self.emulator, ModbusEmulator)
+        for writer in tuple(self.emulator._open.values()):
+            writer.transport.abort()
+
+    def accepted(self) -> int:
+        """Connections so far."""
+        assert isinstance(self.emulator, ModbusEmulator)
+        return self.emulator.accepted
+
+    def change(self) -> None:
+        """Other values than before."""
+        for name in ("current_a", "power_w", "energy_kwh"):
+            if name in self.source.values:
+                self.source.values[name] = 3.0
 
     def heal(self) -> None:
         """Everything works again, and the connection has waited long enough to find out."""
@@ -120,6 +137,42 @@ class Bench:
         dog = self.unit.watchdog
         armed = [f"time-out {dog.timeout_s:g}"] if dog is not None and dog.armed else []
         return [*map(str, self.source.writes), *map(str, self.source.registers.items()), *armed]
+
+
+def _conditions(bench: Bench, device: ModbusDevice) -> Conditions:
+    serial = isinstance(bench.emulator, RtuEmulator)
+    return Conditions(
+        slow=Slow(begin=partial(bench.spoil, Misbehaviour.IN_PIECES, delay_s=0.01)),
+        # Modbus has no login: what a network device may lose is the connection.
+        lost_login=Never("a serial line has neither login nor connection")
+        if serial
+        else LostLogin(
+            begin=bench.hang_up,
+            logins=bench.accepted,
+            write_fails_once=True,
+            refuse=Never("Modbus knows no secret"),
+        ),
+        overload=Overload(
+            begin=partial(bench.spoil, Misbehaviour.EXCEPTION, code=6),
+            requests=lambda: bench.emulator.requests,
+        ),
+        conflict=Conflict(
+            begin=partial(bench.spoil, Misbehaviour.EXCEPTION, code=4),
+            do=lambda: device.write_point("speed_setpoint_pct", 75.0),
+            told=lambda: bench.emulator.requests,
+            changed=lambda: (bench.told(), dict(bench.source.values)),
+            error=Busy,
+        )
+        if isinstance(device, ModbusWatchdogDevice)
+        else Never("a meter is only read"),
+        reboot=Reboot(
+            cut=partial(bench.spoil, Misbehaviour.HALF_REPLY),
+            away=bench.vanish,
+            back=bench.change,
+            tells_uptime=False,
+        ),
+        skew=Never("Modbus carries no time, and no register of these profiles holds one"),
+    )
 
 
 def _faults(bench: Bench) -> dict[str, Callable[[], None]]:
@@ -187,6 +240,7 @@ async def _open(profile: str, values: dict[str, float], *, serial: bool = False)
             writes=_writes(bench, device),
             refusals=refusals,
             commands=bench.told,
+            conditions=_conditions(bench, device),
             tamper=bench.deafen if driver is not ModbusDevice else None,
             facts_from_file=True,
         )

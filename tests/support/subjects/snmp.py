@@ -9,13 +9,26 @@ from firmware_adapters.site.profile import load_profile
 from firmware_adapters.site.snmp import OUTLET, SnmpDevice
 from firmware_adapters.site.snmp_emulator import Misbehaviour, SnmpAgent
 from firmware_adapters.transport.snmp import open_link
+from firmware_adapters.transport.snmp_message import ErrorStatus
 from firmware_adapters.transport.snmp_user import Access, UsmUser, access_of
 from shared.capabilities import Ability
 from shared.errors import Unsupported
+from support.adapter_conditions import (
+    Conditions,
+    Conflict,
+    LostLogin,
+    Never,
+    Overload,
+    Reboot,
+    Skew,
+    Slow,
+)
 from support.adapter_contract import Opening, Subject, Write
 from support.site_devices import HOST
 
 TIMEOUT_S = 0.5
+MOST_REQUESTS = 6
+"""A read of an agent that answers each with an error; it asks once more in smaller parts."""
 ROOMY, TIGHT = 1400, 260
 """Largest replies in bytes: enough for all, and enough for a few objects."""
 OUTLETS = {f"{OUTLET}{n}": float(n % 2) for n in range(1, 9)}
@@ -26,7 +39,7 @@ UPS = {
     "battery_low": 0.0,
     "runtime_s": 540.0,
     "battery_charge_pct": 61.0,
-    "voltage_v": 230.0,
+    "voltage_v.1": 230.0,
 }
 SENSORS = {
     "air_temp_c.1001": 23.456,
@@ -49,8 +62,60 @@ def _writes(device: SnmpDevice, source: DictSource) -> dict[str, Write]:
     return {"off": switch(3, on=False), "another on": switch(8, on=True)}
 
 
-def _subject(device: SnmpDevice, agent: SnmpAgent, source: DictSource, *, switched: bool) -> Subject:
+_V2C = "v2c carries its community in each request: there is nothing that could be lost"
+_READ_ONLY = "nothing of this device can be written"
+
+
+def _conditions(
+    device: SnmpDevice, agent: SnmpAgent, source: DictSource, *, switched: bool, v3: bool
+) -> Conditions:
+    def set_to(name: str, value: object) -> Callable[[], None]:
+        return lambda: setattr(agent, name, value)
+
+    def back() -> None:
+        agent.restart()
+        changing = next(name for name in source.values if not name.startswith(OUTLET))
+        source.values[changing] = 0.0
+
+    return Conditions(
+        slow=Slow(begin=set_to("late_s", 0.01)),
+        # A restarted engine takes nothing of before: its count of starts and its clock are agreed anew.
+        lost_login=LostLogin(
+            begin=agent.restart,
+            logins=lambda: agent.reports,
+            most=4,
+            refuse=Never("an agent counts no wrong secrets; what they look like: test_snmp_v3"),
+        )
+        if v3
+        else Never(_V2C),
+        overload=Overload(
+            begin=set_to("fault", Misbehaviour.GEN_ERR), requests=lambda: agent.requests, most=MOST_REQUESTS
+        ),
+        conflict=Conflict(
+            begin=set_to("refuses", ErrorStatus.INCONSISTENT_VALUE),
+            do=lambda: device.switch_outlet(3, on=False),
+            told=lambda: agent.requests,
+            changed=lambda: (list(source.writes), dict(source.values)),
+        )
+        if switched
+        else Never(_READ_ONLY),
+        reboot=Reboot(
+            cut=set_to("fault", Misbehaviour.TRUNCATED),
+            away=set_to("dark", True),
+            back=back,
+            tells_uptime=False,
+        ),
+        skew=Skew(begin=lambda ahead_s: agent.set_clock(max(0, round(ahead_s))))
+        if v3
+        else Never("v2c tells and checks no time"),
+    )
+
+
+def _subject(
+    device: SnmpDevice, agent: SnmpAgent, source: DictSource, conditions: Conditions, *, switched: bool
+) -> Subject:
     def heal() -> None:
+        agent.refuses, agent.late_s = None, 0.0
         agent.fault, agent.dark, agent.deaf, agent.largest = None, False, False, ROOMY
 
     def begin(fault: Misbehaviour) -> Callable[[], None]:
@@ -83,6 +148,7 @@ def _subject(device: SnmpDevice, agent: SnmpAgent, source: DictSource, *, switch
             "an outlet that is not there": (lambda: device.switch_outlet(40, on=False), Unsupported),
             "an outlet beyond any": (lambda: device.switch_outlet(4000, on=False), Unsupported),
         },
+        conditions=conditions,
         commands=lambda: [f"{name}={value:g}" for name, value in source.writes],
         tamper=(lambda: setattr(agent, "deaf", True)) if switched else None,
     )
@@ -99,7 +165,9 @@ async def _open(profile_name: str, values: dict[str, float], access: Access) -> 
     try:
         # What an agent has is learnt in many requests; the suite is about the reads after that.
         await device.read()
-        yield _subject(device, agent, source, switched=any(name.startswith(OUTLET) for name in values))
+        switched = any(name.startswith(OUTLET) for name in values)
+        conditions = _conditions(device, agent, source, switched=switched, v3=bool(users))
+        yield _subject(device, agent, source, conditions, switched=switched)
     finally:
         await device.close()
         await agent.stop()

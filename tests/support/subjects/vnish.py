@@ -8,22 +8,23 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
-from firmware_adapters.capabilities import Credential
+from firmware_adapters.capabilities import Credential, PoolLogin
 from firmware_adapters.miners.emulated import PoolView
 from firmware_adapters.miners.vnish.adapter import VnishAdapter
 from firmware_adapters.miners.vnish.emulator import VnishEmulator
 from firmware_adapters.miners.vnish.emulator_traps import Traps
 from firmware_adapters.transport.http_client import HttpClient
 from shared.capabilities import Ability
-from shared.clock import SystemClock
 from shared.errors import Busy, DeviceError, Unsupported
 from shared.telemetry import MinerState
-from support.adapter_contract import Opening, Subject, Write, wire_faults
+from support.adapter_conditions import Conditions, Conflict, Heard, LostLogin, Never, WrongClock
+from support.adapter_contract import Opening, Subject, Write, miner_conditions, wire_faults
 from support.miners import Machine, on_loopback, s21_pro
 from support.vnish import emulator_of
 
 ADDRESS = "127.7.0.1"
 TIMEOUT_S = 0.6
+POOL = PoolLogin(url="stratum+tcp://pool.invalid:3333", user="owner.rig")
 SPARE = PoolView(url="stratum+tcp://spare.invalid:3333")
 FIRST, NEVER_SEEN = "1.2.0-beta10", "2.1.0"
 NEWEST = "1.3.4"
@@ -71,6 +72,38 @@ class _Play:
             "boards_working": 3.0,
         }
 
+    def refuse(self) -> None:
+        """Another password from now on."""
+        self.emulator.logins._password = "another one"
+
+    def conditions(self, clock: WrongClock) -> Conditions:
+        heard, seen = Heard(), self.machine
+        lost: LostLogin | Never = LostLogin(
+            begin=self.emulator.logins.drop,
+            logins=lambda: heard.count("/unlock"),
+            by_write=True,
+            refuse=self.refuse,
+        )
+        conflict: Conflict | Never = Conflict(
+            begin=lambda: seen.set(state=MinerState.STOPPED),
+            do=self.adapter.stop_mining,
+            told=lambda: heard.count("/mining/stop"),
+            changed=lambda: (list(seen.commands), seen.seen.state),
+        )
+        if self.emulator.version == NEVER_SEEN:
+            lost = Never("a version that nobody has seen is read without a login and never written to")
+            conflict = Never("nothing is written to a version that nobody has seen")
+        return miner_conditions(
+            seen,
+            self.emulator,
+            self.trap,
+            clock=clock,
+            lost_login=lost,
+            conflict=conflict,
+            heard=heard,
+            forget=self.emulator.logins.drop,
+        )
+
     # ------------------------------------------------------------ commands
 
     def writes(self) -> dict[str, Write]:
@@ -92,6 +125,11 @@ class _Play:
             "resume": self._write(Ability.PAUSE, self.adapter.resume_mining, self._mines),
             "stop": self._write(Ability.MINING, self.adapter.stop_mining, self._stopped),
             "start": self._write(Ability.MINING, self.adapter.start_mining, self._mines),
+            "pools": self._write(
+                Ability.POOL_SETTING, lambda: self.adapter.set_pools([POOL]), self._has_pool
+            ),
+            "bounds": self._write(Ability.PRESET_SWITCHER, self._bounds, self._bounded),
+            "restart": self._told(Ability.RESTART, "restart", self.adapter.restart_mining),
             "reboot": self._told(Ability.REBOOT, "reboot 3", self.adapter.reboot),
         }
         if version != FIRST:
@@ -109,6 +147,15 @@ class _Play:
 
     async def _preset_2550(self) -> None:
         return await self.adapter.set_preset("2550")
+
+    async def _bounds(self) -> None:
+        return await self.adapter.set_switcher_bounds(ceiling="2800")
+
+    def _bounded(self) -> bool:
+        return self.emulator.settings.switcher.top_preset == "2800"
+
+    def _has_pool(self) -> bool:
+        return self.emulator.settings._pools == [{"url": POOL.url, "user": POOL.user, "pass": POOL.password}]
 
     async def _limit_2900(self) -> None:
         return await self.adapter.set_power_limit(2900.0)
@@ -150,6 +197,8 @@ class _Play:
             "manual fans without a duty": (lambda: adapter.set_fan_mode("manual"), Unsupported),
             "fans too slow": (lambda: adapter.set_fan_mode("manual", 5.0), Unsupported),
             "a target too hot": (lambda: adapter.set_cooling_target(120.0), Unsupported),
+            "a ceiling that is no rung": (lambda: adapter.set_switcher_bounds(ceiling="1"), Unsupported),
+            "no pool at all": (lambda: adapter.set_pools([]), Unsupported),
             "no such pool": (lambda: adapter.switch_pool(7), Unsupported),
             "the dev fee's pool": (lambda: adapter.switch_pool(2), Unsupported),
         }
@@ -158,7 +207,8 @@ class _Play:
 @asynccontextmanager
 async def _open(version: str) -> AsyncIterator[Subject]:
     machine = Machine(s21_pro(other_pools=(SPARE,), shares_stale=3, last_share_age_s=12.0))
-    emulator = emulator_of(machine, SystemClock(), version=version)
+    clock = WrongClock()
+    emulator = emulator_of(machine, clock, version=version)
     async with on_loopback({ADDRESS: emulator}) as (http_port, _):
         # No socket fallback here: the suite asks what the web side does by itself.
         fast = HttpClient(ADDRESS, http_port, timeout_s=TIMEOUT_S)
@@ -188,6 +238,7 @@ async def _open(version: str) -> AsyncIterator[Subject]:
             writes=play.writes(),
             refusals=play.refusals(),
             commands=lambda: machine.commands,
+            conditions=play.conditions(clock),
             tamper=None if version == NEVER_SEEN else lambda: play.trap(settings_ignored=True),
         )
         emulator.traps = Traps()

@@ -1,6 +1,6 @@
 """Whatsminers in front of the contract suite: both APIs, loopback sockets, real encryption on both sides."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -16,14 +16,23 @@ from firmware_adapters.miners.whatsminer_v3.emulator_traps import Traps as V3Tra
 from firmware_adapters.transport.framed import FramedClient
 from firmware_adapters.transport.line_json import LineClient
 from shared.capabilities import Ability
-from shared.clock import SystemClock
 from shared.errors import Unsupported
-from support.adapter_contract import Opening, Subject, Write, mining_writes, wire_faults
+from shared.telemetry import MinerState
+from support.adapter_conditions import Conditions, Conflict, Heard, LostLogin, WrongClock
+from support.adapter_contract import (
+    Opening,
+    Subject,
+    Write,
+    miner_conditions,
+    mining_writes,
+    wire_faults,
+)
 from support.miners import Machine, on_loopback, s21_pro
 
 ADDRESS = "127.7.4.1"
 TIMEOUT_S = 0.4
 PASSWORD = "no longer the default"
+_THROTTLES = ("set_power_pct", "set.miner.power_percent")
 
 
 def m50s(**changes: object) -> MinerView:
@@ -43,10 +52,67 @@ def m50s(**changes: object) -> MinerView:
     return msgspec.structs.replace(healthy, **changes)
 
 
+def _lost(emulator: WhatsminerEmulator | WhatsminerV3Emulator) -> LostLogin:
+    """Tokens of v2 are kept by both sides; v3 signs each command by itself, with a salt that may change."""
+    heard = emulator.asked
+    if isinstance(emulator, WhatsminerEmulator):
+        vault = emulator.vault
+
+        def forget() -> None:
+            vault.tokens = []
+
+        return LostLogin(
+            begin=forget,
+            logins=lambda: heard.count("get_token"),
+            by_write=True,
+            refuse=lambda: vault.change("another one"),
+            # The first write still has a token of the old password, whose refusal says that it is wrong.
+        )
+    third = emulator
+
+    def resalt() -> None:
+        third._salt = f"{third._salt[:-1]}{chr(ord(third._salt[-1]) % 64 + 48)}"
+
+    def refuse() -> None:
+        third.password = "another one"
+
+    return LostLogin(
+        begin=resalt,
+        logins=lambda: sum(found.startswith("set.") for found in heard),
+        by_write=True,
+        refuse=refuse,
+    )
+
+
+def _conditions(
+    adapter: WhatsminerAdapter | WhatsminerV3Adapter,
+    machine: Machine,
+    emulator: WhatsminerEmulator | WhatsminerV3Emulator,
+    misbehave: Callable[..., None],
+    clock: WrongClock,
+) -> Conditions:
+    return miner_conditions(
+        machine,
+        emulator,
+        misbehave,
+        clock=clock,
+        lost_login=_lost(emulator),
+        conflict=Conflict(
+            begin=lambda: machine.set(state=MinerState.STOPPED),
+            do=lambda: adapter.set_throttle(60),
+            told=lambda: sum(emulator.asked.count(name) for name in _THROTTLES),
+            changed=lambda: (list(machine.commands), machine.seen.throttle_pct),
+        ),
+        heard=Heard(),
+        forget=lambda: _lost(emulator).begin(),
+    )
+
+
 def _subject(
     adapter: WhatsminerAdapter | WhatsminerV3Adapter,
     machine: Machine,
     emulator: WhatsminerEmulator | WhatsminerV3Emulator,
+    clock: WrongClock,
 ) -> Subject:
     traps = Traps if isinstance(emulator, WhatsminerEmulator) else V3Traps
 
@@ -119,6 +185,7 @@ def _subject(
             "more than all": (lambda: adapter.set_throttle(101), Unsupported),
         },
         commands=lambda: machine.commands,
+        conditions=_conditions(adapter, machine, emulator, misbehave, clock),
         tamper=lambda: misbehave(writes_ignored=True),
     )
 
@@ -126,11 +193,12 @@ def _subject(
 @asynccontextmanager
 async def _v2() -> AsyncIterator[Subject]:
     machine = Machine(m50s())
-    emulator = WhatsminerEmulator(machine, clock=SystemClock(), password=PASSWORD)
+    clock = WrongClock()
+    emulator = WhatsminerEmulator(machine, clock=clock, password=PASSWORD)
     async with on_loopback({ADDRESS: emulator}) as (_, port):
         line = LineClient(ADDRESS, port, timeout_s=TIMEOUT_S)
         adapter = WhatsminerAdapter(line, line, Credential(user=None, secret=PASSWORD), timeout_s=TIMEOUT_S)
-        yield _subject(adapter, machine, emulator)
+        yield _subject(adapter, machine, emulator, clock)
         emulator.traps = Traps()
         await adapter.close()
 
@@ -138,11 +206,12 @@ async def _v2() -> AsyncIterator[Subject]:
 @asynccontextmanager
 async def _v3() -> AsyncIterator[Subject]:
     machine = Machine(m50s())
-    emulator = WhatsminerV3Emulator(machine, clock=SystemClock(), password=PASSWORD)
+    clock = WrongClock()
+    emulator = WhatsminerV3Emulator(machine, clock=clock, password=PASSWORD)
     async with on_loopback({ADDRESS: emulator}) as (_, port):
         raw = FramedClient(ADDRESS, port, timeout_s=TIMEOUT_S)
         adapter = WhatsminerV3Adapter(raw, Credential(user=None, secret=PASSWORD), timeout_s=TIMEOUT_S)
-        yield _subject(adapter, machine, emulator)
+        yield _subject(adapter, machine, emulator, clock)
         emulator.traps = V3Traps()
         await adapter.close()
 

@@ -247,6 +247,60 @@ def test_diagnostics_keeps_what_a_machine_says_without_its_secrets(
     assert tomllib.loads((place / "PROVENANCE.toml").read_text())["firmware"] == "Vnish 1.2.7"
 
 
+def test_diagnostics_asks_for_chips_and_every_log_and_leaves_no_secret_in_them(
+    machines: Fleet, tmp_path: Path, password: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = machines["vnish"]
+
+    def gossip(*_: object) -> bytes:
+        return f"pool 0: site.worker joined, pass: {PASSWORD}\nchain 1 lost\n".encode()
+
+    one.emulator.log = gossip  # type: ignore[attr-defined] # the emulator of VNish has logs
+    try:
+        argv = [one.place, "--out", str(tmp_path / "d"), "--password-file", password]
+        assert diagnostics_cli.main(argv) == 0
+    finally:
+        del one.emulator.log  # type: ignore[attr-defined] # the class has its own
+    place = Path(capsys.readouterr().err.removeprefix("saved: ").strip())
+    chips = json.loads((place / "chains.json").read_bytes())
+    assert chips[0]["chips"], "where this version has them"
+    logs = sorted(path for path in place.iterdir() if path.name.startswith("logs_"))
+    assert [path.name for path in logs] == [
+        f"logs_{name}.raw" for name in ("api", "autotune", "messages", "miner", "status", "system")
+    ]
+    for log in logs:
+        assert log.read_text() == "pool 0: redacted joined, pass: redacted\nchain 1 lost\n"
+    everything = b"".join(path.read_bytes() for path in place.iterdir())
+    assert PASSWORD.encode() not in everything
+    assert b"site.worker" not in everything
+
+
+def test_a_probe_sums_its_chips_up_and_leaves_its_logs_alone(
+    machines: Fleet, password: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [machines["vnish"].place, "--password-file", password]
+    assert probe_cli.main([*argv, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["chips"]["at"] is not None
+    boards = told["chips"]["boards"]
+    assert [one["board"] for one in boards] == sorted(one["index"] for one in told["boards"])
+    assert all(one["told"] > 50 for one in boards)
+    assert (told["chip_map"], told["log"]) == (None, None)
+    assert probe_cli.main([*argv, "--json", "--chips"]) == 0
+    every = json.loads(capsys.readouterr().out)["chip_map"]
+    assert len(every) == sum(one["told"] for one in boards)
+
+
+def test_a_firmware_without_chips_says_nothing_of_them(
+    machines: Fleet, password: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = [machines["antminer"].place, "--user", "root", "--password-file", password]
+    assert probe_cli.main([*argv, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["chips"] is None
+    assert "chips" not in {one["part"] for one in told["not_read"]}
+
+
 def test_diagnostics_is_for_what_cannot_be_understood(
     machines: Fleet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

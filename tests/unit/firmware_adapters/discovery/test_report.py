@@ -14,7 +14,7 @@ from firmware_adapters.discovery.words import duration, lines
 from firmware_adapters.identify import Identification
 from shared.capabilities import Ability, Capability, DeviceFacts, Preset
 from shared.counters import Step
-from shared.details import Board, Fault, Pool, PoolState
+from shared.details import Board, Chip, Fault, LogTail, Pool, PoolState
 from shared.telemetry import MISSING, MinerState, Quality, Reading
 from shared.units import Algorithm
 
@@ -67,9 +67,19 @@ EXAMINED = Examined(
         Board(index=2, working=False, fault="no chain"),
     ),
     pools=(Pool(index=0, url="stratum+tcp://pool.example:3333", user="site.rig7", state=PoolState.ACTIVE),),
+    chips=(
+        Chip(board=1, index=0, hashrate_ths=0.95, temp_c=62.0),
+        Chip(board=1, index=1, hashrate_ths=0.0, temp_c=55.0, grade="red"),
+        Chip(board=1, index=2, temp_c=255.0),
+        Chip(board=2, index=0, frequency_mhz=500.0),
+    ),
+    chips_at_ms=1_780_000_000_500,
+    log=LogTail(
+        name="status", at_ms=1_780_000_000_000, why="fault 1002 one fan is slow", text="fan 2\nslow\n"
+    ),
     counted={"shares_accepted": Step(added=3.0, reset=False), "hw_errors": Step(added=None, reset=True)},
     counted_s=60.0,
-    not_read=(NotRead(part="chips", code="timeout", why="no whole answer before the deadline"),),
+    not_read=(NotRead(part="log miner", code="timeout", why="no whole answer before the deadline"),),
 )
 FOUND = Probed(
     host="10.0.1.7",
@@ -130,14 +140,14 @@ def test_every_key_is_there_whatever_was_read() -> None:
 
 def test_what_is_not_known_says_why() -> None:
     why = {one.part: (one.code, one.why) for one in missing(FOUND)}
-    assert why["chips"] == ("timeout", "no whole answer before the deadline")
+    assert why["log miner"] == ("timeout", "no whole answer before the deadline")
     assert why["board_temp_max_c"] == ("sensor-error", "the sensor is in error")
     assert why["psu_temp_c"] == ("missing", "the device has no value for it now")
     assert why["throttle_pct"] == ("not-told", "the device does not tell it")
     assert "hashrate_ths" not in why
     assert "preset_running" not in why
     known = {*SINGLES, *LISTS}
-    assert set(why) - {"chips"} < known
+    assert set(why) - {"log miner"} < known
 
 
 @pytest.mark.parametrize(
@@ -177,10 +187,24 @@ def test_the_words_hold_what_a_technician_looks_for() -> None:
         "does not work",
         "as site.rig7: active",
         "3 more in 60 s",
-        "chips: no whole answer before the deadline",
+        "log miner: no whole answer before the deadline",
         "throttle            control; 20 to 100",
+        "board 1               3 told, 1 dark (1), hottest 62 °C, spread 7 K",
+        "board 2               1 told, dark unknown",
+        "its log 'status', read at 2026-05-28 20:26:40 UTC because of: fault 1002 one fan is slow",
+        "  | fan 2",
     ):
         assert part in text, part
+
+
+def test_every_chip_has_its_line_where_that_is_asked_for() -> None:
+    text = "\n".join(lines(FOUND, chips=True))
+    for part in ("chip 0              0.95 TH/s, 62 °C", "chip 1              0 TH/s, 55 °C, red"):
+        assert part in text, part
+    assert "chip 1 " not in "\n".join(lines(FOUND))
+    assert "255" not in text, "what cannot be true is not shown as a temperature"
+    assert as_json(FOUND)["chip_map"] is None
+    assert len(as_json(FOUND, chips=True)["chip_map"]) == 4  # type: ignore[arg-type] # a list
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ ENTRY = entry_for("vnish", "10.0.0.9", 80)
     ("firmware", "said"),
     [
         ("Vnish 1.3.4", []),
-        ("", ["tells no firmware version: read-only, every control is refused"]),
+        ("", ["did not tell its firmware version: read-only until it does, every control is refused"]),
         (
             "Vnish 1.3.6",
             ["firmware version 'Vnish 1.3.6' has never been seen: read-only, every control is refused"],

@@ -220,3 +220,25 @@ def test_a_reply_that_is_cut_or_glued_is_whole_or_malformed(cut: int) -> None:
         cgminer.stats(decode(raw[: len(raw) * cut // 24] + b"\x00"))
     glued = cgminer.stats(decode(raw + raw + b"\x00"))
     assert glued.rate_ths == pytest.approx(110.56689)
+
+
+@pytest.mark.parametrize(
+    ("model", "ths"),
+    [
+        ("Antminer S9", 0.5035),
+        ("Antminer T21", 0.5035),
+        ("", 0.5035),
+        ("Antminer L3+", 0.0005035),
+        ("Antminer L7", 0.0005035),
+        ("Antminer Z15", None),
+        ("Antminer KS5", None),
+    ],
+)
+def test_without_a_unit_the_letter_of_a_key_is_the_truth_about_sha256_only(
+    model: str, ths: float | None
+) -> None:
+    """An L3+ of 504 MH/s says "GHS 5s" 503.5."""
+    body = {"STATS": [{"Type": model}, {"GHS 5s": "503.5", "total_rateideal": 504, "chain_acn1": 72}]}
+    told = cgminer.stats(body)
+    assert told.rate_ths == (None if ths is None else pytest.approx(ths))
+    assert (told.nominal_ths is None) == (ths is None)

@@ -82,7 +82,7 @@ def test_without_a_grid_runtime_falls_in_minutes_and_the_site_goes_dark() -> Non
     assert seen["on_battery"] == 1.0
     assert seen["runtime_s"] == 7 * 60.0
     assert seen["on_battery_s"] == pytest.approx(130.0)
-    assert seen["input_voltage_v"] == 0.0
+    assert seen["input_voltage_v.1"] == 0.0
     truth = site.sim.truth()
     assert not truth.grid_on
     assert truth.ups is not None

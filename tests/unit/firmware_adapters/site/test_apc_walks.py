@@ -32,7 +32,8 @@ def outlets(states: str) -> dict[str, SnmpValue]:
 def loads(watts: int, *tenths: int) -> dict[str, SnmpValue]:
     """The old branch: power, then phase 1 and two banks."""
     rows = {f"{OLD}2.3.1.1.2.{n}": value for n, value in enumerate(tenths, start=1)}
-    return {f"{OLD}1.16.0": watts, **rows}
+    banks = {f"{OLD}2.3.1.1.5.{n}": n - 1 for n in range(1, len(tenths) + 1)}
+    return {f"{OLD}1.16.0": watts, **rows, **banks}
 
 
 def meter(
@@ -54,6 +55,7 @@ AP7902B = outlets("1100") | loads(192, 16, 0, 11) | meter(-1, -1, -1, -1, 16, -1
 AP8641 = outlets("1111") | loads(1230, 66, 40, 25) | meter(121, 19516, 131, 94, 65, 201) | NO_PROBE
 AP8641 |= {f"{NEW}9.4.3.1.6.{n}": value for n, value in enumerate((9, 5, 4, 7), start=1)}
 AP8932 = outlets("1000") | loads(160, 14, 13, 0) | meter(16, 6426, 17, 95, 14, 121) | NO_PROBE
+AP8932 |= {f"{NEW}6.3.1.7.1": 16}
 
 
 async def read(profile: str, objects: dict[str, SnmpValue]) -> dict[str, float | None]:
@@ -74,6 +76,31 @@ async def test_the_old_branch(
         "current_a.1": amperes,
         **{f"outlet_on.{n}": float(on) for n, on in enumerate(states, start=1)},
     }
+
+
+async def test_of_a_three_phase_pdu_the_old_branch_tells_phases_and_leaves_out_banks() -> None:
+    """Rows 1 to 3 are phases (bank number 0), the rows after them banks: parts of these."""
+    rows = {f"{OLD}2.3.1.1.2.{n}": tenths for n, tenths in enumerate((30, 40, 50, 30, 40, 50), start=1)}
+    banks = {f"{OLD}2.3.1.1.5.{n}": bank for n, bank in enumerate((0, 0, 0, 1, 2, 3), start=1)}
+    assert await read("apc-rpdu", {f"{OLD}1.16.0": 2800, **rows, **banks}) == {
+        "power_w": 2800.0,
+        "current_a.1": 3.0,
+        "current_a.2": 4.0,
+        "current_a.3": 5.0,
+    }
+
+
+async def test_of_a_three_phase_pdu_the_new_branch_tells_each_phase() -> None:
+    phases = {
+        f"{NEW}6.3.1.{column}.{n}": value
+        for column, row in {5: (30, 40, 50), 6: (229, 230, 231), 7: (65, 88, 110)}.items()
+        for n, value in enumerate(row, start=1)
+    }
+    seen = await read("apc-rpdu2", {f"{NEW}4.3.1.5.1": 263, **phases})
+    assert seen["power_w"] == 2630.0
+    assert [seen[f"current_a.{n}"] for n in (1, 2, 3)] == [3.0, 4.0, 5.0]
+    assert [seen[f"voltage_v.{n}"] for n in (1, 2, 3)] == [229.0, 230.0, 231.0]
+    assert [seen[f"line_power_w.{n}"] for n in (1, 2, 3)] == [650.0, 880.0, 1100.0]
 
 
 async def test_the_new_branch_of_one_that_meters_each_outlet() -> None:
@@ -97,6 +124,8 @@ async def test_the_new_branch_of_one_that_meters_each_outlet() -> None:
 async def test_the_new_branch_of_one_that_meters_as_a_whole() -> None:
     seen = await read("apc-rpdu2", AP8932)
     assert (seen["power_w"], seen["energy_kwh"], seen["current_a.1"]) == (160.0, 642.6, 1.4)
+    assert seen["line_power_w.1"] == 160.0
+    assert not {"line_power_w.2", "current_a.2", "voltage_v.2"} & seen.keys(), "one phase: no second one"
     assert [seen[f"outlet_on.{n}"] for n in range(1, 5)] == [1.0, 0.0, 0.0, 0.0]
 
 

@@ -297,6 +297,7 @@ async def test_stages_are_mapped_both_ways_and_a_flag_may_be_inverse() -> None:
         ("values = { 1 = 0.0, 2 = 50.0, 3 = 100.0 }", "", "which stage means"),
         ('object = "binary-value,2"', 'object = "analog-value,2"', "belong together"),
         ('object = "binary-value,2"', 'oid = "1.3.6"', "a BACnet point needs an object"),
+        ('object = "binary-value,2"', 'sum_of = "running"', "a BACnet point needs an object"),
     ],
 )
 def test_a_mistake_in_a_bacnet_profile_names_itself(old: str, new: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,15 @@ class TestShippedProfiles:
             assert metric.low <= low < high <= metric.high
             if point.type is DataType.INT16 and not point.is_flag and point.scale_register is None:
                 assert high < 32767 * abs(point.scale) + point.offset
+
+    def test_a_sensor_says_how_often_it_is_read_and_how_long_kept_and_why(self, name: str) -> None:
+        profile = load_profile(name)
+        text = (resources.files("firmware_adapters.site") / "profiles" / f"{name}.toml").read_text("utf-8")
+        told = re.findall(r"^(interval_s|retention_days) = .* # .{10,}$", text, re.MULTILINE)
+        keys = [key for key in ("interval_s", "retention_days") if getattr(profile, key) is not None]
+        assert told == keys
+        if profile.kind is DeviceKind.PROBE:
+            assert len(keys) == 2
 
     def test_what_moves_cooling_names_its_safe_side(self, name: str) -> None:
         profile = load_profile(name)
@@ -155,6 +165,13 @@ def test_the_drives_time_out_is_that_of_parameters_8_03_and_8_04() -> None:
     assert [(step.address, step.value) for step in dog.keep_alive] == [(49999, 0x047C)]
 
 
+@pytest.mark.parametrize("name", ["abb-drives", "danfoss-fc51"])
+def test_a_drive_without_a_time_out_says_why(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.watchdog is None
+    assert "panel" in profile.no_watchdog_because
+
+
 def test_contacts_are_wired_so_that_a_cut_wire_is_never_the_easy_side() -> None:
     """Input 0 = open loop. Danger reads as danger; the key reads as "no bypass"."""
     inverted = {point.name: point.invert for point in load_profile("contacts").points}
@@ -198,10 +215,14 @@ def test_counted_points_are_written_out() -> None:
 
 
 def test_total_power_is_never_beside_phase_powers() -> None:
-    """`Sample.values("power_w")` would count the same watts twice."""
+    """`Sample.values("power_w")` would count the same watts twice.
+
+    The poles of a Raritan inlet stand beside the inlet's own figure, which a single-phase one has alone: of
+    volts and amperes the mean and the most are taken, and no sum.
+    """
     for name in profile_names():
         names = [point.name for point in load_profile(name).points]
-        for metric in METRICS:
+        for metric in METRICS.keys() - ({"current_a", "voltage_v"} if name == "raritan-px" else set()):
             indexed = [text for text in names if text.startswith(metric + ".")]
             assert not (metric in names and indexed), f"{name}: {metric}"
 
@@ -219,6 +240,8 @@ model = "Test probe"
 kind = "probe"
 about = "one temperature"
 source = "a manual, page 7"
+interval_s = 5.0
+retention_days = 30.0
 
 [modbus]
 word_order = "high-first"
@@ -292,8 +315,10 @@ def test_the_example_is_good() -> None:
             "single_connection = false\n[modbus.sunspec]\nmodels = [203]\nbases = []",
             "bases",
         ),
-        ('source = "a manual, page 7"', 'source = "a manual, page 7"\nretention_days = 0.0', "above 0"),
-        ('source = "a manual, page 7"', 'source = "a manual, page 7"\ninterval_s = inf', "above 0"),
+        ("retention_days = 30.0", "retention_days = 0.0", "retention_days: expected above 0"),
+        ("interval_s = 5.0", "interval_s = inf", "interval_s: expected above 0"),
+        ("interval_s = 5.0", "", "interval_s: is missing; a sensor's profile says how often"),
+        ("retention_days = 30.0", "", "retention_days: is missing; a sensor's profile says for how many"),
         ("[modbus]", '[snmp]\nmax_oids = 9\nidentity_oid = "1.3.6"\n[modbus]', "exactly one"),
         ("high = 80.0", "high = 80.0" + WRITE, "only coils and holding"),
         ('table = "input"', 'table = "holding"\ncount = 2', "{n}"),
@@ -402,6 +427,92 @@ def test_a_time_out_that_drives_what_must_be_left_protects_nobody() -> None:
         parse_profile(text, "x.toml")
 
 
+SUMMED = """
+schema = 1
+model = "Two lines"
+kind = "pdu"
+about = "a sum"
+source = "a manual, page 7"
+
+[snmp]
+max_oids = 9
+identity_oid = "1.3.6.1.2.1.1.1.0"
+
+[[points]]
+name = "line_power_w.{n}"
+count = 2
+unit = "W"
+oid = "1.3.6.1.4.1.1.1.{n}"
+where_oid = "1.3.6.1.4.1.1.2.{n}"
+where = [0]
+low = 0.0
+high = 9.0
+optional = true
+
+[[points]]
+name = "power_w"
+unit = "W"
+sum_of = "line_power_w"
+low = 0.0
+high = 18.0
+"""
+
+
+def test_a_sum_of_rows_that_say_what_they_are_is_sound() -> None:
+    profile = parse_profile(SUMMED, "x.toml")
+    assert [point.where_oid for point in profile.points] == ["1.3.6.1.4.1.1.2.1", "1.3.6.1.4.1.1.2.2", None]
+    assert not profile.for_unit(2).points, "neither knows units"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ('"line_power_w"', '"line_power"', "sum_of: unknown metric 'line_power'"),
+        ('"line_power_w"', '"current_a"', "sum_of: current_a is in 'A', not in 'W'"),
+        ('"line_power_w"', '"outlet_power_w"', "sum_of: the profile has no outlet_power_w"),
+        ('"line_power_w"', '"power_w"', "sum_of: is a part of itself"),
+        ('"line_power_w"', '"line_power_w"\noid = "1.3.6.1.4.1.9"', "sum_of: is added up here"),
+        ("where = [0]\n", "", "where_oid: needs where"),
+        ("optional = true", "optional = false", "where_oid: needs where, the numbers that it may hold, and"),
+        ('where_oid = "1.3.6.1.4.1.1.2.{n}"', 'where_oid = "1.3.6.1.4.1.1.2"', "where_oid: {n} and count"),
+    ],
+)
+def test_a_sum_and_a_condition_that_cannot_be_meant_name_themselves(old: str, new: str, text: str) -> None:
+    assert old in SUMMED
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        parse_profile(SUMMED.replace(old, new, 1), "x.toml")
+
+
+@pytest.mark.parametrize("line", ['sum_of = "power_w"', 'where_oid = "1.3.6"'])
+def test_a_register_knows_neither(line: str) -> None:
+    with pytest.raises(ConfigError, match="a Modbus point needs table, address and type"):
+        parse_profile(GOOD.replace("address = 1", f"address = 1\n{line}"), "x.toml")
+
+
+DRIVE = WRITABLE.replace('kind = "probe"', 'kind = "drive"') + WRITE
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("", "no_watchdog_because: is missing; a drive has a [watchdog], or this says why not"),
+        ('no_watchdog_because = "none"', "no_watchdog_because: is missing"),
+    ],
+)
+def test_a_drive_without_a_time_out_needs_a_reason(line: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(text)):
+        parse_profile(DRIVE.replace("[modbus]", f"{line}\n[modbus]"), "x.toml")
+
+
+def test_a_drive_with_a_reason_or_a_time_out_is_sound_and_with_both_is_not() -> None:
+    reason = 'no_watchdog_because = "it has no such register"\n[modbus]'
+    assert parse_profile(DRIVE.replace("[modbus]", reason), "x.toml").watchdog is None
+    dog = _with_dog().replace('kind = "probe"', 'kind = "drive"')
+    assert parse_profile(dog, "x.toml").watchdog is not None
+    with pytest.raises(ConfigError, match="no_watchdog_because: there is a"):
+        parse_profile(dog.replace("[modbus]", reason), "x.toml")
+
+
 SECOND = (
     GOOD[GOOD.index("[[points]]") :]
     .replace('"air_temp_c"', '"humidity_pct"')
@@ -413,14 +524,14 @@ SECOND = (
 @pytest.mark.parametrize(
     ("old", "new", "line", "text"),
     [
-        ('unit = "°C"', 'unit = "°F"', 17, "air_temp_c: unit: is '°F'"),
-        ("scale = 0.1", "scal = 0.1", 21, "air_temp_c: scal: unknown key"),
-        ("address = 1\n", "", 15, "air_temp_c: a Modbus point needs"),
-        ("max_registers = 10", "max_registers = 300", 10, "modbus.max_registers"),
+        ('unit = "°C"', 'unit = "°F"', 19, "air_temp_c: unit: is '°F'"),
+        ("scale = 0.1", "scal = 0.1", 23, "air_temp_c: scal: unknown key"),
+        ("address = 1\n", "", 17, "air_temp_c: a Modbus point needs"),
+        ("max_registers = 10", "max_registers = 300", 12, "modbus.max_registers"),
         ("schema = 1", "schema = 3", 2, "schema"),
         ('kind = "probe"', 'kind = "lamp"', 4, "kind"),
-        ("high = 80.0", 'high = "hot"', 23, "high"),
-        ("high = 80.0", "high = 80.0" + BARE_WRITE, 24, "write.fail_safe: is missing"),
+        ("high = 80.0", 'high = "hot"', 25, "high"),
+        ("high = 80.0", "high = 80.0" + BARE_WRITE, 26, "write.fail_safe: is missing"),
     ],
 )
 def test_each_mistake_names_its_line(old: str, new: str, line: int, text: str) -> None:
@@ -449,7 +560,7 @@ def test_numbers_never_share_a_register(address: int, kind: str, sound: bool) ->
         return
     with pytest.raises(ConfigError, match="overlaps air_temp_c at input 1") as caught:
         parse_profile(GOOD + second, "x.toml")
-    assert str(caught.value).startswith("x.toml:28: humidity_pct: address: ")
+    assert str(caught.value).startswith("x.toml:30: humidity_pct: address: ")
 
 
 def test_a_scale_factor_is_no_number_of_its_own() -> None:

@@ -95,5 +95,5 @@ def test_a_summary_says_what_a_read_costs() -> None:
     assert requests_per_read(load_profile("sunspec-203")) == 1
     assert requests_per_read(load_profile("ups-mib")) is None
     assert summary(load_profile("eastron-sdm630")) == (
-        "Eastron SDM630 (meter): 9 points, 1 request a read, writes nothing"
+        "Eastron SDM630 (meter): 15 points, 1 request a read, writes nothing"
     )

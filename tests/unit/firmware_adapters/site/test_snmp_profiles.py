@@ -159,6 +159,44 @@ async def test_a_chained_apc_has_its_own_power_and_none_of_the_first_units_phase
     assert link.sets == []
 
 
+SENTRY = "1.3.6.1.4.1.1718.4.1."
+
+
+@pytest.mark.parametrize("unit", [1, 2])
+async def test_a_sentry_of_two_cords_draws_what_both_draw(unit: int) -> None:
+    """`Sample.values` takes the mean of what has one name: of two cords' `power_w` that would be half."""
+    objects: dict[str, SnmpValue] = {
+        f"{SENTRY}3.3.1.3.{unit}.1": 1200,
+        f"{SENTRY}3.3.1.3.{unit}.2": 800,
+        f"{SENTRY}4.3.1.3.{unit}.1.3": 512,
+        f"{SENTRY}4.3.1.3.{unit}.2.1": 344,
+        f"{SENTRY}5.3.1.3.{unit}.1.2": 2301,
+    }
+    device, _ = device_of("sentry4", objects, unit=unit)
+    assert {name: one.value for name, one in (await device.read()).readings.items()} == {
+        "line_power_w.1": 1200.0,
+        "line_power_w.2": 800.0,
+        "power_w": 2000.0,
+        "current_a.3": 5.12,
+        "current_a.101": 3.44,
+        "voltage_v.2": 230.1,
+    }
+
+
+async def test_a_raritan_of_three_phases_tells_its_poles() -> None:
+    poles: dict[str, SnmpValue] = {}
+    for n, (tenths, volts) in enumerate(((31, 229), (42, 230), (53, 231)), start=1):
+        poles |= {f"{RARITAN}5.2.4.1.4.1.1.{n}.1": tenths, f"{RARITAN}3.3.6.1.7.1.1.{n}.1": 1}
+        poles |= {f"{RARITAN}5.2.4.1.4.1.1.{n}.4": volts, f"{RARITAN}3.3.6.1.7.1.1.{n}.4": 0}
+    device, _ = device_of("raritan-px", {VALUE: 2800, DIGITS: 0, **poles}, unit=1)
+    seen = (await device.read()).readings
+    assert {name: one.value for name, one in seen.items()} == {
+        "power_w": 2800.0,
+        **{f"current_a.{n}": amperes for n, amperes in enumerate((3.1, 4.2, 5.3), start=1)},
+        **{f"voltage_v.{n}": volts for n, volts in enumerate((229.0, 230.0, 231.0), start=1)},
+    }
+
+
 @pytest.mark.parametrize("name", SWITCHED)
 async def test_a_metered_tier_has_no_outlets_and_no_zeros(name: str) -> None:
     profile = load_profile(name)

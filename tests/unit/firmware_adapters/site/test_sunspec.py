@@ -49,7 +49,7 @@ def golden() -> MemoryModbus:
         3: 179, 4: 181, 5: 180, 6: 0xFFFF,  # 17.9, 18.1, 18.0 A; scale factor -1
         8: 2301, 9: 2299, 10: 2305, 15: 0xFFFF,
         16: 5001, 17: 0xFFFE,
-        18: 1234, 22: 1,
+        18: 1234, 19: 411, 20: 412, 21: 411, 22: 1,
         23: 1300, 27: 1,
         28: 0xFFCE, 32: 1,  # -50 x 10
         33: 950, 37: 0xFFFF,  # 95.0 %
@@ -72,12 +72,18 @@ async def test_a_meter_is_read_as_its_scale_factors_say() -> None:
             "voltage_v.3": 230.5,
             "frequency_hz": 50.01,
             "power_w": 12340.0,
+            "line_power_w.1": 4110.0,
+            "line_power_w.2": 4120.0,
+            "line_power_w.3": 4110.0,
             "apparent_power_va": 13000.0,
             "reactive_power_var": -500.0,
             "power_factor": 0.95,
             "energy_kwh": 100.0,
         }
     )
+
+
+LINES = ("line_power_w.1", "line_power_w.2", "line_power_w.3")
 
 
 async def test_one_request_reads_the_whole_meter_once_it_is_found() -> None:
@@ -93,8 +99,9 @@ async def test_one_request_reads_the_whole_meter_once_it_is_found() -> None:
     ("offset", "words", "gone"),
     [
         (18, (0x8000,), {"power_w"}),
-        (22, (0x8000,), {"power_w"}),
-        (22, (11,), {"power_w"}),
+        (21, (0x8000,), {"line_power_w.3"}),
+        (22, (0x8000,), {"power_w", *LINES}),
+        (22, (11,), {"power_w", *LINES}),
         (46, (0, 0), {"energy_kwh"}),
         (6, (0x8000,), {"current_a.1", "current_a.2", "current_a.3"}),
         (9, (0x8000,), {"voltage_v.2"}),

@@ -60,11 +60,67 @@ async def test_an_eaton_as_it_answers() -> None:
         "battery_charge_pct": 100.0,
         "on_battery_s": 0.0,
         "battery_temp_c": 25.0,
-        "input_voltage_v": 227.0,
-        "voltage_v": 220.0,
-        "current_a": 27.0,
+        "input_voltage_v.1": 227.0,
+        "voltage_v.1": 220.0,
+        "current_a.1": 27.0,
+        "line_power_w.1": 5100.0,
         "power_w": 5100.0,
-    }
+    }, "one line: the second and third are absent, not zero"
+
+
+LINES: dict[str, tuple[int, int, int]] = {
+    "3.3.1.2": (499, 500, 501),
+    "3.3.1.3": (229, 230, 231),
+    "3.3.1.4": (91, 92, 93),
+    "3.3.1.5": (2000, 2100, 2200),
+    "4.4.1.2": (220, 221, 222),
+    "4.4.1.3": (80, 90, 100),
+    "4.4.1.4": (1500, 1600, 1700),
+    "4.4.1.5": (30, 32, 34),
+    "5.3.1.2": (225, 226, 227),
+}
+"""A three-phase UPS as RFC 1628 has it: column of upsInput, upsOutput and upsBypass → its three rows."""
+
+
+def three_phase() -> dict[str, SnmpValue]:
+    rows = {f"{UPS}{at}.{n}": told for at, row in LINES.items() for n, told in enumerate(row, start=1)}
+    return {STATUS: 2, ON_FOR: 0, MINUTES: 30, CHARGE: 100, SOURCE: 3} | rows
+
+
+async def test_a_three_phase_ups_shows_every_line_and_the_sum_of_its_power() -> None:
+    seen = (await ups(three_phase()).read()).readings
+
+    def lines(metric: str) -> list[float | None]:
+        return [seen[f"{metric}.{n}"].value for n in (1, 2, 3)]
+
+    assert lines("frequency_hz") == [49.9, 50.0, 50.1]
+    assert lines("input_voltage_v") == [229.0, 230.0, 231.0]
+    assert lines("input_current_a") == [9.1, 9.2, 9.3]
+    assert lines("input_power_w") == [2000.0, 2100.0, 2200.0]
+    assert lines("voltage_v") == [220.0, 221.0, 222.0]
+    assert lines("current_a") == [8.0, 9.0, 10.0]
+    assert lines("line_power_w") == [1500.0, 1600.0, 1700.0]
+    assert lines("load_pct") == [30.0, 32.0, 34.0]
+    assert lines("bypass_voltage_v") == [225.0, 226.0, 227.0]
+    assert seen["power_w"].value == 4800.0
+
+
+async def test_the_total_is_unknown_while_one_line_is() -> None:
+    seen = (await ups(three_phase() | {f"{UPS}4.4.1.4.2": -1}).read()).readings
+    assert (seen["power_w"].value, seen["power_w"].quality) == (None, Quality.MISSING)
+    assert seen["line_power_w.1"].value == 1500.0
+
+
+async def test_the_total_is_unknown_once_a_line_vanishes() -> None:
+    link = MemorySnmp(three_phase())
+    device = SnmpDevice(load_profile("ups-mib"), link, timeout_s=1, may_write=False)
+    assert (await device.read()).readings["power_w"].value == 4800.0
+    del link.objects[f"{UPS}4.4.1.4.2"]
+    assert (await device.read()).readings["power_w"].quality is Quality.MISSING
+
+
+async def test_a_ups_that_tells_no_power_has_no_total() -> None:
+    assert "power_w" not in (await ups(dict(PHOENIXTEC)).read()).readings
 
 
 async def test_a_huawei_that_does_not_know_and_counts_tenths_of_volts() -> None:
@@ -73,14 +129,14 @@ async def test_a_huawei_that_does_not_know_and_counts_tenths_of_volts() -> None:
     assert seen["on_battery"].value == 0.0
     for name in ("runtime_s", "battery_charge_pct", "battery_temp_c"):
         assert (seen[name].value, seen[name].quality) == (None, Quality.MISSING), name
-    for name in ("input_voltage_v", "voltage_v"):
+    for name in ("input_voltage_v.1", "voltage_v.1"):
         assert (seen[name].value, seen[name].quality) == (None, Quality.OUT_OF_RANGE), name
 
 
 async def test_a_phoenixtec_promises_nothing_while_mains_are_there() -> None:
     seen = (await ups(dict(PHOENIXTEC)).read()).readings
     assert (seen["on_battery"].value, seen["runtime_s"].value) == (0.0, 0.0)
-    assert "load_pct" not in seen
+    assert "load_pct.1" not in seen
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ EXPECTED = {
     Misbehaviour.SILENT: DeviceTimeout,
     Misbehaviour.HALF_REPLY: DeviceTimeout,
     Misbehaviour.LATE: DeviceTimeout,
+    Misbehaviour.IN_PIECES: DeviceTimeout,
     Misbehaviour.WRONG_TRANSACTION: MalformedReply,
     Misbehaviour.WRONG_UNIT: MalformedReply,
     Misbehaviour.WRONG_LENGTH: MalformedReply,

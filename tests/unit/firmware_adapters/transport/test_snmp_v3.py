@@ -62,6 +62,20 @@ async def test_reads_walks_and_writes(backend: str) -> None:
         await link.close()
 
 
+@backends
+async def test_an_agent_that_restarted_or_whose_clock_was_set_is_no_wrong_secret(backend: str) -> None:
+    """It says "not in the time window" then, once, to a caller whom it knew a moment ago."""
+    async with agent_for(user()) as (agent, _):
+        link = open_link(HOST, agent.port, user(), backend=backend)
+        await link.get([POWER], timeout_s=2)
+        for happens in (agent.restart, lambda: agent.set_clock(300_000_000), lambda: agent.set_clock(0)):
+            happens()
+            before = agent.reports
+            assert await link.get([POWER], timeout_s=2) == {POWER: 1234}
+            assert agent.reports - before <= 2
+        await link.close()
+
+
 async def test_every_pair_of_algorithms_is_understood_by_two_implementations() -> None:
     pairs = [(kind, cipher) for kind in Authentication for cipher in (None, *Privacy)]
     users = [

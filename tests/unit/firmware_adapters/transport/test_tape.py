@@ -126,6 +126,7 @@ async def test_a_tape_has_an_end() -> None:
         ("/api/v1/miner/hw/hashboards", "miner_hw_hashboards"),
         ("/api/system/info", "system_info"),
         ("/cgi-bin/stats.cgi", "stats"),
+        ("/cgi-bin/get_system_info.cgi", "system_info"),
         ("/", "index"),
         ("/../../etc/passwd", "etc_passwd"),
     ],

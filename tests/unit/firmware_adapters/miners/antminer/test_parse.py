@@ -231,7 +231,7 @@ def test_the_whole_configuration_goes_back_in_the_machines_own_words(sent: objec
 def test_the_state_comes_from_hashrate_and_both_modes(
     rate: float | None, runs: Mode | None, asked: Mode | None, elapsed_s: float | None, means: MinerState
 ) -> None:
-    assert modes.state(cgminer.Stats(rate_ths=rate, elapsed_s=elapsed_s), runs, asked) is means
+    assert modes.state(cgminer.Stats(rate=rate, elapsed_s=elapsed_s), runs, asked) is means
 
 
 # ---------------------------------------------------------------- identity, faults

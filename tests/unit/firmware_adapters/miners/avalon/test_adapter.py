@@ -1,5 +1,6 @@
 """What is asked when, what each command says to the machine, and what is checked before."""
 
+import asyncio
 import re
 
 import msgspec
@@ -12,7 +13,7 @@ from firmware_adapters.miners.avalon.modes import capabilities_of, ladder_of, mo
 from shared.capabilities import Ability
 from shared.clock import ManualClock
 from shared.details import Fault
-from shared.errors import Busy, MalformedReply, Unsupported
+from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 from shared.telemetry import MinerState, Quality
 from support.line_memory import MemorySocket, opens_lazily, read_ends_at_its_deadline
 from support.miners import Machine
@@ -58,15 +59,31 @@ async def test_boards_and_chips_of_a_machine_that_works() -> None:
 
 
 async def test_a_stop_says_when_by_the_machines_own_clock() -> None:
-    for ahead_s in (0.0, -90_000.0, 90_000.0):
+    now_s = Scene().clock.utc_ms() // 1000
+    # Minutes and hours and days off, and a clock that was never set: it counts from 1970.
+    for ahead_s in (0, -600, 600, -7200, 7200, -90_000, 90_000, 40 - now_s):
         scene = Scene(clock_ahead_s=ahead_s)
         await scene.adapter.stop_mining()
         assert scene.machine.commands == ["stop"]
-        when = int(scene.clock.utc_ms() / 1000 + ahead_s) + 5
+        when = now_s + ahead_s + 5
         assert scene.socket.asked == ["version", f"ascset 0,softoff,1:{when}"]
         await scene.adapter.start_mining()
         assert scene.machine.commands == ["stop", "start"]
         assert scene.socket.asked[-1] == f"ascset 0,softon,1:{when}"
+
+
+async def test_by_our_clock_a_machine_that_lags_would_mine_on() -> None:
+    """What the time is good for: the emulator switches when its own clock shows it, as it is recorded to."""
+    scene = Scene(clock_ahead_s=-7200.0)
+    words = f"0,softoff,1:{scene.clock.utc_ms() // 1000 + 5}"
+    await scene.socket.exchange(
+        msgspec.json.encode({"command": "ascset", "parameter": words}), "ascset", words
+    )
+    assert (await scene.adapter.read()).state is MinerState.MINING
+    scene.clock.advance(7200.0)
+    assert (await scene.adapter.read()).state is MinerState.MINING, "five seconds are missing"
+    scene.clock.advance(5.0)
+    assert (await scene.adapter.read()).state is MinerState.STOPPED
 
 
 async def test_without_its_time_ours_is_taken() -> None:
@@ -151,6 +168,20 @@ def test_the_modes_are_a_ladder() -> None:
     assert len(capabilities_of("Avalon Q")) == len(capabilities_of("Avalon Nano 3")) + 2
 
 
+async def test_an_immersed_model_has_no_fans() -> None:
+    assert "fan_rpm.0" in (await Scene(model="Avalon A1366").adapter.read()).readings
+    immersed = (await Scene(model="Avalon A1366I").adapter.read()).readings
+    assert not {"fan_rpm.0", "fan_duty_pct", "air_temp_c"} & set(immersed)
+
+
+async def test_the_board_of_a_machine_at_rest_shows_no_average() -> None:
+    scene = Scene()
+    scene.machine.set(state=MinerState.STOPPED, hashrate_ths=0.0)
+    assert scene.machine.seen.hashrate_average_ths > 0
+    (found,) = await scene.adapter.boards()
+    assert found.hashrate_ths == 0
+
+
 async def test_faults_are_told() -> None:
     scene = Scene(errors=(("ECHU", "16"), ("FanErr", "2")))
     assert (await scene.adapter.read()).faults == (
@@ -190,16 +221,27 @@ async def test_no_watts_beside_the_hashrate_of_the_summary_are_no_watts() -> Non
     assert (await scene.adapter.read()).readings["power_w"].value == 0.0, "at rest it is possible"
 
 
-async def test_a_read_that_has_no_summary_is_a_failure() -> None:
+@pytest.mark.parametrize("page", ["version", "summary", "pools"])
+@pytest.mark.parametrize("failure", [Unreachable("closed"), DeviceTimeout("hung"), Unsupported("no"), None])
+async def test_a_page_beside_the_brackets_that_fails_costs_what_it_tells(
+    page: str, failure: DeviceError | None
+) -> None:
+    """None: nothing comes for ever, and the read still ends in its time with what the others told."""
     scene = Scene()
-    answer = scene.emulator.answer
+    scene.adapter._timeout_s = 0.2
+    asked = scene.socket.ask
 
-    def without(raw: bytes) -> bytes:
-        return b'{"STATUS":[{"STATUS":"S"}]}' if b"summary" in raw else answer(raw)
+    async def ask(command: str, parameter: str | None = None) -> object:
+        if command != page:
+            return await asked(command, parameter)
+        if failure is None:
+            await asyncio.Event().wait()
+        raise failure  # type: ignore[misc]  # not None here
 
-    scene.emulator.answer = without  # type: ignore[method-assign] # one page of it is gone
-    with pytest.raises(MalformedReply):
-        await scene.adapter.read()
+    scene.socket.ask = ask  # type: ignore[method-assign,assignment] # one page of it fails
+    seen = (await scene.adapter.read()).readings
+    assert seen["hashrate_ths"].value == pytest.approx(scene.machine.seen.hashrate_ths, rel=0.01)
+    assert seen["chip_temp_max_c"].value is not None
 
 
 async def test_the_modules_hashrate_stands_in_for_a_summary_that_does_not_say() -> None:

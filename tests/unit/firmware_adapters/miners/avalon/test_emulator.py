@@ -53,6 +53,17 @@ def test_the_brackets_have_the_recorded_names_and_numbers_of_words() -> None:
                     assert len(mine[part][name].split()) == len(theirs[part][name].split()), name
 
 
+def test_a_board_prints_its_average_as_the_recorded_one_does() -> None:
+    recorded = decode(recorded_line(FOLDER).replies["stats"])["STATS"][0]  # type: ignore[index] # its known shape
+    theirs = sections(recorded["MM ID0:Summary"])["STATS"]
+    assert (theirs["MGHS"], theirs["GHSspd"]) == (theirs["GHSavg"], "0.00")
+    made = emulator()
+    made.machine.set(hashrate_ths=0.0)  # type: ignore[attr-defined] # a test's machine
+    printed = asked(made, "estats")["STATS"][0]  # type: ignore[index] # the same
+    mine = sections(printed["MM ID0:Summary"])["STATS"]
+    assert (mine["MGHS"], mine["GHSspd"]) == (mine["GHSavg"], "0.00")
+
+
 def test_what_is_no_request_and_what_is_no_command() -> None:
     made = emulator()
     for raw in (b"", b"[]", b"\xff", b'{"command":"summary"'):

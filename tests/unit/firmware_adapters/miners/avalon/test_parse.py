@@ -74,6 +74,164 @@ def test_its_boards_and_chips() -> None:
     ]
 
 
+def test_a_board_that_answers_is_told_to_work_and_by_what_it_lists() -> None:
+    seen = stats(f"{A_SERIES} SYSTEMSTATU[Work: In Work, Hash Board: 3 ]")
+    found = parts.boards(seen)
+    assert [board.working for board in found] == [True, True, True]
+    assert [board.chips for board in found] == [2, 2, 1], "a chip that prints 0 does not answer"
+    assert [board.fault for board in found] == ["", "hash unit: code 16", ""]
+
+
+@pytest.mark.parametrize("silent", ["-273 -273", "0 0"])
+@pytest.mark.parametrize("top", ["-273", "0"])
+def test_a_board_that_died_costs_only_itself(silent: str, top: str) -> None:
+    text = A_SERIES.replace("PVT_T1[71 83]", f"PVT_T1[{silent}]").replace("84 83 82]", f"84 {top} 82]")
+    seen = stats(f"{text} SYSTEMSTATU[Work: In Work, Hash Board: 2 ]")
+    readings = parse.module_readings(seen)
+    assert (readings["chip_temp_min_c"].value, readings["chip_temp_max_c"].value) == (70, 84)
+    assert readings["boards_working"].value == 2
+    first, dead, last = parts.boards(seen)
+    assert [board.working for board in (first, dead, last)] == [True, False, True]
+    assert (first.chip_temp_min_c, last.chip_temp_min_c) == (70, 82)
+    assert (dead.chip_temp_max_c, dead.chip_temp_min_c, dead.chips) == (None, None, None)
+    assert (dead.frequency_mhz, dead.voltage_v) == (None, None), "told for all boards, and it has none"
+    assert [chip.temp_c for chip in parts.chips(seen) if chip.board == 1] == [None, None]
+
+
+def test_a_board_that_fell_silent_since_it_was_counted_is_unknown() -> None:
+    text = A_SERIES.replace("PVT_T1[71 83]", "PVT_T1[0 0]").replace("84 83 82]", "84 0 82]")
+    seen = stats(f"{text} SYSTEMSTATU[Work: In Work, Hash Board: 3 ]")
+    assert [board.working for board in parts.boards(seen)] == [True, None, True]
+    assert "boards_working" not in parse.module_readings(seen)
+
+
+@pytest.mark.parametrize(
+    ("said", "works"),
+    [
+        ("", [None, None]),
+        ("SYSTEMSTATU[Work: In Work, Hash Board: 2]", [True, True]),
+        ("SYSTEMSTATU[Work: In Work, Hash Board: 1]", [None, None]),
+        ("SYSTEMSTATU[Work: In Idle, Hash Board: 2] TMax[0]", [True, True]),
+        ("SYSTEMSTATU[Work: In Idle, Hash Board: 1] TMax[0]", [None, None]),
+    ],
+)
+def test_which_of_the_boards_work_is_told_by_their_count_where_all_of_them_answer(
+    said: str, works: list[bool | None]
+) -> None:
+    seen = stats(f"{said} PVT_T0[60 61] PVT_T1[62 63] GHSspd[{0 if 'Idle' in said else 90}]")
+    assert [board.working for board in parts.boards(seen)] == works
+
+
+def test_boards_of_which_only_the_rate_is_told_work_where_all_were_found() -> None:
+    found = parts.boards(stats("MGHS[1 2] GHSspd[3] SYSTEMSTATU[Work: In Work, Hash Board: 2]"))
+    assert [board.working for board in found] == [True, True]
+
+
+def test_boards_of_which_none_was_found_do_not_work() -> None:
+    (board,) = parts.boards(stats("MGHS[0.00] SYSTEMSTATU[Work: In Work, Hash Board: 0]"))
+    assert board.working is False
+
+
+def test_boards_of_one_that_is_up_and_hashes_nothing_are_unknown() -> None:
+    seen = stats("TMax[-273] PVT_T0[-273 -273] GHSspd[0.00] SYSTEMSTATU[Work: In Work, Hash Board: 1]")
+    assert [board.working for board in parts.boards(seen)] == [None]
+
+
+def test_where_no_board_has_a_temperature_none_is_dead_by_that() -> None:
+    """A version that measures no chips, or whose sensors are gone, beside a hashrate."""
+    said = "GHSspd[89500] MGHS[44700 44800] Freq[600] PS[0 1214 1288 260 3348 1289]"
+    seen = stats(f"{said} SYSTEMSTATU[Work: In Work, Hash Board: 2] PVT_T0[0 0] PVT_T1[-273 -273]")
+    told = [
+        (board.working, board.frequency_mhz, board.voltage_v, board.chips) for board in parts.boards(seen)
+    ]
+    assert told == [(True, 600.0, 12.88, None)] * 2
+    assert parse.module_readings(seen)["boards_working"].value == 2
+
+
+def test_the_averages_of_boards_are_their_hashrates_only_while_they_add_up_to_the_one_of_now() -> None:
+    def rates(now: str) -> list[float | None]:
+        seen = stats(f"MGHS[29800 29900 29800] GHSavg[89500] {now}")
+        return [board.hashrate_ths for board in parts.boards(seen)]
+
+    assert rates("GHSspd[89000]") == pytest.approx([29.8, 29.9, 29.8])
+    assert rates("GHSspd[59000]") == [None] * 3, "one of them does not hash any more, and nobody says which"
+    assert rates("GHSspd[0.00]") == [None] * 3
+    assert rates("") == [None] * 3
+
+
+def test_an_average_is_no_hashrate_of_a_single_board_at_rest() -> None:
+    (board,) = parts.boards(stats("MGHS[44499.41] GHSavg[44499.41] GHSspd[0.00]"))
+    assert board.hashrate_ths == 0.0
+    (board,) = parts.boards(stats("MGHS[44499.41] GHSavg[44499.41]"))
+    assert board.hashrate_ths is None
+
+
+@pytest.mark.parametrize(
+    ("text", "rests"),
+    [
+        ("TMax[0]", True),
+        ("TMax[-273]", True),
+        ("TMax[-273] SYSTEMSTATU[Work: In Idle] GHSspd[400]", True),
+        ("SYSTEMSTATU[Work: In Idle]", True),
+        ("TMax[-273] GHSspd[90000]", False),
+        ("TMax[60] SYSTEMSTATU[Work: In Idle]", False),
+        ("TMax[-5]", False),
+        ("SYSTEMSTATU[Work: In Work]", False),
+        ("", False),
+    ],
+)
+def test_a_machine_rests_that_has_no_hottest_chip_and_hashes_nothing(text: str, rests: bool) -> None:
+    seen = stats(f"Ver[1] {text} PVT_T0[58 71]")
+    assert seen.modules[0].rests is rests
+    assert (parse.module_readings(seen)["chip_temp_min_c"].value is None) is rests
+    assert (parts.boards(seen)[0].chips is None) is rests
+
+
+def test_without_a_hottest_chip_of_the_whole_the_boards_and_chips_of_one_that_hashes_tell() -> None:
+    """A broken `TMax` must not hide a hot machine."""
+    hot = stats("TMax[-273] GHSspd[90000] MTmax[81 -273 80] PVT_T0[70 81]")
+    assert parse.module_readings(hot)["chip_temp_max_c"].value == 81
+    chips = stats("TMax[-273] GHSspd[90000] PVT_T0[70 83]")
+    assert parse.module_readings(chips)["chip_temp_max_c"].value == 83
+
+
+def test_one_broken_sensor_does_not_hide_the_others_and_alone_is_told_as_broken() -> None:
+    readings = parse.module_readings(stats("TMax[81] MTmax[81 255 80] PVT_T0[70 81] PVT_T1[255 255]"))
+    assert (readings["chip_temp_min_c"].value, readings["chip_temp_max_c"].value) == (70, 81)
+    alone = parse.module_readings(stats("TMax[255]"))
+    assert alone["chip_temp_max_c"].quality is Quality.OUT_OF_RANGE
+
+
+def test_hottest_chips_that_a_resting_machine_lists_are_of_an_earlier_time() -> None:
+    seen = stats("TMax[-273] SYSTEMSTATU[Work: In Idle, Hash Board: 3 ] MTmax[81 79 80] Freq[603.2]")
+    assert parse.module_readings(seen)["chip_temp_max_c"].quality is Quality.MISSING
+    assert {(board.chip_temp_max_c, board.frequency_mhz) for board in parts.boards(seen)} == {(None, None)}
+
+
+@pytest.mark.parametrize(
+    ("version", "liquid"),
+    [
+        ({"PROD": "AvalonMiner 1366I", "MODEL": "1366I"}, True),
+        ({"PROD": "AvalonMiner 1366", "MODEL": "1366I"}, True),
+        ({"PROD": "Avalon A1566HA", "MODEL": ""}, True),
+        ({"PROD": "AvalonMiner 15-194", "MODEL": "15-194"}, False),
+        ({"PROD": "Avalon Q", "MODEL": "Q"}, False),
+        ({"PROD": "Avalon Nano3s", "MODEL": "Nano3s"}, False),
+    ],
+)
+def test_models_that_stand_in_liquid_have_no_fans_and_no_air(version: dict[str, str], liquid: bool) -> None:
+    assert parse.identity({"VERSION": [version]}).liquid is liquid
+    readings = parse.module_readings(stats(A_SERIES), liquid=liquid)
+    assert {"fan_rpm.0", "fan_duty_pct", "air_temp_c"} - set(readings) == (
+        {"fan_rpm.0", "fan_duty_pct", "air_temp_c"} if liquid else set()
+    )
+
+
+def test_a_machine_of_the_a9_age_has_one_fan_without_a_number() -> None:
+    readings = parse.module_readings(stats("Fan[4000] FanR[60%]"))
+    assert (readings["fan_rpm.0"].value, readings["fan_duty_pct"].value) == (4000, 60)
+
+
 def test_what_a_resting_machine_lists_per_chip_is_of_an_earlier_time() -> None:
     seen = stats("TMax[0] PVT_T0[58 71] PVT_V0[280 281] PS[0 1222 4 0 0 2245 146]")
     readings = parse.module_readings(seen)
@@ -439,3 +597,11 @@ def test_any_bytes_are_readings_or_malformed(raw: bytes) -> None:
     except MalformedReply:
         return
     try_all(body)
+
+
+def test_a_supply_that_was_not_read_gives_no_voltage_of_zero() -> None:
+    unread = A_SERIES.replace("PS[0 1215 1390 242 3361 1391]", "PS[0 0 0 0 0 0]")
+    assert unread != A_SERIES
+    assert {board.voltage_v for board in parts.boards(stats(unread))} == {None}
+    resting = unread.replace("GHSspd[130012.5]", "GHSspd[0.0]")
+    assert {board.voltage_v for board in parts.boards(stats(resting))} <= {None, 0.0}

@@ -63,15 +63,14 @@ async def test_the_board_and_its_chips() -> None:
     assert await device.boards() == (
         Board(
             index=0,
+            working=True,
             hashrate_ths=0.0,
             hashrate_nominal_ths=55.03279,
             board_temp_max_c=27.0,
             board_temp_min_c=27.0,
-            frequency_mhz=282.86,
             voltage_v=0.04,
-            chips=160,
         ),
-    )
+    ), "MGHS[44499.41] and Freq[282.86] are of an earlier time, as are the chips"
     chips = await device.chips()
     assert [(chip.board, chip.index) for chip in chips] == [(0, index) for index in range(160)]
     assert {chip.temp_c for chip in chips} == {None}, "57 to 71 °C beside boards at 27 are of an earlier time"

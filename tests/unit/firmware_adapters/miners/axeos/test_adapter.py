@@ -43,8 +43,14 @@ async def test_a_read_is_one_request() -> None:
     ]
 
 
-async def test_the_page_of_steps_is_asked_for_again_after_a_failure_and_not_after_a_no() -> None:
-    failing = [HttpReply(500, b""), HttpReply(404, b"")]
+@pytest.mark.parametrize(
+    "reply", [HttpReply(500, b""), HttpReply(302, b""), HttpReply(200, b"<html>"), HttpReply(200, b"null")]
+)
+async def test_the_page_of_steps_is_asked_for_again_with_the_facts_and_not_after_a_no(
+    reply: HttpReply,
+) -> None:
+    """A release that does not know the page sends whoever asks to its front page."""
+    failing = [reply, HttpReply(404, b"")]
     _, emulator, _ = opened()
 
     async def answer(request: HttpRequest) -> HttpReply:
@@ -54,10 +60,13 @@ async def test_the_page_of_steps_is_asked_for_again_after_a_failure_and_not_afte
         return HttpReply(said.status, said.body)
 
     adapter = AxeosAdapter(MemoryHttp(answer), timeout_s=2)
-    with pytest.raises(Busy):
-        await adapter.read()
     for _ in range(2):
-        assert "throttle_pct" not in (await adapter.read()).readings
+        seen = (await adapter.read()).readings
+        assert seen["hashrate_ths"].value is not None
+        assert "throttle_pct" not in seen
+    assert len(failing) == 1, "one that may hang is not asked with every read"
+    await adapter.facts()
+    await adapter.read()
     assert failing == []
 
 
@@ -196,10 +205,19 @@ async def test_every_status_is_a_typed_failure(status: int, failure: type[Device
         await AxeosAdapter(MemoryHttp(answer), timeout_s=1).read()
 
 
-async def test_a_page_that_hangs_ends_the_whole_read_in_time() -> None:
+async def test_the_page_that_is_needed_hangs_and_the_read_ends_in_time() -> None:
     _, emulator, _ = opened()
     with pytest.raises(DeviceTimeout, match="in time"):
-        await AxeosAdapter(in_memory(emulator, silent="asic"), timeout_s=0.05).read()
+        await AxeosAdapter(in_memory(emulator, silent="info"), timeout_s=0.05).read()
+
+
+async def test_the_other_page_hangs_and_the_read_tells_the_rest() -> None:
+    _, emulator, _ = opened()
+    adapter = AxeosAdapter(in_memory(emulator, silent="asic"), timeout_s=0.1)
+    for _ in range(2):
+        seen = await adapter.read()
+        assert seen.readings["hashrate_ths"].value is not None
+        assert "throttle_pct" not in seen.readings
 
 
 async def test_the_registry_opens_it() -> None:

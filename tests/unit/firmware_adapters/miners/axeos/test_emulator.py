@@ -3,11 +3,13 @@
 import msgspec
 import pytest
 
-from firmware_adapters.miners.axeos.emulator import AxeosEmulator
+from firmware_adapters.miners.axeos.adapter import AxeosAdapter
+from firmware_adapters.miners.axeos.emulator import NERDQAXE, AxeosEmulator
 from firmware_adapters.miners.emulated import PoolView
 from shared.clock import ManualClock
+from shared.telemetry import MinerState
 from support.subjects.axeos import bitaxe
-from support.web_memory import recorded
+from support.web_memory import in_memory, recorded
 
 UNREAD = {"flipscreen", "invertfanpolarity", "invertscreen"}
 """Settings of screen and fan plug, which nobody here reads."""
@@ -58,3 +60,19 @@ def test_a_core_voltage_is_kept_and_shown() -> None:
 def test_no_login_is_asked_for() -> None:
     emulator = AxeosEmulator(bitaxe(), clock=ManualClock())
     assert emulator.answer("POST", "/api/system/restart", {}, b"").status == 200
+
+
+async def test_a_nerdqaxe_tells_what_its_adapter_reads() -> None:
+    machine = bitaxe()
+    machine.set(shares_accepted=9, other_pools=(PoolView(url="b.invalid:1", shares_accepted=3),), hw_errors=2)
+    emulator = AxeosEmulator(machine, clock=ManualClock(), version="v1.0.35", model=NERDQAXE)
+    adapter = AxeosAdapter(in_memory(emulator), timeout_s=5)
+    seen = await adapter.read()
+    board = machine.seen.boards[0]
+    assert seen.readings["board_temp_min_c"].value == board.board_temp_min_c
+    assert seen.readings["board_temp_max_c"].value == seen.readings["psu_temp_c"].value
+    assert seen.readings["hw_errors"].value == 2
+    assert [pool.accepted for pool in await adapter.pools()] == [9, 3]
+    assert (await adapter.facts()).model == "NerdQAxe++ (601)"
+    machine.set(state=MinerState.STOPPED, power_w=0.4)
+    assert (await adapter.read()).state is MinerState.STOPPED

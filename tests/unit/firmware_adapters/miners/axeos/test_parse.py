@@ -75,7 +75,7 @@ def test_the_temperature_that_the_fan_holds_where_it_holds_one() -> None:
 def test_the_nominal_hashrate_is_told_or_counted_or_unknown() -> None:
     assert parse.nominal_ths(page(expectedHashrate=1071)) == pytest.approx(1.071)
     counted = page(asicCount=4, smallCoreCount=2040, frequency=525)
-    del counted["expectedHashrate"]
+    del counted["expectedHashrate"], counted["hashrateMonitor"]
     assert parse.nominal_ths(counted) == pytest.approx(4 * 2040 * 525 / 1e6)
     for key in ("asicCount", "smallCoreCount", "frequency"):
         assert parse.nominal_ths({name: v for name, v in counted.items() if name != key}) is None

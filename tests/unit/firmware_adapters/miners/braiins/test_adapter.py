@@ -12,7 +12,7 @@ from firmware_adapters.capabilities import WRITES, Credential
 from firmware_adapters.miners.braiins.adapter import BraiinsAdapter, open_device
 from firmware_adapters.miners.braiins.emulator import BraiinsEmulator, Traps
 from firmware_adapters.registry import ADAPTERS
-from firmware_adapters.transport.http import HttpReply, MemoryHttp
+from firmware_adapters.transport.http import HttpReply, HttpRequest, MemoryHttp
 from shared.capabilities import Ability
 from shared.clock import ManualClock
 from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unsupported
@@ -254,12 +254,39 @@ async def test_a_default_password_is_told(password: str, default: bool) -> None:
     assert (await adapter.facts()).default_password is default
 
 
-async def test_a_page_that_hangs_ends_the_whole_read_in_time() -> None:
+async def test_the_one_page_that_is_needed_hangs_and_the_read_ends_in_time() -> None:
     _, emulator, _, clock = opened()
-    http = in_memory(emulator, silent="hashboards")
+    http = in_memory(emulator, silent="miner/details")
     adapter = BraiinsAdapter(http, Credential(user=None, secret="kept"), timeout_s=0.05, clock=clock)
     with pytest.raises(DeviceTimeout, match="in time"):
         await adapter.read()
+
+
+@pytest.mark.parametrize(
+    "page", ["hashboards", "cooling/state", "tuner-state", "configuration/miner", "miner/errors"]
+)
+async def test_any_other_page_that_hangs_costs_what_it_tells(page: str) -> None:
+    _, emulator, _, clock = opened()
+    http = in_memory(emulator, silent=page)
+    adapter = BraiinsAdapter(http, Credential(user=None, secret="kept"), timeout_s=0.5, clock=clock)
+    seen = await adapter.read()
+    assert seen.state is MinerState.MINING
+    assert seen.readings["hashrate_ths"].value is not None
+    assert seen.readings["power_w"].value is not None
+
+
+@pytest.mark.parametrize("body", [b"null", b"[]", b"<html>", b"{}", b""])
+@pytest.mark.parametrize("page", ["hashboards", "cooling/state", "tuner-state", "configuration/miner"])
+async def test_any_other_page_that_talks_nonsense_costs_what_it_tells(page: str, body: bytes) -> None:
+    _, emulator, _, clock = opened()
+    whole = in_memory(emulator)._answer
+
+    async def answer(request: HttpRequest) -> HttpReply:
+        return HttpReply(200, body) if page in request.path else await whole(request)
+
+    http = MemoryHttp(answer)
+    adapter = BraiinsAdapter(http, Credential(user=None, secret="kept"), timeout_s=5, clock=clock)
+    assert (await adapter.read()).readings["hashrate_ths"].value is not None
 
 
 async def test_the_registry_opens_it() -> None:

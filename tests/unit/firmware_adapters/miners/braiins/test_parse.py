@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from firmware_adapters.miners.braiins import emulator_pages as pages
 from firmware_adapters.miners.braiins import limits, parse, parts
 from firmware_adapters.miners.fields import decode
-from shared.details import PoolState
+from shared.details import Fault, PoolState
 from shared.errors import MalformedReply
 from shared.telemetry import METRICS, MISSING, MinerState, Quality, Reading, metric_of
+from shared.units import Algorithm
 from support.miners import board, s21_pro
 from support.web_memory import ANYTHING, mutated
 
@@ -92,6 +93,8 @@ def test_the_average_nearest_to_now_and_never_the_day() -> None:
     assert parse.hashrate_now({"real_hashrate": rates}) == 0.0
     del rates["last_5s"], rates["last_15s"]
     assert parse.hashrate_now({"real_hashrate": rates}) == 2.0
+    old = {"real_hashrate": {"last_5m": {"gigahash_per_second": 142_400.0}}}
+    assert (parse.hashrate_now(old), parse.hashrate_now(old, hashing=False)) == (142.4, None)
     assert parse.hashrate_now({"real_hashrate": {"last_24h": {"gigahash_per_second": 9.0}}}) is None
 
 
@@ -151,9 +154,10 @@ def test_the_hottest_sensor_belongs_where_it_sits() -> None:
         sensor = {"location": location, "temperature": {"degree_c": 66.5}}
         return parse.cooling({"fans": [], "highest_temperature": sensor})
 
-    assert hottest(1) == {"chip_temp_max_c": Reading(66.5, Quality.ESTIMATED)}
-    assert hottest(2) == {"board_temp_max_c": Reading(66.5)}
-    assert hottest(0) == hottest(None) == {}
+    chip = {"chip_temp_max_c": Reading(66.5, Quality.ESTIMATED)}
+    assert hottest(1) == hottest("SENSOR_LOCATION_CHIP") == chip
+    assert hottest(2) == hottest("SENSOR_LOCATION_PCB") == {"board_temp_max_c": Reading(66.5)}
+    assert hottest(0) == hottest(None) == hottest([1]) == {}
 
 
 def test_of_two_pages_the_hotter_claim_wins_and_a_missing_one_never() -> None:
@@ -255,14 +259,54 @@ def test_pools_say_what_they_say_and_no_more() -> None:
     assert [(pool.index, pool.url) for pool in parts.pools(two, NOW_MS)] == [(0, "a"), (1, "b")]
 
 
+def details(state: MinerState = MinerState.MINING, uptime_s: float | None = 7200.0) -> parse.Details:
+    return parse.Details(model="", firmware="", mac="", serial="", state=state, uptime_s=uptime_s)
+
+
+def _faults(body: object) -> tuple[Fault, ...]:
+    return parts.faults(body, details(), NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("when", "of", "told"),
+    [
+        ("2026-05-28T20:20:00.268950Z", details(), True),
+        ("2026-05-28T19:20:00Z", details(), False),
+        ("2026-05-28T19:20:00Z", details(MinerState.STOPPED), False),
+        ("2026-05-28T19:20:00Z", details(MinerState.UNKNOWN), True),
+        ("2026-05-27T19:20:00Z", details(MinerState.UNKNOWN), False),
+        ("2026-05-27T19:20:00Z", details(MinerState.UNKNOWN, None), True),
+        ("2015-01-01T00:00:37Z", details(), False),
+        ("2015-01-01T00:00:37Z", details(uptime_s=60.0), True),
+        ("", details(), True),
+        ("long ago", details(), True),
+    ],
+)
+def test_an_error_is_told_while_it_may_stand(when: str, of: parse.Details, told: bool) -> None:
+    """Now is 20:26:40 of 28 May."""
+    errors = {"errors": [{"timestamp": when, "message": "no"}]}
+    assert bool(parts.faults(errors, of, NOW_MS)) is told
+
+
+@pytest.mark.parametrize(
+    ("model", "algorithm"),
+    [
+        ("Antminer S21", Algorithm.SHA256D),
+        ("Braiins Mini Miner BMM 101", Algorithm.SHA256D),
+        ("Antminer L9", Algorithm.SCRYPT),
+        ("", Algorithm.UNKNOWN),
+    ],
+)
+def test_what_it_mines_follows_from_its_model(model: str, algorithm: Algorithm) -> None:
+    assert parse.algorithm(model) is algorithm
+
+
 def test_an_error_that_repeats_is_one_and_the_newest_stay() -> None:
     errors = [{"message": f"no {i % 40}", "timestamp": f"t{i}"} for i in range(80)]
-    found = parts.faults({"errors": errors})
+    found = parts.faults({"errors": errors}, details(), NOW_MS)
     assert len(found) == parts.MAX_FAULTS
     assert found[-1].words == "no 39 (last t79)"
-    assert (
-        parts.faults({"errors": [{"timestamp": "t"}, {"error_codes": [{"code": ""}], "message": ""}]}) == ()
-    )
+    assert _faults({"errors": [{"timestamp": "t"}, {"error_codes": [{"code": ""}], "message": ""}]}) == ()
 
 
 def test_what_a_refusal_says_for_people() -> None:
@@ -287,7 +331,7 @@ _PAGES: dict[str, tuple[Any, Callable[[Any], Any]]] = {
 _OTHERS: dict[str, tuple[Any, Callable[[Any], Any]]] = {
     "board details": (pages.hashboards(_VIEW, quiet=False), lambda p: parts.boards(p, hashing=True)),
     "pools": (pages.pools(_VIEW, SHARE_MS), lambda page: parts.pools(page, NOW_MS)),
-    "errors": (pages.errors(s21_pro(state=MinerState.FAILURE), "now"), parts.faults),
+    "errors": (pages.errors(s21_pro(state=MinerState.FAILURE), "now"), _faults),
     "tuner": (pages.tuner_state(_VIEW, 2500), limits.power_target_w),
     "configuration": (pages.configuration(2500, {"auto": {}}), limits.target_c),
     "constraints": (pages.constraints((900, 3600), 3000), limits.limits),

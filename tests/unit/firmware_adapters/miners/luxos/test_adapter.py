@@ -24,6 +24,7 @@ from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unre
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
 from shared.telemetry import DeviceKind, MinerState, Quality
+from shared.units import Algorithm
 from support.line_fuzz import DAMAGES, Damage, Damaged, read_is_sound
 from support.line_memory import MemorySocket
 from support.luxos import emulator_of
@@ -69,11 +70,36 @@ class Scene:
 # ---------------------------------------------------------------- reading
 
 
+async def test_chips_that_only_temps_tells_are_in_every_read() -> None:
+    scene = Scene()
+    chips: Body = {"TEMPS": [{"ID": 0, "Board": 60.0, "Chip": 75.0}, {"ID": 1, "Board": 58.0, "Chip": 71.0}]}
+    whole = scene.line.ask
+
+    async def ask(command: str, parameter: str | None = None) -> Body:
+        return chips if command == "temps" else await whole(command, parameter)
+
+    scene.line.ask = ask  # type: ignore[method-assign] # an older release
+    for _ in range(3):
+        seen = (await scene.adapter.read()).readings
+        assert (seen["chip_temp_min_c"].value, seen["chip_temp_max_c"].value) == (71, 75)
+        assert (seen["board_temp_min_c"].value, seen["board_temp_max_c"].value) == (58, 60)
+
+
+@pytest.mark.parametrize(
+    ("model", "algorithm"),
+    [("Antminer L9", Algorithm.SCRYPT), ("Antminer S21", Algorithm.SHA256D), ("Antminer D9", None)],
+)
+async def test_what_it_mines_follows_from_its_model(model: str, algorithm: Algorithm | None) -> None:
+    scene = Scene(Machine(s21_pro(model=model)))
+    assert (await scene.adapter.read()).algorithm is algorithm, "None: what the site's entry says"
+    assert (await scene.adapter.facts()).algorithm == (algorithm or Algorithm.UNKNOWN)
+
+
 async def test_a_read_is_three_commands_and_the_rest_comes_at_its_own_cadence() -> None:
     scene = Scene()
     fast, second = ["stats", "config", "power"], ["summary", "fans", "profiles"]
     await scene.adapter.read()
-    assert scene.asked() == [*fast, *second, "tempctrl", "pools", "events"]
+    assert scene.asked() == [*fast, "temps", *second, "tempctrl", "pools", "events"]
     asked = []
     for _ in range(SLOW_EVERY - 1):
         await scene.adapter.read()
@@ -174,7 +200,7 @@ async def test_what_happened_is_told() -> None:
 
 
 async def test_a_read_has_one_deadline_over_all_its_commands() -> None:
-    emulator = emulator_of(Machine(), SystemClock(), traps=Traps(slow_s=1.5))
+    emulator = emulator_of(Machine(), SystemClock(), traps=Traps(slow_s=0.95))
     async with on_loopback({"127.9.2.1": emulator}) as (_, port):
         entry = DeviceEntry(
             id=DeviceId("m"),
@@ -184,14 +210,62 @@ async def test_a_read_has_one_deadline_over_all_its_commands() -> None:
             port=port,
             zone=ZoneId("z"),
         )
-        adapter = open_device(entry, None, timeout_s=2.0)
-        with pytest.raises(DeviceTimeout):
-            await adapter.read()
+        adapter = open_device(entry, None, timeout_s=1.0)
+        seen = await adapter.read()
+        assert seen.readings["hashrate_ths"].value is not None, "what came in its time is told"
+        assert seen.readings["power_w"].value is None, "and nothing else"
         emulator.traps = Traps()
         assert (await adapter.read()).readings["power_w"].value == 2790
         emulator.machine.set(reachable=False)  # type: ignore[attr-defined] # a test's machine
         with pytest.raises(Unreachable):
             await adapter.read()
+
+
+SIDE = ("power", "config", "temps", "summary", "fans", "profiles", "tempctrl", "pools", "events")
+
+
+@pytest.mark.parametrize("command", SIDE)
+@pytest.mark.parametrize("failure", [Unreachable("closed"), DeviceTimeout("hung"), None])
+async def test_a_command_that_is_closed_or_hangs_costs_what_it_tells(
+    command: str, failure: DeviceError | None
+) -> None:
+    """None: nothing comes for ever, and the read still ends in its time with what the others told."""
+    line = MemorySocket(emulator_of(Machine(s21_pro()), ManualClock()))
+    adapter = LuxosAdapter(line, timeout_s=0.2)
+    asked = line.ask
+
+    async def ask(what: str, parameter: str | None = None) -> object:
+        if what != command:
+            return await asked(what, parameter)
+        if failure is None:
+            await asyncio.Event().wait()
+        raise failure  # type: ignore[misc]  # not None here
+
+    line.ask = ask  # type: ignore[method-assign,assignment] # one command fails
+    seen = await adapter.read()
+    assert seen.readings["hashrate_ths"].value == pytest.approx(186.0, rel=0.01)
+    if command == "summary":
+        assert seen.readings["shares_accepted"].value is not None, "the pools count them too"
+    if command == "temps":
+        assert all(board.board_temp_max_c is not None for board in await adapter.boards())
+
+
+async def test_without_devs_the_boards_are_as_stats_has_them() -> None:
+    line = MemorySocket(emulator_of(Machine(s21_pro()), ManualClock()))
+    adapter = LuxosAdapter(line, timeout_s=0.2)
+    whole = await adapter.boards()
+    asked = line.ask
+
+    async def ask(what: str, parameter: str | None = None) -> object:
+        if what == "devs":
+            raise Unsupported("refused")
+        return await asked(what, parameter)
+
+    line.ask = ask  # type: ignore[method-assign,assignment] # one command fails
+    found = await adapter.boards()
+    assert [one.hashrate_ths for one in found] == pytest.approx([one.hashrate_ths for one in whole], rel=0.01)
+    assert [one.board_temp_max_c for one in found] == [one.board_temp_max_c for one in whole]
+    assert {one.working for one in found} == {None}
 
 
 # ---------------------------------------------------------------- facts and parts

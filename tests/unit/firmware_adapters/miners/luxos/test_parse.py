@@ -196,6 +196,33 @@ def test_another_firmware_is_malformed() -> None:
         parse.version({"VERSION": [{"BMMiner": "1.0.0"}]})
 
 
+def test_water_is_neither_board_nor_chip() -> None:
+    labels = {"TopLeft": {"Label": "Water Outlet"}, "TopRight": {"Label": "Board"}}
+    spans = parts.spans({"METADATA": [labels], "TEMPS": [{"ID": 0, "TopLeft": 44.0, "TopRight": 61.0}]})
+    assert (spans[0].board.low, spans[0].board.high) == (61, 61)
+    assert parts.tell_more(spans, cgminer.Stats(chains=(cgminer.Chain(index=0, pcb_c=(44.0, 61.0)),)))
+
+
+@pytest.mark.parametrize(
+    ("when", "broken", "told"),
+    [
+        ("2026-05-28T20:20:00+00:00", False, True),
+        ("2026-05-28T19:20:00+00:00", False, False),
+        ("2026-05-28T19:20:00+00:00", True, True),
+        ("yesterday", False, True),
+        (None, False, True),
+    ],
+)
+def test_an_event_of_long_ago_is_over_once_the_machine_works(
+    when: str | None, broken: bool, told: bool
+) -> None:
+    now_ms = 1_780_000_000_000  # 20:26:40 of that day
+    listed = {"EVENTS": [{"Code": "X", "CreatedAt": when}]}
+    assert bool(parse.faults(listed, now_ms, broken=broken)) is told
+    own_clock = {**listed, "STATUS": [{"When": now_ms / 1000}]}
+    assert bool(parse.faults(own_clock, now_ms * 2, broken=broken)) is told, "by the machine's own clock"
+
+
 # ---------------------------------------------------------------- whatever comes
 
 _READERS: dict[str, Any] = {
@@ -204,7 +231,7 @@ _READERS: dict[str, Any] = {
     "power": parse.power,
     "fans": parse.fans,
     "profiles": lambda body: (parse.presets(body), parse.rated(body, "default")),
-    "events": parse.faults,
+    "events": lambda body: parse.faults(body, 1_780_000_000_000, broken=False),
     "temps": parts.spans,
     "voltageget_0": parts.volts,
     "healthchipget_0": lambda body: parts.chips(body, 0),

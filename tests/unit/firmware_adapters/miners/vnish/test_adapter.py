@@ -598,6 +598,19 @@ async def test_the_socket_answers_while_the_web_server_fails_and_that_is_logged_
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
 
+@pytest.mark.parametrize(
+    "failure", [DeviceTimeout("hung"), Unreachable("closed"), Unsupported("404"), MalformedReply("no JSON")]
+)
+async def test_whatever_the_web_server_fails_with_the_socket_tells_sample_and_boards(
+    failure: DeviceError,
+) -> None:
+    socket = MemoryLine({"stats": stats_reply()})
+    adapter = VnishAdapter(MemoryHttp(_Web(failure).answer), None, timeout_s=5, socket=socket)
+    seen = await adapter.read()
+    assert seen.readings["hashrate_ths"].value is not None
+    assert [one.index for one in await adapter.boards()] == [1, 2, 3]
+
+
 async def test_a_scrypt_machines_hashrate_is_not_guessed_from_the_socket() -> None:
     web = _Web(None)
     web.emulator = emulator_of(Machine(s21_pro(algorithm=Algorithm.SCRYPT)), ManualClock())

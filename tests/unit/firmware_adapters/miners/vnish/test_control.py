@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from firmware_adapters.capabilities import WRITES, Credential
+from firmware_adapters.capabilities import WRITES, Credential, PoolLogin
 from firmware_adapters.miners.emulated import PoolView
 from firmware_adapters.miners.vnish.abilities import Limits, capabilities, declared, limits
 from firmware_adapters.miners.vnish.adapter import VnishAdapter
@@ -26,6 +26,9 @@ LADDER_READ = tuple(
     for rung in LADDER
 )
 SPARE = PoolView(url="stratum+tcp://spare.invalid:3333")
+
+
+POOL = PoolLogin(url="stratum+tcp://pool.invalid:3333", user="owner.rig", password="hunter2")
 
 
 class Bench:
@@ -301,6 +304,99 @@ async def test_a_machine_that_does_not_tell_of_its_light_is_not_toggled() -> Non
     assert bench.posts() == []
 
 
+# ---------------------------------------------------------------- switcher, pools, restart
+
+
+def _switcher(**told: object) -> Bench:
+    return Bench(switcher=Switcher(enabled=True, top_preset="3160", min_preset="2550", **told))  # type: ignore[arg-type]  # as the firmware's
+
+
+async def test_the_switchers_bounds_move_and_nothing_else_of_it_does() -> None:
+    bench = _switcher(autochange_top_preset=True, decrease_temp=72)
+    await bench.adapter.set_switcher_bounds(floor="2800")
+    assert bench.emulator.settings.switcher.autochange_top_preset, "the ceiling was not asked for"
+    await bench.adapter.set_switcher_bounds(ceiling="2800")
+    found = bench.emulator.settings.switcher
+    assert (found.min_preset, found.top_preset, found.enabled, found.decrease_temp) == (
+        "2800",
+        "2800",
+        True,
+        72,
+    )
+    assert not found.autochange_top_preset, "or the machine would move it up again by itself"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "why"),
+    [
+        ({"floor": "1"}, "has no preset '1'"),
+        ({"ceiling": "4690"}, "is not tuned"),
+        ({"floor": "3160", "ceiling": "2550"}, "above the ceiling"),
+        ({"ceiling": "2550", "floor": "2800"}, "above the ceiling"),
+    ],
+)
+async def test_bounds_that_cannot_be_are_refused_before_anything_is_posted(
+    bounds: dict[str, str], why: str
+) -> None:
+    bench = _switcher()
+    with pytest.raises(Unsupported, match=why):
+        await bench.adapter.set_switcher_bounds(**bounds)
+    assert bench.posts() == []
+
+
+async def test_the_first_firmwares_have_a_ceiling_and_no_floor() -> None:
+    bench = Bench(version="1.2.0-beta5", switcher=Switcher(enabled=True, top_preset="3160"))
+    await bench.adapter.set_switcher_bounds(ceiling="2800")
+    assert bench.emulator.settings.switcher.top_preset == "2800"
+    with pytest.raises(Unsupported, match="does not tell a preset switcher"):
+        await bench.adapter.set_switcher_bounds(floor="2550")
+
+
+async def test_pools_are_replaced_whole_and_looked_at(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    bench = Bench()
+    spare = PoolLogin(url="spare.invalid:3333", user="owner.rig")
+    await bench.adapter.set_pools([POOL, spare])
+    stored = bench.emulator.settings._pools
+    assert stored == [
+        {"url": POOL.url, "user": "owner.rig", "pass": "hunter2"},
+        {"url": "spare.invalid:3333", "user": "owner.rig", "pass": "x"},
+    ]
+    assert "hunter2" not in caplog.text + repr(POOL)
+
+
+async def test_pools_that_the_machine_does_not_store_are_not_taken_for_set() -> None:
+    bench = Bench(traps=Traps(settings_ignored=True))
+    with pytest.raises(Busy, match="its settings still tell others"):
+        await bench.adapter.set_pools([POOL])
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        PoolLogin(url="", user="owner"),
+        PoolLogin(url="stratum+tcp://pool.invalid", user="owner"),
+        PoolLogin(url="http://pool.invalid:80", user="owner"),
+        PoolLogin(url="stratum+tcp://pool.invalid:3333", user=" "),
+    ],
+)
+async def test_a_pool_that_no_miner_can_work_for_is_refused(pool: PoolLogin) -> None:
+    bench = Bench()
+    with pytest.raises(Unsupported, match="needs an address"):
+        await bench.adapter.set_pools([POOL, pool])
+    assert bench.posts() == []
+
+
+async def test_a_restart_never_starts_a_machine_that_stands() -> None:
+    bench = Bench()
+    await bench.adapter.restart_mining()
+    assert bench.machine.commands[-1] == "restart"
+    await bench.adapter.stop_mining()
+    with pytest.raises(Busy, match="a restart might start it"):
+        await bench.adapter.restart_mining()
+    assert bench.machine.seen.state is MinerState.STOPPED
+
+
 # ---------------------------------------------------------------- pause
 
 
@@ -328,6 +424,9 @@ def _all(adapter: VnishAdapter) -> dict[Ability, Callable[[], Awaitable[None]]]:
         Ability.FAN_MODE: lambda: adapter.set_fan_mode("auto"),
         Ability.COOLING_TARGET: lambda: adapter.set_cooling_target(60),
         Ability.POOL_SWITCH: lambda: adapter.switch_pool(0),
+        Ability.PRESET_SWITCHER: lambda: adapter.set_switcher_bounds(ceiling="2550"),
+        Ability.POOL_SETTING: lambda: adapter.set_pools([POOL]),
+        Ability.RESTART: adapter.restart_mining,
         Ability.REBOOT: adapter.reboot,
         Ability.LOCATE: lambda: adapter.locate(on=True),
     }

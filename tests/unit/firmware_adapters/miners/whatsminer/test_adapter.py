@@ -1,5 +1,9 @@
 """What is asked when, what a machine may lack, and what each command does to it."""
 
+import asyncio
+import re
+
+import msgspec
 import pytest
 
 from firmware_adapters.capabilities import Credential
@@ -9,7 +13,7 @@ from firmware_adapters.miners.whatsminer.emulator_traps import Traps
 from shared.capabilities import Ability
 from shared.clock import ManualClock
 from shared.details import Fault, PoolState
-from shared.errors import Busy, MalformedReply, Unsupported
+from shared.errors import Busy, DeviceError, DeviceTimeout, MalformedReply, Unreachable, Unsupported
 from shared.telemetry import MinerState
 from support.line_memory import MemorySocket, opens_lazily, read_ends_at_its_deadline
 from support.miners import Machine, board
@@ -38,19 +42,65 @@ class Scene:
         )
 
 
-async def test_a_read_is_three_requests_and_every_fifth_asks_the_rest() -> None:
+async def test_a_read_is_four_requests_and_every_fifth_asks_the_rest() -> None:
     scene = Scene()
     for number in range(2 * SLOW_EVERY):
         scene.socket.asked.clear()
         seen = await scene.adapter.read()
         slow = number % SLOW_EVERY == 0
-        assert scene.socket.asked == FAST + (["get_error_code", "pools", "get_psu"] if slow else [])
+        rest = ["get_error_code", "pools", "get_psu"] if slow else ["pools"]
+        assert scene.socket.asked == FAST + rest
         assert (seen.faults is not None) == slow
         assert ("psu_temp_c" in seen.readings) == slow
         if slow:
             assert seen.readings["psu_temp_c"].value == 47
-            assert seen.readings["shares_stale"].value == 3
-            assert seen.readings["last_share_age_s"].value == 12
+        assert seen.readings["shares_stale"].value == 3, "only the pools count it, so each read asks them"
+        assert seen.readings["last_share_age_s"].value == 12
+
+
+def counting(scene: Scene, **counts: int) -> None:
+    """The summary counts these shares too."""
+    answer = scene.emulator.answer
+    said = b"".join(f'"{name}":{count},'.encode() for name, count in counts.items())
+
+    def more(raw: bytes) -> bytes:
+        return answer(raw).replace(b'"Elapsed"', said + b'"Elapsed"', 1)
+
+    scene.emulator.answer = more  # type: ignore[method-assign] # one page of it says more
+
+
+async def test_a_machine_whose_summary_counts_all_shares_is_asked_for_its_pools_every_fifth_time() -> None:
+    scene = Scene()
+    counting(scene, Stale=9)
+    for number in range(SLOW_EVERY):
+        scene.socket.asked.clear()
+        seen = await scene.adapter.read()
+        assert ("pools" in scene.socket.asked) == (number == 0)
+        assert seen.readings["shares_stale"].value == 9, (
+            "and the pools' own count does not take turns with it"
+        )
+
+
+async def test_the_pools_do_not_count_for_a_summary_that_is_refused() -> None:
+    scene = Scene(silent_when_off=True)
+    counting(scene, Stale=9)
+    answer = scene.emulator.answer
+    pools = answer(b'{"command":"pools"}')
+    scene.emulator.answer = lambda raw: pools if b'"pools"' in raw else answer(raw)  # type: ignore[method-assign] # it says them when off
+    await scene.adapter.stop_mining()
+    seen = await scene.adapter.read()
+    assert seen.state is MinerState.STOPPED
+    assert not {"shares_accepted", "shares_rejected", "shares_stale"} & set(seen.readings)
+    assert seen.readings["last_share_age_s"].value == 12
+
+
+async def test_a_machine_that_counts_no_stale_shares_tells_none() -> None:
+    """As the recorded one: neither its summary nor its pools have such a field."""
+    scene = Scene()
+    answer = scene.emulator.answer
+    scene.emulator.answer = lambda raw: answer(raw).replace(b'"Stale"', b'"Getworks"')  # type: ignore[method-assign] # a field less
+    for _ in range(2):
+        assert "shares_stale" not in (await scene.adapter.read()).readings
 
 
 async def test_faults_are_told_and_one_that_was_is_not_remembered() -> None:
@@ -114,9 +164,9 @@ async def test_edevs_serves_where_devs_is_unknown() -> None:
 
     scene.emulator.answer = without  # type: ignore[method-assign] # one page of it is gone
     assert len(await scene.adapter.boards()) == 3
-    assert scene.socket.asked == ["devs", "edevs"]
+    assert scene.socket.asked == ["status", "devs", "edevs"]
     await scene.adapter.boards()
-    assert scene.socket.asked == ["devs", "edevs", "edevs"]
+    assert scene.socket.asked[3:] == ["status", "edevs"]
     other = Scene()
     other.emulator.answer = without  # type: ignore[method-assign] # one page of it is gone
     assert (await other.adapter.read()).readings["board_temp_max_c"].value == 50, "in the same read"
@@ -136,6 +186,62 @@ async def test_a_dead_board_is_counted_and_its_numbers_are_none() -> None:
     assert seen.readings["boards_working"].value == 2
     found = await scene.adapter.boards()
     assert (found[1].working, found[1].chips, found[1].chip_temp_max_c) == (False, 0, None)
+
+
+async def test_averages_of_boards_are_shown_while_the_whole_hashes_as_much() -> None:
+    scene = Scene()
+    answer = scene.emulator.answer
+    scene.emulator.answer = lambda raw: re.sub(rb'"MHS 5s":[0-9.]+,?', b"", answer(raw))  # type: ignore[method-assign] # as recorded
+    rates = [board.hashrate_ths for board in await scene.adapter.boards()]
+    assert rates == pytest.approx([125.0 / 3] * 3), "the average of 125 TH/s beside 124.5 now"
+    for now in (60.0, 0.0):
+        scene.machine.set(hashrate_ths=now)
+        assert [board.hashrate_ths for board in await scene.adapter.boards()] == [None] * 3
+
+
+async def test_averages_of_boards_beside_no_summary_are_not_shown() -> None:
+    scene = Scene()
+    answer = scene.emulator.answer
+
+    def broken(raw: bytes) -> bytes:
+        said = re.sub(rb'"MHS 5s":[0-9.]+,?', b"", answer(raw))
+        return b'{"STATUS":"S","Msg":"odd"}' if b'"summary"' in raw or b'"status"' in raw else said
+
+    scene.emulator.answer = broken  # type: ignore[method-assign] # two pages of it are odd
+    assert [board.hashrate_ths for board in await scene.adapter.boards()] == [None] * 3
+
+
+async def test_boards_of_a_machine_that_is_off_are_not_told_to_be_dead() -> None:
+    scene = Scene()
+    scene.machine.set(boards=(board(working=False),) * 3)
+    assert {found.working for found in await scene.adapter.boards()} == {False}
+    assert (await scene.adapter.read()).readings["boards_working"].value == 0
+    await scene.adapter.stop_mining()
+    assert {found.working for found in await scene.adapter.boards()} == {None}
+    assert "boards_working" not in (await scene.adapter.read()).readings
+
+
+async def test_a_hydro_model_shows_no_fans_in_its_first_read_already() -> None:
+    """A look at a machine reads it before anyone asks who it is."""
+    scene = Scene()
+    still = tuple(msgspec.structs.replace(fan, rpm=0.0) for fan in scene.machine.seen.fans)
+    scene.machine.set(model="Whatsminer M63S_VK10", fans=still)
+    for number in range(2):
+        scene.socket.asked.clear()
+        seen = await scene.adapter.read()
+        assert not {"fan_rpm.0", "fan_rpm.1", "air_temp_c"} & set(seen.readings)
+        assert ("devdetails" in scene.socket.asked) == (number == 0), "asked once"
+
+
+async def test_fans_that_stand_still_are_told_of_a_machine_that_has_some_or_does_not_say() -> None:
+    for silent in (False, True):
+        scene = Scene()
+        still = tuple(msgspec.structs.replace(fan, rpm=0.0) for fan in scene.machine.seen.fans)
+        scene.machine.set(fans=still)
+        if silent:
+            scene.machine.set(model="Whatsminer")
+        seen = await scene.adapter.read()
+        assert (seen.readings["fan_rpm.0"].value, seen.readings["fan_rpm.1"].value) == (0, 0)
 
 
 async def test_fans_of_a_machine_in_liquid_are_not_read() -> None:
@@ -248,17 +354,54 @@ async def test_what_the_guardian_is_told_of_each_ability() -> None:
     assert not declared[Ability.MINING].survives_reboot
 
 
-async def test_garbage_in_place_of_any_page_is_typed() -> None:
-    for page in (b"status", b"summary", b'"devs"'):
-        scene = Scene()
-        answer = scene.emulator.answer
+def _instead(scene: Scene, page: bytes, reply: bytes) -> None:
+    answer = scene.emulator.answer
 
-        def broken(raw: bytes, page: bytes = page, answer: object = answer) -> bytes:
-            return b"<html>" if page in raw else answer(raw)  # type: ignore[operator] # the real one
+    def broken(raw: bytes) -> bytes:
+        return reply if page in raw else answer(raw)
 
-        scene.emulator.answer = broken  # type: ignore[method-assign] # one page of it is broken
-        with pytest.raises(MalformedReply):
-            await scene.adapter.read()
+    scene.emulator.answer = broken  # type: ignore[method-assign] # one page of it is broken
+
+
+async def test_garbage_in_place_of_the_summary_is_typed() -> None:
+    scene = Scene()
+    _instead(scene, b"summary", b"<html>")
+    with pytest.raises(MalformedReply):
+        await scene.adapter.read()
+
+
+@pytest.mark.parametrize("reply", [b"<html>", b"{}", b'{"STATUS":"S","Msg":""}'])
+@pytest.mark.parametrize("page", [b"status", b"devs", b"get_psu", b"get_error_code", b"pools"])
+async def test_garbage_in_place_of_any_other_page_costs_what_it_tells(page: bytes, reply: bytes) -> None:
+    scene = Scene()
+    _instead(scene, page, reply)
+    seen = await scene.adapter.read()
+    assert seen.readings["hashrate_ths"].value == pytest.approx(scene.machine.seen.hashrate_ths, rel=0.01)
+    assert seen.readings["power_w"].value is not None
+
+
+@pytest.mark.parametrize(
+    "page", ["status", "devs", "edevs", "get_psu", "get_error_code", "pools", "get_miner_info"]
+)
+@pytest.mark.parametrize("failure", [Unreachable("closed"), DeviceTimeout("hung"), None])
+async def test_a_page_that_is_closed_or_hangs_costs_what_it_tells(
+    page: str, failure: DeviceError | None
+) -> None:
+    """None: nothing comes for ever, and the read still ends in its time with what the others told."""
+    scene = Scene()
+    scene.adapter._timeout_s = 0.4  # what hangs is waited for
+    asked = scene.socket.ask
+
+    async def ask(command: str, parameter: str | None = None) -> object:
+        if command != page:
+            return await asked(command, parameter)
+        if failure is None:
+            await asyncio.Event().wait()
+        raise failure  # type: ignore[misc]  # not None here
+
+    scene.socket.ask = ask  # type: ignore[method-assign,assignment] # one page of it fails
+    seen = await scene.adapter.read()
+    assert seen.readings["hashrate_ths"].value == pytest.approx(scene.machine.seen.hashrate_ths, rel=0.01)
 
 
 async def test_open_device_connects_lazily_and_close_never_raises() -> None:

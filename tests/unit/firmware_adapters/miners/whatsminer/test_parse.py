@@ -140,6 +140,20 @@ def test_zero_temperatures_are_no_data_and_impossible_ones_no_reading() -> None:
     assert seen.readings["power_w"].quality is Quality.OUT_OF_RANGE
 
 
+def test_a_negative_number_does_not_hide_the_one_that_says_the_same() -> None:
+    said = {"HS RT": -1, "MHS 5s": 100e6, "Power_RT": -1, "Power": 3410}
+    readings = parse.summary({"SUMMARY": [said]}).readings
+    assert (readings["hashrate_ths"].value, readings["power_w"].value) == (100.0, 3410.0)
+    said = {"HS RT": -1, "Power": -1}
+    readings = parse.summary({"SUMMARY": [said]}).readings
+    assert (readings["hashrate_ths"].value, readings["power_w"].value) == (None, None)
+
+
+def test_a_limit_of_no_watts_is_none_that_it_holds() -> None:
+    assert "power_limit_w" not in parse.summary({"SUMMARY": [{"Power Limit": 0, "Uptime": 0}]}).readings
+    assert parse.summary({"SUMMARY": [{"Uptime": 0}]}).readings["uptime_s"].value == 0
+
+
 @pytest.mark.parametrize(("mhs", "watts"), [(125e6, None), (0.0, 0.0), (None, 0.0)])
 def test_no_watts_of_a_machine_that_hashes_are_unknown(mhs: float | None, watts: float | None) -> None:
     said = {"Power": 0} if mhs is None else {"Power": 0, "HS RT": mhs}
@@ -308,10 +322,64 @@ def test_the_frequency_goes_by_three_names(name: str) -> None:
 
 def test_v3_boards_take_their_temperature_from_the_summary() -> None:
     body = {"msg": {"edevs": [{"slot": 0, "hash-average": 55.0, "freq": 700}, {"slot": 1}, {"slot": 2}]}}
-    found = parts.boards(body, (64.5, 0.0))
+    found = parts.boards(body, (64.5, 0.0, -273.0))
     assert [board.board_temp_max_c for board in found] == [64.5, None, None]
-    assert found[0].hashrate_ths == 55.0
     assert found[0].frequency_mhz == 700
+
+
+@pytest.mark.parametrize(
+    ("said", "ths"),
+    [
+        ({"HS RT": 33.2e6, "MHS 5s": 33.5e6, "MHS av": 30e6}, 33.2),
+        ({"MHS 5s": 33.5e6, "MHS av": 30e6}, 33.5),
+        ({"MHS 1m": 33.4e6, "MHS av": 30e6}, 33.4),
+        ({"HS RT": 0, "MHS av": 30e6}, 0.0),
+        ({"HS RT": "33200000.0"}, 33.2),
+        ({"hash-realtime": 33.1, "hash-average": 30.0}, 33.1),
+        ({"MHS av": 30e6}, None),
+        ({"hash-average": 30.0}, None),
+        ({}, None),
+    ],
+)
+def test_a_board_hashes_what_it_says_of_now_in_megahash_or_in_v3_in_terahash(
+    said: dict[str, object], ths: float | None
+) -> None:
+    assert parts.boards({"DEVS": [said]})[0].hashrate_ths == (None if ths is None else pytest.approx(ths))
+
+
+@pytest.mark.parametrize(
+    ("now_ths", "rates"),
+    [
+        (124.5, [41.5, 41.8, 41.7]),
+        (113.0, [None] * 3),
+        (83.0, [None] * 3),
+        (0.0, [None] * 3),
+        (None, [None] * 3),
+    ],
+)
+def test_averages_stand_for_boards_only_while_they_make_what_the_whole_hashes_now(
+    now_ths: float | None, rates: list[float | None]
+) -> None:
+    v2 = {"DEVS": [{"MHS av": mhs} for mhs in (41.5e6, 41.8e6, 41.7e6)]}
+    v3 = {"msg": {"edevs": [{"hash-average": ths} for ths in (41.5, 41.8, 41.7)]}}
+    for body in (v2, v3):
+        found = [board.hashrate_ths for board in parts.boards(body, now_ths=now_ths)]
+        assert found == [None if rate is None else pytest.approx(rate) for rate in rates]
+
+
+def test_a_board_that_tells_nothing_makes_the_averages_of_the_others_unknown() -> None:
+    body = {"DEVS": [{"MHS av": 41.5e6}, {"MHS av": 41.5e6}, {}]}
+    assert [board.hashrate_ths for board in parts.boards(body, now_ths=83.0)] == [None] * 3
+
+
+def test_a_board_whose_sensor_is_broken_does_not_hide_the_heat_of_the_others() -> None:
+    found = parts.boards({"DEVS": [{"Temperature": 65.0}, {"Temperature": 255.0}, {"Temperature": 67.0}]})
+    readings = parts.readings_of_boards(found)
+    assert (readings["board_temp_min_c"].value, readings["board_temp_max_c"].value) == (65, 67)
+    alone = parts.readings_of_boards(found[1:2])
+    assert alone["board_temp_max_c"].quality is Quality.OUT_OF_RANGE
+    third = parse.summary({"msg": {"summary": {"board-temperature": [64.5, -64.0, 65.0]}}}).readings
+    assert (third["board_temp_min_c"].value, third["board_temp_max_c"].value) == (64.5, 65)
 
 
 def test_pools_of_v3_and_the_age_of_a_share() -> None:
@@ -447,3 +515,33 @@ def test_ten_megabytes_are_refused_in_time(raw: bytes) -> None:
     with contextlib.suppress(MalformedReply):
         try_all(decode(raw))
     assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("low", [{}, {"Chip Temp Min": -40.0}, {"Chip Temp Min": 0}])
+def test_the_hottest_chip_is_not_the_coolest_where_only_it_is_told(low: dict[str, float]) -> None:
+    found = parse.summary({"SUMMARY": [{"MHS 1m": 125e6, "Chip Temp Max": 81.0, **low}]}).readings
+    assert found["chip_temp_max_c"].value == 81.0
+    assert found["chip_temp_min_c"].value is None
+
+
+@pytest.mark.parametrize(
+    "model", ["M31H_V40", "M34S+_VE10", "M39_V10", "M54S++_VK30", "M59_VH30", "M64_VL30"]
+)
+def test_models_that_come_with_and_without_fans_are_told_by_what_turns(model: str) -> None:
+    def page(mhs: float, rpm: int) -> dict[str, object]:
+        fans = {"Fan Speed In": rpm, "Fan Speed Out": rpm}
+        return {"SUMMARY": [{"MHS 1m": mhs, "Env Temp": 31.0, **fans}]}
+
+    def shown(mhs: float, rpm: int) -> bool:
+        return "fan_rpm.0" in parse.summary_of(page(mhs, rpm), model).readings
+
+    assert not shown(125e6, 0), "it hashes, and nothing turns"
+    assert shown(125e6, 4000)
+    assert shown(0, 0), "at rest nothing is known"
+    assert "air_temp_c" not in parse.summary_of(page(125e6, 0), model).readings
+
+
+def test_an_air_cooled_model_whose_fans_stand_still_shows_it() -> None:
+    page = {"SUMMARY": [{"MHS 1m": 125e6, "Fan Speed In": 0, "Fan Speed Out": 0}]}
+    for model in ("M30S++_VH40", "M50S_VJ20", "M60S_VK10", ""):
+        assert parse.summary_of(page, model).readings["fan_rpm.0"].value == 0

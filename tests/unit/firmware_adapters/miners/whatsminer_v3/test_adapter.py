@@ -44,6 +44,39 @@ async def test_a_read_is_three_requests_and_every_fifth_asks_the_pools() -> None
         assert seen.readings["psu_temp_c"].value == 47
 
 
+async def test_counts_of_shares_that_only_the_pools_have_come_with_every_read() -> None:
+    """A counter that is there in one read of five cannot be counted with."""
+    scene = Scene()
+    answer = scene.emulator.answer
+
+    def counting(raw: bytes, view: object = None) -> bytes:
+        return answer(raw).replace(b'"url":', b'"accepted":7,"rejected":2,"stale":1,"url":')
+
+    scene.emulator.answer = counting  # type: ignore[method-assign] # one page of it says more
+    for _ in range(3):
+        told = (await scene.adapter.read()).readings
+        counts = [told[f"shares_{word}"].value for word in ("accepted", "rejected", "stale")]
+        assert counts == [7, 2, 1]
+
+
+async def test_averages_of_boards_are_shown_while_the_whole_hashes_as_much() -> None:
+    scene = Scene()
+    rates = [found.hashrate_ths for found in await scene.adapter.boards()]
+    assert rates == pytest.approx([125.0 / 3] * 3, abs=0.001), "the average of 125 TH/s beside 124.5 now"
+    for now in (60.0, 0.0):
+        scene.machine.set(hashrate_ths=now)
+        assert [found.hashrate_ths for found in await scene.adapter.boards()] == [None] * 3
+
+
+async def test_boards_of_a_machine_that_is_off_are_not_told_to_be_dead() -> None:
+    scene = Scene()
+    scene.machine.set(boards=(board(working=False),) * 3)
+    assert {found.working for found in await scene.adapter.boards()} == {False}
+    await scene.adapter.stop_mining()
+    assert {found.working for found in await scene.adapter.boards()} == {None}
+    assert "boards_working" not in (await scene.adapter.read()).readings
+
+
 async def test_the_sample_in_our_units() -> None:
     seen = await Scene().adapter.read()
     told = {point: found.value for point, found in seen.readings.items()}
