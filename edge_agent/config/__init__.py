@@ -9,6 +9,7 @@ from edge_agent.config.load import load, parse
 from edge_agent.config.structs import (
     SCHEMA,
     AgentSettings,
+    Cadence,
     Contact,
     CoolingActuator,
     CoolingProof,
@@ -37,6 +38,7 @@ from edge_agent.config.structs import (
 __all__ = [
     "SCHEMA",
     "AgentSettings",
+    "Cadence",
     "Contact",
     "CoolingActuator",
     "CoolingProof",

@@ -5,6 +5,7 @@ import math
 import msgspec
 
 from edge_agent.config.agent_checks import check_agent
+from edge_agent.config.cadence_checks import check_cadences
 from edge_agent.config.firmware_checks import check_firmware
 from edge_agent.config.power_checks import check_power
 from edge_agent.config.racks import check_racks
@@ -55,6 +56,7 @@ def check(site: SiteFile) -> list[Problem]:
         problems += _check_device(site, device, f"devices[{index}]")
     problems += _check_machines(site)
     problems += _check_actuators(site)
+    problems += check_cadences(site)
     problems += check_firmware(site)
     problems += check_agent(site)
     problems += check_storage(site)

@@ -251,6 +251,31 @@ class Timing(Strict, frozen=True, kw_only=True):
     """How often every interlock is tested without acting (S24)."""
 
 
+class Cadence(Strict, frozen=True, kw_only=True):
+    """How often one group of devices is asked, in s: three cadences, by what is asked.
+
+    A device is in the first group whose `zones`, `adapters` and `devices` all fit it; an empty one fits every
+    device. *fast* is the read that control needs, *slow* boards and pools, *rare* what it is and its chips.
+    """
+
+    name: str
+    zones: tuple[ZoneId, ...] = ()
+    adapters: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    fast_s: float | None = None
+    """Stands in for `timing.poll_s`; what decides trips keeps `timing.safety_poll_s`."""
+    slow_s: float = 300.0
+    rare_s: float = 600.0
+
+    def fits(self, device: DeviceEntry) -> bool:
+        """Whether the device may be in this group."""
+        return (
+            (not self.zones or device.zone in self.zones)
+            and (not self.adapters or device.adapter in self.adapters)
+            and (not self.devices or device.id in self.devices)
+        )
+
+
 class PowerCap(Strict, frozen=True, kw_only=True):
     """A limit on what a phase, a PDU, a feeder or the site draws (S18).
 
@@ -350,6 +375,7 @@ class SiteFile(Strict, frozen=True, kw_only=True):
     agent: AgentSettings
     zones: tuple[Zone, ...]
     devices: tuple[DeviceEntry, ...]
+    cadences: tuple[Cadence, ...] = ()
     racks: tuple[Rack, ...] = ()
     power_caps: tuple[PowerCap, ...] = ()
     mains: Mains | None = None
@@ -363,6 +389,16 @@ class SiteFile(Strict, frozen=True, kw_only=True):
             if entry.id == zone:
                 return entry
         raise KeyError(zone)
+
+    def cadence_of(self, device: DeviceEntry) -> Cadence | None:
+        """The group that the device is in, or None: then the plain cadences count."""
+        return next((group for group in self.cadences if group.fits(device)), None)
+
+    def fast_s(self, device: DeviceEntry) -> float:
+        """How often the device is read (s), before profiles and interlocks have their say."""
+        group = self.cadence_of(device)
+        own_s = group.fast_s if group is not None else None
+        return device.poll_s or own_s or self.timing.poll_s
 
     @property
     def miners(self) -> tuple[DeviceEntry, ...]:

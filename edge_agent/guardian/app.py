@@ -41,7 +41,7 @@ from edge_agent.guardian.points import check_points, profiles_of
 from edge_agent.guardian.polling import open_files
 from edge_agent.guardian.polling.backfill import Histories
 from edge_agent.guardian.polling.board import Board
-from edge_agent.guardian.polling.cadence import kept_days, periods_s, urgent_devices
+from edge_agent.guardian.polling.cadence import groups, kept_days, periods_s, urgent_devices
 from edge_agent.guardian.polling.last_heard import LastHeard
 from edge_agent.guardian.polling.link import DeviceLink, Samples
 from edge_agent.guardian.polling.pace import warm_of
@@ -256,7 +256,7 @@ class Guardian:
             status=self.status,
             preview=self.power_front.preview,
             cancel=self.power_front.cancel,
-            show=lambda asked: show(self.links, self.board, self.samples.kept, asked),
+            show=lambda asked: show(self.links, self.samples, asked),
         )
         self.operator = OperatorServer(Path(site.paths.operator_socket), operators.answer, uids)
         self.histories = Histories(self.boot, self._publish)
@@ -267,6 +267,7 @@ class Guardian:
             urgent=urgent,
             on_facts=self._facts,
             warm=warm_of(site),
+            groups=groups(site),
             on_history=self.histories.take,
             last_heard=LastHeard(
                 state / "last-heard.json",

@@ -93,6 +93,7 @@ class Desk:
         boot: str,
     ) -> None:
         self._site = site
+        self._fast_s = {entry.id: site.fast_s(entry) for entry in site.devices}
         self._boot = boot
         self._entries = {entry.id: entry for entry in site.devices}
         self._links = links
@@ -166,8 +167,7 @@ class Desk:
         )
 
     def _preset_keeps_s(self, entry: DeviceEntry) -> float:
-        poll_s = entry.poll_s or self._site.timing.poll_s
-        return max(PRESET_POLLS * poll_s, self._site.timing.lost_after_s)
+        return max(PRESET_POLLS * self._fast_s[entry.id], self._site.timing.lost_after_s)
 
     def look(self) -> None:
         """Keep the zones' trends up to date; called every turn, looks every few seconds."""

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from edge_agent.guardian.polling.board import Board
-from edge_agent.guardian.polling.link import DeviceLink
+from edge_agent.guardian.polling.link import DeviceLink, Samples
 from edge_agent.ipc import MAX_FRAME_BYTES, Refused
+from firmware_adapters.discovery.log_text import pool_users, without_secrets
 from firmware_adapters.discovery.recording import is_frames, redact
-from firmware_adapters.transport.tape import FailureRing
+from shared.details import LogTail, Pool
 from shared.exchanges import KeptFailure
 from shared.ids import DeviceId
 from shared.shown import DeviceShown, ShowDevice
@@ -19,9 +19,7 @@ _MOST_NAMED = 10
 """Of the devices behind one address, in a refusal."""
 
 
-def show(
-    links: Mapping[DeviceId, DeviceLink], board: Board, kept: FailureRing, asked: ShowDevice
-) -> DeviceShown | Refused:
+def show(links: Mapping[DeviceId, DeviceLink], samples: Samples, asked: ShowDevice) -> DeviceShown | Refused:
     """The answer to one request; refused where no device of this site is meant, or more than one."""
     meant = [one for one in links.values() if _is_meant(one, asked)]
     if not meant:
@@ -32,8 +30,8 @@ def show(
         more = f" and {len(meant) - _MOST_NAMED} more" if len(meant) > _MOST_NAMED else ""
         return Refused(why=f"{asked.host} is the address of several devices; name one of them: {ids}{more}")
     link = meant[0]
-    last = board.last(link.device)
-    details = link.details
+    last = samples.board.last(link.device)
+    details, chips = link.details, link.chips
     return DeviceShown(
         entry=link.entry,
         facts=link.facts,
@@ -42,7 +40,10 @@ def show(
         boards=details.boards,
         pools=details.pools,
         faults=details.faults,
-        kept=_without_secrets(kept.of(link.device)),
+        kept=_without_secrets(samples.kept.of(link.device)),
+        chips=chips.chips if chips is not None else None,
+        chips_at_ms=chips.at_ms if chips is not None else None,
+        log=_log(samples.logs.of(link.device), details.pools or ()),
     )
 
 
@@ -50,6 +51,15 @@ def _is_meant(link: DeviceLink, asked: ShowDevice) -> bool:
     if asked.device is not None:
         return link.device == asked.device
     return link.entry.host == asked.host and asked.port in (0, link.entry.port)
+
+
+def _log(kept: LogTail | None, pools: tuple[Pool, ...]) -> LogTail | None:
+    """The log without passwords, and without the users of the pools that are known by now."""
+    if kept is None:
+        return None
+    users = pool_users(pools)
+    clean = {name: without_secrets(getattr(kept, name), users) for name in ("text", "why")}
+    return msgspec.structs.replace(kept, **clean)
 
 
 def _without_secrets(failure: KeptFailure | None) -> KeptFailure | None:

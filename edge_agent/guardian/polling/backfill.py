@@ -30,6 +30,10 @@ MOST_S = 72 * 3600.0
 AGAIN_S = (60.0, 600.0, 3600.0)
 """How long after each try that brought nothing the next one comes."""
 
+SKEW_MS = 3_600_000
+"""How wrong a device's clock may be (ms). What it says of a time further outside the gap is left out: its
+clock was not set then, and nobody knows when that was."""
+
 RECORDS_PER_FRAME = 2_000
 """About 0.3 MB, a third of what a frame may hold."""
 HELD_RECORDS = 100_000
@@ -144,9 +148,17 @@ class Backfills:
         if history is None or self._on_history is None:
             self._failed(wanted)
             return
-        log.info("%s: %d records of %.0f s without a read", link.device, len(history.points), _span_s(gap))
         now_s, now_ms = self._clock.monotonic(), self._clock.utc_ms()
         from_ms, to_ms = (now_ms - round((now_s - at_s) * 1000) for at_s in (gap.from_s, gap.to_s))
+        told = history
+        history = _within(told, from_ms - SKEW_MS, now_ms + SKEW_MS)
+        if told.points and not history.points:
+            off_h = (told.points[-1].at_ms - now_ms) / 3.6e6
+            text = "%s: its history cannot be placed, the newest record is %.0f h away: is its clock set?"
+            log.warning(text, link.device, off_h)
+            self._failed(wanted)
+            return
+        log.info("%s: %d records of %.0f s without a read", link.device, len(history.points), _span_s(gap))
         self._on_history(Backfill(device=link.device, from_ms=from_ms, to_ms=to_ms, history=history))
 
     def _failed(self, wanted: _Open) -> None:
@@ -170,6 +182,13 @@ def _joined(gap: Gap, other: _Open | None) -> Gap:
     if other is None:
         return gap
     return Gap(from_s=min(gap.from_s, other.gap.from_s), to_s=max(gap.to_s, other.gap.to_s))
+
+
+def _within(told: History, from_ms: int, to_ms: int) -> History:
+    return History(
+        points=tuple(point for point in told.points if from_ms <= point.at_ms <= to_ms),
+        marks=tuple(mark for mark in told.marks if from_ms <= mark.at_ms <= to_ms),
+    )
 
 
 def _span_s(gap: Gap) -> float:

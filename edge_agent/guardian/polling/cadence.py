@@ -1,14 +1,18 @@
 """How often each device is read by itself, before `pace` hurries it and `backoff` spares it.
 
-Miners are many and slow to heat up as a group: they keep `timing.poll_s`. What speaks for a whole zone or the
-whole site is one device each, and a second more is a second of everything behind it: it is read at
-`timing.safety_poll_s` and never backed off from. A sensor that only tells people something is read as often
-as its profile says that it is worth (`interval_s`). A device's own `poll_s` in the site file goes before all.
+Three cadences, by what is asked: *fast* is the read that control needs, *slow* boards and pools, *rare* what
+a device is and its chips. The site file may set each for a group of devices (`[[cadences]]`).
+
+Miners are many and slow to heat up as a group: they keep their group's fast cadence, or `timing.poll_s`. What
+speaks for a whole zone or the whole site is one device each, and a second more is a second of everything
+behind it: it is read at `timing.safety_poll_s` and never backed off from. A sensor that only tells people
+something is read as often as its profile says that it is worth (`interval_s`). A device's own `poll_s` in the
+site file goes before all.
 """
 
 from collections.abc import Iterator, Mapping
 
-from edge_agent.config import SiteFile, Zone
+from edge_agent.config import Cadence, SiteFile, Zone
 from firmware_adapters.site.profile import Profile
 from shared.ids import DeviceId
 
@@ -24,17 +28,23 @@ def periods_s(site: SiteFile, profiles: Profiles) -> dict[DeviceId, float]:
     """Device → seconds between two reads while it answers and nothing goes on.
 
     A profile's interval slows nothing down that control needs: what decides trips keeps its cadence, what is
-    commanded is read at `timing.poll_s` at least.
+    commanded is read at its group's fast cadence at least.
     """
     urgent, commanded = urgent_devices(site), _commanded(site)
-    timing, found = site.timing, dict[DeviceId, float]()
+    found = dict[DeviceId, float]()
     for entry in site.devices:
-        period_s = timing.safety_poll_s if entry.id in urgent else timing.poll_s
+        period_s = site.timing.safety_poll_s if entry.id in urgent else site.fast_s(entry)
         worth_s = profiles[entry.id].interval_s if entry.id in profiles else None
         if worth_s is not None and entry.id not in urgent:
             period_s = min(worth_s, period_s) if entry.id in commanded else worth_s
         found[entry.id] = entry.poll_s or period_s
     return found
+
+
+def groups(site: SiteFile) -> dict[DeviceId, Cadence]:
+    """Device → the group that it is in, for those that are in one."""
+    told = ((entry.id, site.cadence_of(entry)) for entry in site.devices)
+    return {device: group for device, group in told if group is not None}
 
 
 def too_slow(site: SiteFile, profiles: Profiles) -> Iterator[str]:

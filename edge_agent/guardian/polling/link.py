@@ -15,28 +15,32 @@ from typing import TypeVar
 import msgspec
 
 from edge_agent.guardian.interlocks import quality
+from edge_agent.guardian.polling import chip_map
 from edge_agent.guardian.polling.backfill import GAP_S, Gap
 from edge_agent.guardian.polling.board import Board
-from edge_agent.guardian.polling.details import Details, Packed
+from edge_agent.guardian.polling.details import Chips, Details, Packed
+from edge_agent.guardian.polling.logs import Logs
 from edge_agent.guardian.polling.ring import Ring
 from edge_agent.guardian.polling.turns import Turns
 from firmware_adapters.capabilities import (
     BoardTelemetry,
+    ChipTelemetry,
     HistoryReader,
+    LogReader,
     Observation,
     PoolTelemetry,
     Telemetry,
 )
 from firmware_adapters.identify import Trust, read_only_warning
 from firmware_adapters.transport.tape import FailureRing, Tape, taping
-from shared.capabilities import DeviceFacts, one_ladder
+from shared.capabilities import Ability, DeviceFacts, one_ladder
 from shared.clock import Clock
-from shared.details import History
+from shared.details import History, LogTail
 from shared.errors import AuthFailed, DeviceError, DeviceTimeout, MalformedReply, Unsupported
 from shared.exchanges import KeptFailure
 from shared.ids import DeviceId
 from shared.inventory import DeviceEntry
-from shared.telemetry import Sample
+from shared.telemetry import MinerState, Sample
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +63,7 @@ class Samples:
         self.failures: Counter[str] = Counter()
         self.kept = FailureRing()
         """Raw replies of the last failed read of each device."""
+        self.logs = Logs()
         self.polls = 0
         self.on_news: Callable[[], None] = lambda: None
 
@@ -107,6 +112,10 @@ class DeviceLink:
         self._has_boards = isinstance(adapter, BoardTelemetry)
         self._has_pools = isinstance(adapter, PoolTelemetry)
         self._has_history = isinstance(adapter, HistoryReader)
+        self._has_chips = isinstance(adapter, ChipTelemetry)
+        self._has_logs = isinstance(adapter, LogReader)
+        self._log_why: str | None = None
+        """What went wrong that its log was not asked about yet."""
         self.last_good: Sample | None = None
 
     @property
@@ -127,6 +136,31 @@ class DeviceLink:
     def has_details(self) -> bool:
         """Whether there is anything for the slow loop to ask."""
         return self._has_boards or self._has_pools
+
+    @property
+    def chips(self) -> Chips | None:
+        """What the rare loop last heard of its chips."""
+        return self._packed.look_chips()
+
+    @property
+    def has_chips(self) -> bool:
+        """Whether it can be asked for its chips: by its adapter, and then by its firmware's word."""
+        return self._has_chips and (self.facts is None or self._choices(Ability.CHIPS) is not None)
+
+    @property
+    def has_logs(self) -> bool:
+        """Whether its adapter can ask for logs at all."""
+        return self._has_logs
+
+    @property
+    def wants_log(self) -> bool:
+        """Whether something went wrong that its log may tell more about."""
+        return self._log_why is not None and bool(self._choices(Ability.LOGS))
+
+    def _choices(self, ability: Ability) -> tuple[str, ...] | None:
+        """What the ability can be asked for; None where the machine does not have it, as far as is known."""
+        able = self.facts.capabilities if self.facts is not None else ()
+        return next((one.choices for one in able if one.ability is ability), None)
 
     @property
     def remembers(self) -> bool:
@@ -189,11 +223,12 @@ class DeviceLink:
     def _good(self, seen: Observation, at_s: float, at_ms: int) -> Sample:
         if self._failing is not None:
             log.info("%s: answers again after %s", self.device, self._failing)
+            self._want_log(f"answers again after {self._failing}", when=self._failures >= AMONG_FAILING)
             self._failing = None
             self._failures = 0
             self.retry_after_s = None
             self._note_gap(at_s)
-        self._packed.put_faults(seen.faults)
+        self._look_for_trouble(seen)
         self._still, readings = quality.judge(self._still, seen.readings, at_s, seen.state)
         sample = Sample(
             device=self.device,
@@ -210,6 +245,18 @@ class DeviceLink:
         self.last_good = sample
         self._samples.publish(sample)
         return sample
+
+    def _look_for_trouble(self, seen: Observation) -> None:
+        """Note what the firmware says is wrong, and whether that is news."""
+        fault = self._packed.put_faults(seen.faults)
+        self._want_log(f"fault {fault}", when=fault is not None)
+        before = self.last_good.state if self.last_good is not None else None
+        failed = seen.state is MinerState.FAILURE and before is not MinerState.FAILURE
+        self._want_log("state failure", when=failed)
+
+    def _want_log(self, why: str, *, when: bool) -> None:
+        if when and self._has_logs:
+            self._log_why = why
 
     def _note_gap(self, at_s: float) -> None:
         before = self.last_good
@@ -260,6 +307,38 @@ class DeviceLink:
         if boards is None and pools is None:
             return False
         self._packed.put(Details(at_ms=self._clock.utc_ms(), boards=boards, pools=pools))
+        return True
+
+    async def read_chips(self) -> bool:
+        """Ask for all chips; False where they were not told, then the last word stands with its time."""
+        adapter = self.adapter
+        if not isinstance(adapter, ChipTelemetry):
+            return False
+
+        async def packed() -> bytes:
+            return chip_map.pack(await adapter.chips())
+
+        async with self._rarer:
+            told = await self._ask("chips", packed)
+        if told is None:
+            return False
+        self._packed.put_chips(told, self._clock.utc_ms())
+        return True
+
+    async def read_log(self) -> bool:
+        """Ask for the log that its last trouble is about; False where it was not told and is still wanted."""
+        adapter, why, names = self.adapter, self._log_why, self._choices(Ability.LOGS)
+        if not isinstance(adapter, LogReader) or why is None or not names:
+            return False
+        name = names[0]
+        async with self._rarer:
+            text = await self._ask("log", lambda: adapter.log(name))
+        if text is None:
+            return False
+        if self._log_why == why:
+            self._log_why = None
+        log_tail = LogTail(name=name, at_ms=self._clock.utc_ms(), why=why, text=text)
+        self._samples.logs.keep(self.device, log_tail)
         return True
 
     async def read_history(self, span_s: float, step_s: float) -> History | None:

@@ -1,9 +1,9 @@
-"""One task per device, three cadences: read, ask for details, ask what it is.
+"""One task per device, three cadences: fast, slow, rare (`cadence`).
 
 * *fast*: `read`, at the device's cadence, sooner while something goes on (`pace`), later and apart while it
   fails (`backoff`); a device that says how long it wants to be left alone is left alone so long;
-* *slow*: boards and pools, where the adapter has them, every `rare.DETAILS_EVERY_S`;
-* *rare*: facts, every `rare.FACTS_EVERY_S`.
+* *slow*: boards and pools, where the adapter has them; the log of one that got into trouble;
+* *rare*: facts and chips.
 
 Slow and rare reads follow a good fast one, each device at a moment of its own, by a queue (`rare`). So a site
 of thousands that starts is first seen, and then asked what it is. Devices that decide trips
@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 
+from edge_agent.config import Cadence
 from edge_agent.guardian.polling.backfill import Backfill, Backfills
 from edge_agent.guardian.polling.backoff import pause_s
 from edge_agent.guardian.polling.last_heard import LastHeard
@@ -39,6 +40,7 @@ class Poller:
     `periods_s` are their plain cadences (`cadence.periods_s`); `urgent` ones decide trips. `warm` says from
     which temperatures a zone's miners are read faster; `on_facts` is told of facts that are new or different;
     `on_history` takes what devices remember of gaps; `last_heard` knows those that began before this process.
+    `groups` are the slow and rare cadences of the devices that are in one.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Poller:
         warm: Mapping[ZoneId, Warm] | None = None,
         on_history: Callable[[Backfill], None] | None = None,
         last_heard: LastHeard | None = None,
+        groups: Mapping[DeviceId, Cadence] | None = None,
     ) -> None:
         self._links = links
         self._clock = clock
@@ -61,7 +64,7 @@ class Poller:
         self.pace = Pace(warm or {}, len(links))
         self._backfills = Backfills(on_history, clock)
         self._last_heard = last_heard
-        self._rare = RareReads(clock, self._jitter, on_facts=on_facts)
+        self._rare = RareReads(clock, self._jitter, on_facts=on_facts, groups=groups)
 
     async def run(self) -> None:
         """Poll every device; returns only by cancellation."""

@@ -35,6 +35,7 @@ class Looker:
         clock: Clock,
     ) -> None:
         self._site = site
+        self._fast_s = {entry.id: site.fast_s(entry) for entry in site.devices}
         self._board = board
         self._cycle = cycle
         self._links = links
@@ -93,7 +94,7 @@ class Looker:
     ) -> MinerSeen:
         timing, good = self._site.timing, last.good
         age_s = math.inf if good is None else now_s - good.at_s
-        keeps_s = max(PRESET_POLLS * (entry.poll_s or timing.poll_s), timing.lost_after_s)
+        keeps_s = max(PRESET_POLLS * self._fast_s[entry.id], timing.lost_after_s)
         state = last.state
         return MinerSeen(
             device=entry.id,

@@ -185,7 +185,7 @@ async def test_mains_lost_and_smoke_as_the_guardian_reads_them(running: Running)
     running.call("POST", "/faults", {"name": "grid_lost", "target": "site"})
     running.call("POST", "/faults", {"name": "smoke", "target": "contacts-1"})
     seen = await until(ups, lambda seen: seen.readings["on_battery"].value == 1.0)
-    assert (seen.readings["input_voltage_v"].value, seen.readings["battery_low"].value) == (0.0, 0.0)
+    assert (seen.readings["input_voltage_v.1"].value, seen.readings["battery_low"].value) == (0.0, 0.0)
     inputs = (await contacts.read()).readings
     assert {name for name, reading in inputs.items() if reading.value == 1.0} == {"smoke"}
     await until_silent(wall)

@@ -18,6 +18,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "Site": config.Site,
     "Paths": config.Paths,
     "Timing": config.Timing,
+    "Cadences": config.Cadence,
     "Uplink": config.Uplink,
     "Agent": config.AgentSettings,
     "Zones": config.Zone,

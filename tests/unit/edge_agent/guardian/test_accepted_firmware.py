@@ -94,7 +94,7 @@ async def test_each_start_says_on_whose_word_which_version_is_commanded(
 async def test_a_probe_through_the_guardian_says_it_too(tmp_path: Path) -> None:
     bench = await upgraded(tmp_path, "Vnish 1.3.6", accepted=True)
     guardian = bench.guardian
-    told = show(guardian.links, guardian.board, guardian.samples.kept, ShowDevice(device=miner_id(1)))
+    told = show(guardian.links, guardian.samples, ShowDevice(device=miner_id(1)))
     assert isinstance(told, DeviceShown)
     said = "firmware version 'Vnish 1.3.6' is not in our table: accepted by Ada: a week on m-1"
     assert warnings(as_probed(told)) == [said]

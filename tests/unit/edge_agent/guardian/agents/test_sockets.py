@@ -33,7 +33,7 @@ def fast(text: str) -> str:
     changes = {
         "poll_s": 0.1,
         "proven_for_s": 0.5,
-        "stale_after_s": 1.5,
+        "stale_after_s": 2.5,
     }
     lines = []
     for line in text.splitlines():

@@ -15,9 +15,11 @@ from edge_agent.config import SiteFile
 from edge_agent.guardian.agents.peers import AgentUids, Peer
 from edge_agent.guardian.operators.server import OperatorServer
 from edge_agent.guardian.operators.show import show
+from edge_agent.guardian.polling.chip_map import LONGEST_GRADE, MOST_CHIPS
 from firmware_adapters.capabilities import Observation
 from firmware_adapters.discovery import diagnostics_cli, probe_cli
 from firmware_adapters.transport.tape import tape
+from shared.details import Chip, Pool
 from shared.errors import MalformedReply, Unreachable
 from shared.ids import DeviceId
 from shared.shown import DeviceShown, ShowDevice
@@ -52,7 +54,7 @@ def rig(site: SiteFile) -> Rig:
 
 def shown(rig: Rig, **asked: object) -> DeviceShown | ipc.Refused:
     request = ShowDevice(**asked)  # type: ignore[arg-type] # built from words
-    return show(rig.links, rig.samples.board, rig.samples.kept, request)
+    return show(rig.links, rig.samples, request)
 
 
 async def test_a_healthy_device_is_shown_as_it_was_last_read(rig: Rig) -> None:
@@ -119,6 +121,83 @@ async def test_an_answer_fits_into_a_frame(rig: Rig) -> None:
     assert ipc.encode_frame(told)
 
 
+async def in_trouble(rig: Rig, words: str) -> None:
+    """Miner 1 was silent, answers again, and wrote this into its log."""
+    link, fake = rig.links[miner_id(1)], rig.fakes[miner_id(1)]
+    assert isinstance(fake, Talking)
+    fake.words = words
+    await link.read_facts()
+    await link.read_details()
+    await link.read_chips()
+    fake.fail = Unreachable("cable")
+    for _ in range(2):
+        await link.read()
+    fake.fail = None
+    await link.read()
+    assert await link.read_log()
+
+
+async def test_its_chips_and_the_log_of_its_trouble_are_shown(rig: Rig) -> None:
+    await in_trouble(rig, "chain 1 lost\n")
+    told = shown(rig, device=miner_id(1))
+    assert isinstance(told, DeviceShown)
+    assert told.chips is not None
+    assert [(chip.index, chip.hashrate_ths) for chip in told.chips] == [(0, 0.3), (1, 0.0)]
+    assert told.chips_at_ms == rig.clock.utc_ms()
+    assert told.log is not None
+    assert (told.log.name, told.log.text) == ("kernel", "chain 1 lost\n")
+    other = shown(rig, device=miner_id(2))
+    assert isinstance(other, DeviceShown)
+    assert (other.chips, other.chips_at_ms, other.log) == (None, None, None)
+
+
+async def test_a_log_leaves_the_guardian_without_users_and_passwords(rig: Rig) -> None:
+    fake = rig.fakes[miner_id(1)]
+
+    async def pools() -> tuple[Pool, ...]:
+        return (Pool(index=0, url="stratum+tcp://pool:3333", user="acmecorp.rig7"),)
+
+    fake.pools = pools  # type: ignore[attr-defined] # a miner that works for somebody
+    lines = ("<acmecorp.rig7> joined", "pool 0: pass: hunter22", "stratum+tcp://me:hunter22@pool:3333 alive")
+    await in_trouble(rig, "\n".join(lines))
+    told = shown(rig, device=miner_id(1))
+    assert isinstance(told, DeviceShown)
+    assert told.log is not None
+    assert "acmecorp" not in told.log.text
+    assert "hunter22" not in told.log.text
+    assert "pool:3333 alive" in told.log.text
+
+
+async def test_the_largest_of_everything_fits_into_a_frame(rig: Rig) -> None:
+    link, fake = rig.links[miner_id(1)], rig.fakes[miner_id(1)]
+    assert isinstance(fake, Talking)
+    await in_trouble(rig, "x" * 100_000)
+    full = Chip(
+        board=10_000,
+        index=99_999,
+        hashrate_ths=0.1,
+        frequency_mhz=0.1,
+        voltage_v=0.1,
+        temp_c=0.1,
+        errors=0.1,
+        grade="x" * LONGEST_GRADE,
+    )
+
+    async def chips() -> tuple[Chip, ...]:
+        return (full,) * MOST_CHIPS
+
+    fake.chips = chips  # type: ignore[method-assign] # as much as is taken
+    assert await link.read_chips()
+    fake.reply = b"x" * (ipc.MAX_FRAME_BYTES // 2)
+    await link.read()
+    told = shown(rig, device=miner_id(1))
+    assert isinstance(told, DeviceShown)
+    assert told.chips is not None
+    assert told.kept is not None
+    assert len(told.kept.exchanges) == 1
+    assert ipc.encode_frame(told)
+
+
 # ---------------------------------------------------------------- over the socket
 
 
@@ -128,7 +207,7 @@ async def guardian(rig: Rig, folder: Path) -> AsyncIterator[str]:
 
     async def answer(message: ipc.FromOperator, peer: Peer) -> ipc.ToOperator:
         assert isinstance(message, ShowDevice)
-        return show(rig.links, rig.samples.board, rig.samples.kept, message)
+        return show(rig.links, rig.samples, message)
 
     server = OperatorServer(folder / "o.sock", answer, AgentUids())
     await server.start()
@@ -194,6 +273,29 @@ async def test_diagnostics_hands_out_what_the_guardian_kept(
     place = Path(said.err.removeprefix("saved: ").strip())
     assert (place / "pools.raw").read_bytes() == b'{"POOLS":[{"User":"redacted"}],"half'
     assert tomllib.loads((place / "PROVENANCE.toml").read_text())["adapter"] == "vnish"
+
+
+async def test_chips_and_log_are_in_a_probe_and_in_diagnostics_without_asking_the_device(
+    rig: Rig, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await in_trouble(rig, "pool 0: user: acmecorp.rig7\nchain 1 lost\n")
+    asked = list(rig.fakes[miner_id(1)].asked)  # type: ignore[attr-defined] # a talking one
+    argv = (miner_id(1), "--site", "site.toml", "--via-guardian")
+    async with guardian(rig, folder):
+        assert await command(probe_cli.main, *argv, "--chips") == 0
+        said = capsys.readouterr().out
+        assert await command(diagnostics_cli.main, *argv, "--out", "d") == 0
+    assert rig.fakes[miner_id(1)].asked == asked  # type: ignore[attr-defined] # as above
+    assert "2 told, 1 dark (1)" in said
+    assert "chip 0              0.3 TH/s" in said
+    assert "because of: answers again after unreachable" in said
+    assert "  | chain 1 lost" in said
+    place = Path(capsys.readouterr().err.removeprefix("saved: ").strip())
+    assert (place / "guardian_log_kernel.raw").read_text() == "pool 0: user: redacted\nchain 1 lost\n"
+    chips = json.loads((place / "guardian_chips.json").read_bytes())
+    assert [chip["hashrate_ths"] for chip in chips["chips"]] == [0.3, 0.0]
+    everything = b"".join(path.read_bytes() for path in place.iterdir())
+    assert b"acmecorp" not in everything + said.encode()
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ async def guardian(
 
     async def answer(message: ipc.FromOperator, peer: Peer) -> ipc.ToOperator:
         assert isinstance(message, ShowDevice)
-        return show(links, samples.board, samples.kept, message)
+        return show(links, samples, message)
 
     server = OperatorServer(folder / "o.sock", answer, AgentUids())
     await server.start()
@@ -218,10 +218,10 @@ async def test_an_address_with_many_devices_names_a_few_of_them() -> None:
     entries = [entry_of(f"probe-{unit:02}", unit=unit) for unit in range(1, 13)]
     idle = SnmpDevice(load_profile("apc-rpdu2"), MemorySnmp({}), timeout_s=1, may_write=False)
     links = {entry.id: linked(entry, idle, samples) for entry in entries}
-    refused = show(links, samples.board, samples.kept, ShowDevice(host=HOST))
+    refused = show(links, samples, ShowDevice(host=HOST))
     assert isinstance(refused, ipc.Refused)
     assert refused.why.endswith("probe-09, probe-10 and 2 more")
-    assert isinstance(show(links, samples.board, samples.kept, ShowDevice(device=entries[5].id)), DeviceShown)
+    assert isinstance(show(links, samples, ShowDevice(device=entries[5].id)), DeviceShown)
 
 
 async def test_a_frame_that_looks_like_a_password_is_handed_out_as_it_came() -> None:
@@ -231,13 +231,13 @@ async def test_a_frame_that_looks_like_a_password_is_handed_out_as_it_came() -> 
     async with fed(text) as device:
         link = linked(entry_of("probe-1"), device, samples)
         await link.read()
-    told = show({link.device: link}, samples.board, samples.kept, ShowDevice(device=link.device))
+    told = show({link.device: link}, samples, ShowDevice(device=link.device))
     assert isinstance(told, DeviceShown)
     assert told.kept is not None
     assert [one.reply for one in told.kept.exchanges] == [text]
     other = msgspec.structs.replace(kept(link), adapter="vnish")
     samples.kept.keep(other)
-    told = show({link.device: link}, samples.board, samples.kept, ShowDevice(device=link.device))
+    told = show({link.device: link}, samples, ShowDevice(device=link.device))
     assert isinstance(told, DeviceShown)
     assert told.kept is not None
     assert b"password=redacted" in told.kept.exchanges[0].reply

@@ -11,7 +11,9 @@ from shared.clock import ManualClock
 from shared.details import History, HistoryPoint
 from shared.ids import DeviceId
 
-TOLD = History(points=(HistoryPoint(at_ms=1, power_w=1.0),))
+
+def told(at_ms: int) -> History:
+    return History(points=(HistoryPoint(at_ms=at_ms, power_w=1.0),))
 
 
 class Device:
@@ -24,13 +26,14 @@ class Device:
         self.asked: list[float] = []
         self.may_answer = asyncio.Event()
         self.may_answer.set()
+        self.history = History(points=())
 
     async def read_history(self, span_s: float, step_s: float) -> History | None:
         """See `Remembers`."""
         assert step_s == STEP_S
         self.asked.append(span_s)
         await self.may_answer.wait()
-        return None if len(self.asked) <= self.busy else TOLD
+        return None if len(self.asked) <= self.busy else self.history
 
 
 class Scene:
@@ -81,6 +84,31 @@ async def test_a_gap_that_a_booting_device_cannot_tell_is_asked_again_at_a_later
     assert device.asked[1:] == [7200.0 + AGAIN_S[0] + STEP_S], "from now back to where the gap began"
     assert scene.spans_s() == [7200.0]
     assert scene.backfills.open_since_s(device.device) is None
+
+
+@pytest.mark.parametrize("off_h", [-24 * 365, -200, 10 * 24 * 365])
+async def test_one_whose_clock_was_not_set_fills_nothing_and_it_is_said(
+    scene: Scene, caplog: pytest.LogCaptureFixture, off_h: int
+) -> None:
+    """After a power cut without time from a server; rows of 1970 or of next year are nobody's history."""
+    device = Device()
+    device.history = told(scene.clock.utc_ms() + off_h * 3_600_000)
+    scene.backfills.add(device, scene.gap(0.0, 7200.0))
+    await scene.settle()
+    assert scene.filled == []
+    assert f"the newest record is {off_h} h away: is its clock set?" in caplog.text
+    device.history = told(scene.clock.utc_ms())
+    await scene.good_read(device, after_s=AGAIN_S[0])
+    assert scene.spans_s() == [7200.0], "asked again, it may have been set meanwhile"
+
+
+async def test_a_record_that_is_out_of_the_gaps_time_is_left_out(scene: Scene) -> None:
+    now_ms = scene.clock.utc_ms()
+    device = Device()
+    device.history = History(points=(*told(60_000).points, *told(now_ms - 60_000).points))
+    scene.backfills.add(device, scene.gap(0.0, 7200.0))
+    await scene.settle()
+    assert [point.at_ms for point in scene.filled[0].history.points] == [now_ms - 60_000]
 
 
 async def test_one_that_never_tells_is_asked_a_few_times_apart_and_it_is_said_that_it_stays_unknown(

@@ -133,4 +133,7 @@ def test_an_interlock_refuses_a_sensor_whose_values_are_too_old_by_its_own_profi
 
 def test_how_long_values_are_worth_keeping_comes_from_the_profiles(site: SiteFile) -> None:
     _, profiles = _adviced(site)
+    profiles[DeviceId("probe-1")] = msgspec.structs.replace(
+        profiles[DeviceId("probe-1")], retention_days=None
+    )
     assert kept_days(profiles) == {"weather-1": 365.0}

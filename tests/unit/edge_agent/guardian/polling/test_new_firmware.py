@@ -20,7 +20,7 @@ from support.guardian import FakeMiner
             "Vnish 7.0.0",
             "firmware version 'Vnish 7.0.0' has never been seen: read-only, every control is refused",
         ),
-        ("", "tells no firmware version: read-only, every control is refused"),
+        ("", "did not tell its firmware version: read-only until it does, every control is refused"),
     ],
 )
 async def test_control_is_refused_until_the_version_is_known(

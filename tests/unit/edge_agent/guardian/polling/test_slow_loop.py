@@ -114,7 +114,7 @@ class TestDetails:
         await rig.poll(900.0)
         assert told(rig).asked == []
 
-    @pytest.mark.parametrize("what", ["facts", "boards", "pools", "history"])
+    @pytest.mark.parametrize("what", ["facts", "boards", "pools", "chips", "history"])
     async def test_pages_that_hang_keep_no_read_waiting(self, rig: Rig, what: str) -> None:
         """What control needs does not wait for what people like to know."""
         link, fake = rig.links[miner_id(1)], told(rig)
@@ -123,7 +123,11 @@ class TestDetails:
             await asyncio.Event().wait()
 
         setattr(fake, what, hang)
-        asks = {"facts": link.read_facts, "history": lambda: link.read_history(60.0, 60.0)}
+        asks = {
+            "facts": link.read_facts,
+            "chips": link.read_chips,
+            "history": lambda: link.read_history(60.0, 60.0),
+        }
         asking = asyncio.ensure_future(asks.get(what, link.read_details)())
         for _ in range(5):
             await asyncio.sleep(0)
