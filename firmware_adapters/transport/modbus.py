@@ -105,6 +105,8 @@ class ModbusConnection:
         self._turns = Turns()
         self._session: Session | None = None
         self._quiet_until_s = 0.0
+        self._overdue = False
+        """A reply was given up on, and may still come, beside the next one."""
         self._gate = CircuitBreaker(self.endpoint.name, self._clock, threshold=1, max_s=20.0)
         self._units: dict[int, CircuitBreaker] = {}
         self._failure: dict[int, type[DeviceError]] = {}
@@ -183,10 +185,12 @@ class ModbusConnection:
             except TimeoutError as error:
                 # A silent unit is the unit breaker's business; its neighbours may reconnect at once.
                 blame = False
+                self._overdue = True
                 raise self._late(name, timeout_s) from error
             except asyncio.CancelledError:
                 # The caller's own deadline came first: for the unit that is the same silence.
                 blame = False
+                self._overdue = True
                 if not forced:
                     self._failed(unit, DeviceTimeout)
                 raise
@@ -205,11 +209,12 @@ class ModbusConnection:
         return reply
 
     async def _asked_twice(self, request: Request, timeout_s: float, *, forced: bool) -> ModbusPDU:
-        """Once more over a fresh connection where a proven one spoiled the reply."""
+        """Once more over a fresh connection where a proven one spoiled the reply, or a late one met it."""
+        overdue, self._overdue = self._overdue, False
         try:
             return await self._exchange(request, timeout_s, forced=forced)
         except (MalformedReply, Unreachable):
-            if self._session is None or not self._session.proven:
+            if self._session is None or not (self._session.proven or overdue):
                 raise
         self._drop(blame=False)
         self._keep_quiet(min(timeout_s / 4, _LATE_S))

@@ -165,6 +165,18 @@ async def test_misbehaviour_on_a_line_is_a_typed_failure_and_the_next_read_is_ri
         assert await link.read(1, TEMPERATURE, timeout_s=1) == truth
 
 
+async def test_a_reply_that_meets_one_given_up_on_costs_no_read() -> None:
+    """It came later than the line was kept quiet for, so two frames lie together."""
+    async with served_line() as served:
+        link = served.connection
+        truth = await link.read(1, TEMPERATURE, timeout_s=1)
+        served.emulator.faults[1] = ModbusFault(Misbehaviour.SILENT, times=1)
+        with pytest.raises(DeviceTimeout):
+            await link.read(1, TEMPERATURE, timeout_s=0.1)
+        served.emulator.faults[1] = ModbusFault(Misbehaviour.TWICE, times=1)
+        assert await link.read(1, TEMPERATURE, timeout_s=1) == truth
+
+
 async def test_noise_on_the_line_costs_no_read() -> None:
     async with served_line() as served:
         truth = await served.connection.read(1, TEMPERATURE, timeout_s=1)
@@ -180,9 +192,9 @@ async def test_a_late_frame_never_answers_the_next_question() -> None:
         first, second = [(await link.read(1, span, timeout_s=1))[0] for span in (ONE, OTHER)]
         assert first != second
         # The next reply is late as well, so that the first one would meet the second question.
-        served.emulator.faults[1] = ModbusFault(Misbehaviour.LATE, times=2, delay_s=0.11)
+        served.emulator.faults[1] = ModbusFault(Misbehaviour.LATE, times=2, delay_s=0.45)
         with pytest.raises(DeviceTimeout):
-            await link.read(1, ONE, timeout_s=0.1)
+            await link.read(1, ONE, timeout_s=0.4)
         for _ in range(3):
             assert await link.read(1, OTHER, timeout_s=1) == (second,)
 
