@@ -10,7 +10,7 @@ from edge_agent.agent.store.database import LEVEL_KEY
 from edge_agent.agent.store.frames import SUFFIX, began_ms, read_frames
 from edge_agent.agent.store.opening import FILE_NAME
 from edge_agent.agent.store.quota import Pressure
-from shared.errors import StoreError, WireError
+from shared.errors import WireError
 from shared.telemetry import RollupRow
 from shared.wire import codec
 from shared.wire.envelope import Batch, Tombstone
@@ -125,8 +125,6 @@ def _raw_frames(state: Path) -> tuple[int, list[str]]:
             frames += sum(1 for _ in read_frames(path, places.append))
         except FileNotFoundError:
             continue  # the agent let go of it meanwhile
-        except StoreError as error:
-            problems.append(str(error))
         problems += [f"{path}: damaged in {count} places; the frames there are lost" for count in places]
     return frames, problems
 

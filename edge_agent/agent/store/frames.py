@@ -46,19 +46,23 @@ class Damage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_frames(path: Path, on_damage: Callable[[int], None] | None = None) -> Iterator[Frame]:
-    """The sound frames of one file. Raises `StoreError` for a lying frame.
+    """The sound frames of one file.
 
-    `on_damage` is told in how many places it is damaged, before the first frame; a torn tail is none.
+    `on_damage` is told in how many places it is damaged, after the last frame; a torn tail is none, a frame
+    that does not decode for all its checksum is one.
     """
     decoder = msgspec.msgpack.Decoder(Frame)
     found = scan(path.read_bytes())
-    if found.damaged and on_damage is not None:
-        on_damage(found.damaged)
+    damaged = found.damaged
     for body in found.bodies:
         try:
-            yield decoder.decode(zlib.decompress(body))
-        except (zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise StoreError(f"{path}: a raw frame is damaged: {error}") from error
+            frame = decoder.decode(zlib.decompress(body))
+        except (zlib.error, msgspec.DecodeError, UnicodeDecodeError):
+            damaged += 1
+        else:
+            yield frame
+    if damaged and on_damage is not None:
+        on_damage(damaged)
 
 
 def began_ms(path: Path) -> int:

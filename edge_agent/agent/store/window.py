@@ -13,7 +13,6 @@ from typing import Final
 import msgspec
 
 from edge_agent.agent.store.frames import began_ms, read_frames
-from shared.errors import StoreError
 from shared.frames import Frame
 from shared.ids import DeviceId
 
@@ -45,7 +44,7 @@ def files_of(files: Sequence[Path], window: Window) -> list[Path]:
 def cut(path: Path, window: Window) -> Iterator[Frame]:
     """The window's samples in one file, each frame at most `BATCH_BYTES` plain.
 
-    A file that went meanwhile has none; what cannot be read ends it, as it ends for everybody else.
+    A file that went meanwhile has none.
     """
     try:
         for frame in read_frames(path, partial(_lacks, path)):
@@ -56,7 +55,7 @@ def cut(path: Path, window: Window) -> Iterator[Frame]:
             ]
             if chosen:
                 yield from _parts(frame, chosen)
-    except (FileNotFoundError, StoreError):
+    except FileNotFoundError:
         return
 
 

@@ -263,9 +263,10 @@ def overheated(page: Object) -> bool | None:
 
 
 def state(page: Object) -> MinerState:
-    """What can be told: hashing, off for heat, shut down, or unknown, which counts as running."""
+    """What can be told: hashing, off for heat, shut down or paused, or unknown, which counts as running."""
     rate = hashrate_ths(page)
-    if switched(page, "shutdown") and not (overheated(page) and rate == 0):
+    asked_off = switched(page, "shutdown") or switched(page, "miningPaused")
+    if asked_off and not (overheated(page) and rate == 0):
         return MinerState.SHUTTING_DOWN if still_hashes(rate, nominal_ths(page)) else MinerState.STOPPED
     if rate is not None and rate > 0:
         return MinerState.MINING

@@ -95,7 +95,7 @@ class BraiinsAdapter(Control):
         stats = await self._beside(
             side, "miner/stats", lambda body: parse.stats(body, now_ms, hashing=hashing)
         )
-        cooling = await self._beside(side, "cooling/state", parse.cooling)
+        cooling = await self._beside(side, "cooling/state", lambda body: parse.cooling(body, hashing=hashing))
         boards = await self._beside(
             side, "miner/hw/hashboards", lambda body: parse.hashboards(body, hashing=hashing)
         )

@@ -166,8 +166,11 @@ def share_age_s(pool: Object | None, utc_ms: int) -> float | None:
 # ---------------------------------------------------------------- cooling and boards
 
 
-def cooling(body: object) -> dict[str, Reading]:
-    """Fans and the hottest sensor in `cooling/state`. Raises `MalformedReply` if it is no object."""
+def cooling(body: object, *, hashing: bool = False) -> dict[str, Reading]:
+    """Fans and the hottest sensor in `cooling/state`. Raises `MalformedReply` if it is no object.
+
+    A machine that hashes while every fan stands still and none is asked to turn has none: it is immersed.
+    """
     page = as_page(body, "cooling/state")
     found: dict[str, Reading] = {}
     duties = []
@@ -178,6 +181,9 @@ def cooling(body: object) -> dict[str, Reading]:
         duty = amount(fan, "target_speed_ratio")
         if duty is not None:
             duties.append(duty * 100.0)
+    turning = any(duties) or any(fan.value != 0.0 for fan in found.values())
+    if hashing and not turning:
+        found, duties = {}, []
     if duties:
         found["fan_duty_pct"] = reading("fan_duty_pct", max(duties))
     hottest = child(page, "highest_temperature")

@@ -191,12 +191,13 @@ class LuxosAdapter:
     # ------------------------------------------------------------ rare
 
     async def facts(self) -> DeviceFacts:
-        """Identity, ladder, abilities. Raises `DeviceError`."""
+        """Identity, ladder, abilities; without `config` or `profiles`, what is left. Raises `DeviceError`."""
         found = parse.version(await self._session.ask("version"))
-        told = parse.config(await self._session.ask("config"))
+        told = await self._config(self._unhurried())
         try:
             ladder = await self._ladder()
-        except Unsupported:
+        except NOT_TOLD as error:
+            _log.debug("%s: profiles unknown: %s", self._name, error)
             ladder = ()
         declared = self._declare(found, told)
         if not ladder:

@@ -27,7 +27,7 @@ from shared.clock import Clock, SystemClock
 from shared.details import Board, Pool
 from shared.errors import Busy, DeviceTimeout, Unsupported
 from shared.inventory import DeviceEntry
-from shared.telemetry import MISSING, DeviceKind, Reading
+from shared.telemetry import MISSING, DeviceKind, Quality, Reading
 from shared.units import Algorithm
 
 V3_PORT = 4433
@@ -91,6 +91,8 @@ class WhatsminerV3Adapter:
         readings: dict[str, Reading] = dict.fromkeys(CORE_POINTS, MISSING)
         if seen is not None:
             readings |= seen.readings
+        if about.psu_power_w is not None and readings["power_w"].usable is None:
+            readings["power_w"] = reading("power_w", about.psu_power_w, Quality.ESTIMATED)
         boards_c = seen.boards_c if seen is not None else ()
         found = await side.ask(
             "edevs", self._told("edevs", lambda page: parts.boards(page, boards_c, off=about.switch.off))

@@ -22,6 +22,8 @@ class DeviceInfo(msgspec.Struct, frozen=True, kw_only=True):
     faults: tuple[Fault, ...] | None
     power_limit_w: float | None
     psu_temp_c: float | None
+    psu_power_w: float | None = None
+    """What the supply draws."""
     board_serials: tuple[str, ...] = ()
     """By slot; empty where it does not say."""
 
@@ -46,6 +48,7 @@ def device_info(body: object) -> DeviceInfo:
         faults=None if codes is None else faults_in(codes),
         power_limit_w=amount(miner, "powerlimitset", "powerlimit") or None,
         psu_temp_c=amount(supply, "temp0", "temp") or None,
+        psu_power_w=amount(supply, "pin") or None,
         board_serials=tuple(text(miner, f"pcbsn{slot}") or "" for slot in range(_SLOTS)),
     )
 

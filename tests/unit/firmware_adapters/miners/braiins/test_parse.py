@@ -187,6 +187,26 @@ def test_fans_by_their_own_number_and_the_duty_that_is_asked_of_them() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("duty", "rpm", "hashing", "fans"),
+    [
+        (0.0, 0, True, []),
+        (None, 0, True, []),
+        (0.6, 0, True, [0.0]),
+        (0.0, 900, True, [900.0]),
+        (0.0, 0, False, [0.0]),
+        (0.0, None, True, [None]),
+    ],
+    ids=["immersed", "immersed, no duty", "it stands though asked", "it turns", "at rest", "unknown"],
+)
+def test_fans_that_nobody_asks_to_turn_while_it_hashes_are_not_there(
+    duty: float | None, rpm: int | None, hashing: bool, fans: list[float | None]
+) -> None:
+    page = {"fans": [{"position": 0, "rpm": rpm, "target_speed_ratio": duty}]}
+    found = parse.cooling(page, hashing=hashing)
+    assert [value.value for point, value in found.items() if point.startswith("fan_rpm")] == fans
+
+
 def test_a_sensor_at_zero_has_no_data() -> None:
     """Boards without power print 0 for everything; a page of the hottest sensor does the same."""
     zeros = boards_page(board(chip_temp_max_c=0.0, board_temp_max_c=0.0, board_temp_min_c=0.0))

@@ -181,6 +181,13 @@ async def test_a_release_without_profiles_declares_none() -> None:
     ]
 
 
+async def test_who_it_is_is_known_without_its_configuration() -> None:
+    adapter = LuxosAdapter(Poor(emulator_of(Machine()), {"version"}), timeout_s=5)
+    facts = await adapter.facts()
+    assert (facts.model, facts.firmware, facts.presets) == ("Antminer S21 Pro", emulator_pages.RELEASE, ())
+    assert (facts.mac, facts.serial) == ("", "")
+
+
 async def test_a_machine_that_neither_hashes_nor_sleeps_is_asked_whether_it_ramps() -> None:
     scene = Scene()
     scene.machine.set(state=MinerState.STARTING, hashrate_ths=0.0)

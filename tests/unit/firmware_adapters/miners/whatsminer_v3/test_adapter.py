@@ -44,6 +44,20 @@ async def test_a_read_is_three_requests_and_every_fifth_asks_the_pools() -> None
         assert seen.readings["psu_temp_c"].value == 47
 
 
+async def test_watts_that_only_the_supply_tells() -> None:
+    """`pin` of the supply, where a release leaves `power-realtime` out of its summary."""
+    scene = Scene()
+    answer = scene.emulator.answer
+
+    def older(raw: bytes, view: object = None) -> bytes:
+        said = answer(raw).replace(b'"power-realtime":', b'"powers":')
+        return said.replace(b'"vin":"230"', b'"vin":"230","pin":"3361"')
+
+    scene.emulator.answer = older  # type: ignore[method-assign] # two pages of it say otherwise
+    told = (await scene.adapter.read()).readings["power_w"]
+    assert (told.value, told.quality) == (3361, Quality.ESTIMATED)
+
+
 async def test_counts_of_shares_that_only_the_pools_have_come_with_every_read() -> None:
     """A counter that is there in one read of five cannot be counted with."""
     scene = Scene()
