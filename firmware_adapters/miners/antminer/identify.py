@@ -28,6 +28,9 @@ def recognise(seen: Findings) -> Guess | None:
         clues.append(Clue(0.85, f"the web server asks for a login of {asking.realm.partition(',')[0]}"))
     system = seen.json(SYSTEM)
     model = word(system, "minertype")
+    own = "antminer" in f"{model} {seen.machine_type}".lower() or asking is not None
+    if model and not own:
+        return None  # others took over the page with its field, and write their own name into it
     if model:
         clues.append(Clue(0.9, f'{SYSTEM}: minertype "{model}"'))
     version = seen.section("version", "VERSION")

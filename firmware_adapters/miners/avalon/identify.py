@@ -7,6 +7,7 @@ from firmware_adapters.miners import known
 
 PORT = 4028
 _OWN_KEYS = {"LVERSION", "HWTYPE", "SWTYPE", "DNA"}
+_MODULES = tuple(f"MM ID{number}" for number in range(5))
 _BUILD = re.compile(r"(?:20)?(2\d)(0[1-9]|1[0-2])(\d\d)\w*", re.ASCII)
 
 
@@ -20,9 +21,11 @@ def recognise(seen: Findings) -> Guess | None:
     own = sorted(_OWN_KEYS & set(version))
     if len(own) >= 2:
         clues.append(Clue(0.9 if len(own) > 2 else 0.7, f"port 4028: only Avalons tell {', '.join(own)}"))
-    stats = seen.section("stats", "STATS", "MM ID0") or seen.section("estats", "STATS", "MM ID0")
-    if stats is not None:
-        clues.append(Clue(0.6, "port 4028 stats: readings in brackets under `MM ID0`"))
+    module = next(
+        (name for page in ("stats", "estats") for name in _MODULES if seen.section(page, "STATS", name)), None
+    )
+    if module is not None:
+        clues.append(Clue(0.6, f"port 4028 stats: readings in brackets under `{module}`"))
     front = seen.pages.get("/")
     if front is not None and "avalon" in front.text.lower():
         clues.append(Clue(0.5, "the front page says Avalon"))

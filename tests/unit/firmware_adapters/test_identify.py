@@ -114,6 +114,16 @@ def test_a_recorded_bitaxe_is_known_by_its_chip() -> None:
     assert best.seen_before is True
 
 
+def test_another_makers_machine_with_the_same_system_page_is_no_antminer() -> None:
+    body = b'{"minertype":"DG1+","macaddr":"aa:bb:cc:dd:ee:ff","Algorithm":"Scrypt"}'
+    assert identify(Findings(pages={"/cgi-bin/get_system_info.cgi": Page(status=200, body=body)})) == ()
+
+
+def test_an_avalon_is_known_by_its_brackets_whichever_module_is_the_first() -> None:
+    stats = {"STATS": [{"STATS": 0, "ID": "AV70", "MM ID1": "Ver[8411812] Elapsed[9] MW[1 2]"}]}
+    assert [one.adapter for one in identify(Findings(commands={"stats": stats}))] == ["avalon"]
+
+
 def test_a_recorded_system_page_names_a_stock_antminer() -> None:
     system = page("antminer-stock/v2020", "system_info")
     (best,) = identify(Findings(pages={"/cgi-bin/get_system_info.cgi": system}))
