@@ -35,7 +35,7 @@ def recognise(seen: Findings) -> Guess | None:
     return Guess(
         clues=tuple(clues),
         model=product if model in product or not model else f"{product or 'Avalon'} {model}",
-        firmware=word(version, "LVERSION") or word(version, "CGVERSION"),
+        firmware=word(version, "LVERSION") or word(version, "CGVERSION") or word(version, "VERSION"),
         mac=word(version, "MAC"),
         serial=word(version, "DNA"),
     )

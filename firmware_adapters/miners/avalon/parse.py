@@ -101,7 +101,7 @@ def identity(body: object) -> Identity:
     model = text(said, "MODEL") or ""
     return Identity(
         model=(product or f"Avalon {model}").replace("AvalonMiner", "Avalon").strip(),
-        firmware=text(said, "LVERSION") or text(said, "CGVERSION") or "",
+        firmware=text(said, "LVERSION") or text(said, "CGVERSION") or text(said, "VERSION") or "",
         mac=_mac(text(said, "MAC") or ""),
         serial=text(said, "DNA") or "",
         # A clock that was never set counts all the same, and times that it is told are by what it counts.

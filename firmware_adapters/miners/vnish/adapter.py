@@ -183,7 +183,7 @@ class VnishAdapter(Control):
         uptime_s = self._fresh.uptime_s(self._clock.monotonic())
         if uptime_s is not None:
             quality = Quality.GOOD if told_uptime else Quality.ESTIMATED
-            readings["uptime_s"] = fields.reading("uptime_s", uptime_s, quality)
+            readings["uptime_s"] = fields.reading("uptime_s", float(round(uptime_s)), quality)
         if status.throttle_pct is not None:
             readings["throttle_pct"] = fields.reading("throttle_pct", status.throttle_pct)
         if "setpoint_c" in readings:

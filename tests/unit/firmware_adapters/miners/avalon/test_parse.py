@@ -486,6 +486,11 @@ def test_names_of_models(version: dict[str, str], model: str) -> None:
     assert parse.identity({"VERSION": [version]}).model == model
 
 
+def test_older_releases_tell_their_build_as_version() -> None:
+    told = {"PROD": "AvalonMiner 1246", "VERSION": "21042001_4ec6bb0_211fa83"}
+    assert parse.identity({"VERSION": [told]}).firmware == "21042001_4ec6bb0_211fa83"
+
+
 def test_a_mac_without_colons_gets_them() -> None:
     told = {"PROD": "Avalon", "MAC": "B4A2EB1234FF"}
     assert parse.identity({"VERSION": [told]}).mac == "b4:a2:eb:12:34:ff"
