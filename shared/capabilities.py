@@ -92,6 +92,12 @@ def one_ladder(presets: tuple[Preset, ...]) -> tuple[Preset, ...]:
     return presets
 
 
+@lru_cache(maxsize=256)
+def one_list(abilities: tuple[Capability, ...]) -> tuple[Capability, ...]:
+    """One list of abilities for all machines that declare the same: another 3 kB each."""
+    return abilities
+
+
 class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a device is, read from itself at the rare cadence: identity, ladder, abilities."""
 

@@ -4,6 +4,8 @@ Nothing that controls looks here; it is for diagnostics and for people. None: ne
 thing. Kept packed, because a site has thousands of boards and hardly anybody asks.
 """
 
+import zlib
+
 import msgspec
 
 from edge_agent.guardian.polling import chip_map
@@ -45,7 +47,7 @@ class Packed:
 
     def put(self, details: Details) -> None:
         """Keep these instead of the last ones."""
-        self._packed = _encoder.encode(details)
+        self._packed = zlib.compress(_encoder.encode(details))
 
     def put_faults(self, faults: tuple[Fault, ...] | None) -> str | None:
         """Note what a read told; one that did not ask changes nothing. The first new fault, in words."""
@@ -67,5 +69,5 @@ class Packed:
 
     def look(self) -> Details:
         """Everything that is known."""
-        kept = NOTHING if self._packed is None else _decoder.decode(self._packed)
+        kept = NOTHING if self._packed is None else _decoder.decode(zlib.decompress(self._packed))
         return msgspec.structs.replace(kept, faults=self._faults)

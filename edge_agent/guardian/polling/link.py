@@ -33,7 +33,7 @@ from firmware_adapters.capabilities import (
 )
 from firmware_adapters.identify import Trust, read_only_warning
 from firmware_adapters.transport.tape import FailureRing, Tape, taping
-from shared.capabilities import Ability, DeviceFacts, one_ladder
+from shared.capabilities import Ability, DeviceFacts, one_ladder, one_list
 from shared.clock import Clock
 from shared.details import History, LogTail
 from shared.errors import AuthFailed, DeviceError, DeviceTimeout, MalformedReply, Unsupported
@@ -293,7 +293,9 @@ class DeviceLink:
         known = self._trust.judged(told)
         if known is not told and (self.facts is None or self.facts.firmware != told.firmware):
             log.warning("%s: %s", self.device, read_only_warning(told.firmware))
-        self.facts = msgspec.structs.replace(known, presets=one_ladder(told.presets))
+        self.facts = msgspec.structs.replace(
+            known, presets=one_ladder(told.presets), capabilities=one_list(known.capabilities)
+        )
         return True
 
     async def read_details(self) -> bool:
