@@ -32,7 +32,7 @@ from shared.capabilities import Ability, Capability, DeviceFacts
 from shared.clock import Clock
 from shared.counters import Step, has_restarted, step
 from shared.details import Board, Chip, LogTail, Pool
-from shared.errors import ConfigError, DeviceError, DeviceTimeout
+from shared.errors import ConfigError, DeviceError, DeviceTimeout, Unsupported
 from shared.exchanges import Exchange
 from shared.ids import DeviceId, ZoneId
 from shared.inventory import DeviceEntry
@@ -169,7 +169,7 @@ class Examiner:
     async def _look(self, *, sample: bool, again_after_s: float | None, chips: bool) -> Examined:
         at_ms = self._clock.utc_ms()
         seen = await self._read("sample") if sample else None
-        facts = await self._part("identity, presets and abilities", self._device.facts)
+        facts = await self._part("identity, presets and abilities", self._facts)
         boards = pools = None
         if sample and isinstance(self._device, BoardTelemetry):
             boards, gone = believed(await self._part("boards", self._device.boards))
@@ -210,6 +210,16 @@ class Examiner:
         """One read, of which only what can be true is believed, as the guardian would."""
         seen = await self._part(part, self._device.read)
         return None if seen is None else msgspec.structs.replace(seen, readings=plausible(seen.readings))
+
+    async def _facts(self) -> DeviceFacts:
+        """Asked again where a page is not there: an adapter waits for it once, and then does without."""
+        try:
+            return await self._device.facts()
+        except Unsupported as error:
+            page = str(error)
+        found = await self._device.facts()
+        self._not_read.append(NotRead(part="a page of the facts", code=Unsupported.code, why=page))
+        return found
 
     async def _part(self, part: str, reading: Callable[[], Awaitable[T]]) -> T | None:
         try:

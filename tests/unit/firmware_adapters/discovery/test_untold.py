@@ -1,5 +1,7 @@
 """A machine that does not say what it is: only read, and the person is told so."""
 
+from typing import Any
+
 import pytest
 
 from firmware_adapters.capabilities import WRITES, Credential
@@ -8,6 +10,8 @@ from firmware_adapters.discovery.examine import Examined, Examiner, entry_for
 from firmware_adapters.discovery.probe import Look, probe
 from firmware_adapters.discovery.report import Probed, as_json, warnings
 from firmware_adapters.discovery.via_guardian import as_probed
+from firmware_adapters.miners.emulated import MinerView
+from firmware_adapters.miners.emulator_wire import Answer, WebEmulator
 from firmware_adapters.registry import ADAPTERS
 from shared.capabilities import DeviceFacts
 from shared.clock import ManualClock, SystemClock
@@ -55,6 +59,25 @@ async def test_a_version_never_seen_is_named_where_only_that_was_told(adapter: s
     assert examined.warnings == (
         "firmware version '99.99 of tomorrow' has never been seen: read-only, every control is refused",
     )
+
+
+async def test_a_page_that_is_not_there_costs_only_what_it_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An adapter that polls hands the first refusal on, to be asked again; a probe looks only once."""
+    async with fleet("127.61.7", adapters=("vnish",)) as machines, Asker() as asker:
+        machine = machines["vnish"]
+        assert isinstance(machine.emulator, WebEmulator)
+        said = machine.emulator._answer
+
+        def without(view: MinerView, method: str, path: str, *rest: Any) -> Answer:
+            return Answer(404, b"{}") if path.endswith("/presets") else said(view, method, path, *rest)
+
+        monkeypatch.setattr(machine.emulator, "_answer", without)
+        key = Look(credential=credential_of("vnish"))
+        found = await probe(asker, machine.host, machine.port, key, SystemClock())
+    assert found.examined is not None
+    assert found.examined.facts is not None
+    assert (found.examined.facts.model, found.examined.facts.presets) == ("Antminer S21 Pro", ())
+    assert "/autotune/presets: HTTP 404" in " ".join(one.why for one in found.examined.not_read)
 
 
 async def test_a_wrong_password_lists_no_control_although_the_version_is_known() -> None:
